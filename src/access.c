@@ -1,0 +1,358 @@
+/*
+ * access.c -- who may use what
+ *
+ * A gateway is available to a call (a user and perhaps a workspace) when
+ *	1. the gateway is enabled and not withdrawn, and its provider is enabled;
+ *	2. an enabled mapping of its provider has one of the call's subjects and allows the gateway;
+ *	3. an enabled credential of its provider has one of the subjects and allows the gateway.
+ * The subjects are everyone, the user, the workspace, and the groups that the user is in. A mapping or credential
+ * allows a gateway when it allows all of the provider's, or selects it.
+ *
+ * Rules 2 and 3 have the same form, so one piece of code reads both tables (EntitlementKind). access_decide() is
+ * the one place that says yes or no. The menu asks it for every gateway of every provider that the call is mapped
+ * to, an acquire for one gateway; the second reads less, by one key more in the same look-ups.
+ *
+ * What is read is proportional to the call's subjects, to the mappings and credentials that name one of them, and to
+ * what those select: never to the size of a table. Everything is allocated in the current memory context, and
+ * nothing is locked: the answer is as of the call's snapshot.
+ */
+#include "access.h"
+
+#include "miscadmin.h"
+
+#include "scan.h"
+
+/* Where the mappings are, and where the credentials are: all that differs between rule 2 and rule 3. */
+typedef struct EntitlementKind
+{
+	EgressIndex by_subject;
+	AttrNumber	id;
+	AttrNumber	provider_id;
+	AttrNumber	enabled;
+	AttrNumber	all_gateways;
+	AttrNumber	limited;		/* 0: has no limit */
+	AttrNumber	limit;
+	EgressIndex selection;		/* by the entitlement's id, then the gateway's */
+	AttrNumber	selected_gateway;
+} EntitlementKind;
+
+static const EntitlementKind mappings = {
+	.by_subject = INDEX_MAPPING_SUBJECT,
+	.id = Anum_egress_provider_mapping_egress_provider_mapping_id,
+	.provider_id = Anum_egress_provider_mapping_egress_provider_id,
+	.enabled = Anum_egress_provider_mapping_enabled,
+	.all_gateways = Anum_egress_provider_mapping_allow_all_gateways,
+	.selection = INDEX_MAPPING_GATEWAY_ID,
+	.selected_gateway = Anum_egress_provider_mapping_gateway_egress_gateway_id,
+};
+
+static const EntitlementKind credentials = {
+	.by_subject = INDEX_CREDENTIAL_SUBJECT,
+	.id = Anum_egress_credential_egress_credential_id,
+	.provider_id = Anum_egress_credential_egress_provider_id,
+	.enabled = Anum_egress_credential_enabled,
+	.all_gateways = Anum_egress_credential_allow_all_gateways,
+	.limited = Anum_egress_credential_limit_active_connections,
+	.limit = Anum_egress_credential_active_connection_limit,
+	.selection = INDEX_CREDENTIAL_GATEWAY_ID,
+	.selected_gateway = Anum_egress_credential_gateway_egress_gateway_id,
+};
+
+/* add_subject -- one more subject of a call */
+static void
+add_subject(EgressCall *call, EgressSubjectType type, text *id)
+{
+	EgressSubject *subject = palloc(sizeof(EgressSubject));
+
+	subject->type = type;
+	subject->id = id;
+	call->subjects = lappend(call->subjects, subject);
+}
+
+/*
+ * access_begin -- find the subjects of a call
+ *
+ * The snapshot must stay registered or active as long as the call is asked about.
+ */
+void
+access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot)
+{
+	EgressScan	scan;
+
+	call->user_id = user_id;
+	call->workspace_id = workspace_id;
+	call->snapshot = snapshot;
+	call->subjects = NIL;
+
+	add_subject(call, SUBJECT_EVERYONE, NULL);
+	add_subject(call, SUBJECT_USER, user_id);
+	if (workspace_id != NULL)
+		add_subject(call, SUBJECT_WORKSPACE, workspace_id);
+
+	scan_open(&scan, INDEX_GROUP_MEMBER_ID, AccessShareLock);
+	scan_key_text(&scan, user_id);
+	scan_start(&scan, snapshot);
+	while (scan_next(&scan))
+		add_subject(call, SUBJECT_GROUP, DatumGetTextPCopy(scan_value(&scan, Anum_egress_group_member_group_id)));
+	scan_close(&scan);
+}
+
+/* compare_entitlements -- by provider, then id */
+static int
+compare_entitlements(const ListCell *a, const ListCell *b)
+{
+	const EgressEntitlement *left = lfirst(a);
+	const EgressEntitlement *right = lfirst(b);
+
+	if (left->provider_id != right->provider_id)
+		return left->provider_id < right->provider_id ? -1 : 1;
+	return left->id < right->id ? -1 : left->id > right->id;
+}
+
+/*
+ * entitled -- the enabled mappings or credentials that have one of the call's subjects
+ *
+ * Of one provider, or of every provider when provider_id is NULL. By provider, then ascending id.
+ */
+static List *
+entitled(EgressCall *call, const EntitlementKind *kind, const int64 *provider_id)
+{
+	List	   *result = NIL;
+	EgressScan	scan;
+	ListCell   *cell;
+
+	scan_open(&scan, kind->by_subject, AccessShareLock);
+	foreach(cell, call->subjects)
+	{
+		EgressSubject *subject = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		scan_key_subject(&scan, subject->type, subject->id);
+		if (provider_id != NULL)
+			scan_key_id(&scan, *provider_id);
+		scan_start(&scan, call->snapshot);
+		while (scan_next(&scan))
+		{
+			EgressEntitlement *entitlement;
+
+			if (!scan_bool(&scan, kind->enabled))
+				continue;
+			entitlement = palloc0(sizeof(EgressEntitlement));
+			entitlement->provider_id = scan_id(&scan, kind->provider_id);
+			entitlement->id = scan_id(&scan, kind->id);
+			entitlement->all_gateways = scan_bool(&scan, kind->all_gateways);
+			entitlement->active = -1;
+			if (kind->limited != 0 && scan_bool(&scan, kind->limited))
+			{
+				entitlement->limited = true;
+				entitlement->limit = DatumGetInt32(scan_value(&scan, kind->limit));
+			}
+			result = lappend(result, entitlement);
+		}
+	}
+	scan_close(&scan);
+
+	list_sort(result, compare_entitlements);
+	return result;
+}
+
+/* selected_entry -- a gateway's entry among the selected, made if need be */
+static EgressSelected *
+selected_entry(EgressAccess *access, int64 gateway_id)
+{
+	bool		found;
+	EgressSelected *entry;
+
+	if (access->selected == NULL)
+	{
+		HASHCTL		info = {
+			.keysize = sizeof(int64),
+			.entrysize = sizeof(EgressSelected),
+			.hcxt = CurrentMemoryContext,
+		};
+
+		access->selected = hash_create("egress selected gateways", 64, &info,
+									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	entry = hash_search(access->selected, &gateway_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->mapped = false;
+		entry->credentials = NIL;
+	}
+	return entry;
+}
+
+/*
+ * add_entitlements -- let mappings or credentials of the provider count
+ *
+ * entitlements are of this provider, by ascending id. Selections are read of one gateway, or of all when gateway_id
+ * is NULL.
+ */
+static void
+add_entitlements(EgressCall *call, EgressAccess *access, const EntitlementKind *kind, List *entitlements,
+				 const int64 *gateway_id)
+{
+	EgressScan	scan;
+	bool		opened = false;
+	ListCell   *cell;
+
+	foreach(cell, entitlements)
+	{
+		EgressEntitlement *entitlement = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if (entitlement->all_gateways)
+		{
+			if (kind == &mappings)
+				access->mapped_all = true;
+			else
+				access->credentials_all = lappend(access->credentials_all, entitlement);
+			continue;
+		}
+
+		if (!opened)
+			scan_open(&scan, kind->selection, AccessShareLock);
+		opened = true;
+		scan_key_id(&scan, entitlement->id);
+		if (gateway_id != NULL)
+			scan_key_id(&scan, *gateway_id);
+		scan_start(&scan, call->snapshot);
+		while (scan_next(&scan))
+		{
+			EgressSelected *entry = selected_entry(access, scan_id(&scan, kind->selected_gateway));
+
+			if (kind == &mappings)
+				entry->mapped = true;
+			else
+				entry->credentials = lappend(entry->credentials, entitlement);
+		}
+	}
+	if (opened)
+		scan_close(&scan);
+}
+
+/*
+ * access_to -- what a call may do with one provider, its mappings and credentials given
+ *
+ * NULL when the provider does not exist.
+ */
+static EgressAccess *
+access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed, const int64 *gateway_id)
+{
+	EgressAccess *access = palloc0(sizeof(EgressAccess));
+	EgressScan	scan;
+
+	scan_open(&scan, INDEX_PROVIDER_ID, AccessShareLock);
+	scan_key_id(&scan, provider_id);
+	scan_start(&scan, call->snapshot);
+	if (!scan_next(&scan))
+	{
+		scan_close(&scan);
+		return NULL;
+	}
+	access->provider_id = provider_id;
+	access->provider_name = scan_name(&scan, Anum_egress_provider_name);
+	access->provider_type = scan_value(&scan, Anum_egress_provider_provider_type);
+	access->provider_enabled = scan_bool(&scan, Anum_egress_provider_enabled);
+	scan_close(&scan);
+
+	add_entitlements(call, access, &mappings, mapped, gateway_id);
+	add_entitlements(call, access, &credentials, credentialed, gateway_id);
+	return access;
+}
+
+/* access_to_gateway -- what a call may do with one gateway of a provider; NULL when there is no such provider */
+EgressAccess *
+access_to_gateway(EgressCall *call, int64 provider_id, int64 gateway_id)
+{
+	return access_to(call, provider_id,
+					 entitled(call, &mappings, &provider_id),
+					 entitled(call, &credentials, &provider_id),
+					 &gateway_id);
+}
+
+/* take_provider -- the leading entitlements of a provider, beginning at *position, which moves behind them */
+static List *
+take_provider(List *entitlements, int64 provider_id, int *position)
+{
+	List	   *result = NIL;
+
+	for (; *position < list_length(entitlements); (*position)++)
+	{
+		EgressEntitlement *entitlement = list_nth(entitlements, *position);
+
+		if (entitlement->provider_id > provider_id)
+			break;
+		if (entitlement->provider_id == provider_id)
+			result = lappend(result, entitlement);
+	}
+	return result;
+}
+
+/* access_to_providers -- a List of EgressAccess: the providers for which a call has a mapping and a credential */
+List *
+access_to_providers(EgressCall *call)
+{
+	List	   *all_mappings = entitled(call, &mappings, NULL);
+	List	   *all_credentials = entitled(call, &credentials, NULL);
+	int			mapping = 0;
+	int			credential = 0;
+	List	   *result = NIL;
+
+	while (mapping < list_length(all_mappings))
+	{
+		int64		provider_id = ((EgressEntitlement *) list_nth(all_mappings, mapping))->provider_id;
+		List	   *mapped = take_provider(all_mappings, provider_id, &mapping);
+		List	   *credentialed = take_provider(all_credentials, provider_id, &credential);
+
+		if (credentialed != NIL)
+		{
+			EgressAccess *access = access_to(call, provider_id, mapped, credentialed, NULL);
+
+			if (access != NULL)
+				result = lappend(result, access);
+		}
+	}
+	return result;
+}
+
+/*
+ * access_credentials -- the credentials that fit a gateway, by ascending id: a List of EgressEntitlement
+ *
+ * Returns credentials_all itself when no other fits; the caller must not change the list.
+ */
+List *
+access_credentials(EgressAccess *access, int64 gateway_id)
+{
+	EgressSelected *entry = access->selected == NULL ? NULL :
+		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
+	List	   *result;
+
+	if (entry == NULL || entry->credentials == NIL)
+		return access->credentials_all;
+
+	result = list_concat_copy(access->credentials_all, entry->credentials);
+	list_sort(result, compare_entitlements);
+	return result;
+}
+
+/* access_decide -- is a gateway of the provider, with these switches, available to the call? */
+EgressVerdict
+access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
+{
+	EgressSelected *entry = access->selected == NULL ? NULL :
+		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
+
+	if (withdrawn)
+		return ACCESS_GATEWAY_WITHDRAWN;
+	if (!enabled)
+		return ACCESS_GATEWAY_DISABLED;
+	if (!access->provider_enabled)
+		return ACCESS_PROVIDER_DISABLED;
+	if (!access->mapped_all && (entry == NULL || !entry->mapped))
+		return ACCESS_NOT_MAPPED;
+	if (access->credentials_all == NIL && (entry == NULL || entry->credentials == NIL))
+		return ACCESS_NO_CREDENTIAL;
+	return ACCESS_AVAILABLE;
+}

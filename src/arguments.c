@@ -1,0 +1,49 @@
+/*
+ * arguments.c -- checking what a caller gave
+ */
+#include "arguments.h"
+
+/* check_not_null -- refuse a NULL argument */
+void
+check_not_null(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+}
+
+/* check_id -- refuse what cannot be an id of the application */
+void
+check_id(text *id, const char *name)
+{
+	if (VARSIZE_ANY_EXHDR(id) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be empty", name)));
+	if (VARSIZE_ANY_EXHDR(id) > EGRESS_MAX_ID_LENGTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is too long", name),
+				 errdetail("It has %zu bytes; an id has at most %d.",
+						   (size_t) VARSIZE_ANY_EXHDR(id), EGRESS_MAX_ID_LENGTH)));
+}
+
+/* get_id -- an argument that is an id; in the current memory context if it had to be detoasted */
+text *
+get_id(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	text	   *id;
+
+	check_not_null(fcinfo, argno, name);
+	id = PG_GETARG_TEXT_PP(argno);
+	check_id(id, name);
+	return id;
+}
+
+/* get_optional_id -- an argument that is an id or NULL */
+text *
+get_optional_id(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	return PG_ARGISNULL(argno) ? NULL : get_id(fcinfo, argno, name);
+}

@@ -1,0 +1,18 @@
+/*
+ * arguments.h -- checking what a caller gave
+ */
+#ifndef EGRESS_ARGUMENTS_H
+#define EGRESS_ARGUMENTS_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+/* an id of the application is text of 1 to this many bytes */
+#define EGRESS_MAX_ID_LENGTH 255
+
+extern void check_not_null(FunctionCallInfo fcinfo, int argno, const char *name);
+extern void check_id(text *id, const char *name);
+extern text *get_id(FunctionCallInfo fcinfo, int argno, const char *name);
+extern text *get_optional_id(FunctionCallInfo fcinfo, int argno, const char *name);
+
+#endif							/* EGRESS_ARGUMENTS_H */

@@ -1,0 +1,220 @@
+/*
+ * catalog.c -- where the extension's tables are
+ *
+ * The extension may live in any schema, and may be dropped and created again, elsewhere, while a backend
+ * lives. So every function that SQL calls first names itself to catalog_use(): its own schema is the
+ * extension's. The OIDs found there are kept until an invalidation may have changed one of them. The
+ * callbacks only set a flag: they run at moments when no catalog may be read.
+ */
+#include "catalog.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_type.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+static const char *const table_names[EGRESS_TABLE_COUNT] = {
+	[TABLE_PROVIDER] = "egress_provider",
+	[TABLE_GATEWAY] = "egress_gateway",
+	[TABLE_MAPPING] = "egress_provider_mapping",
+	[TABLE_MAPPING_GATEWAY] = "egress_provider_mapping_gateway",
+	[TABLE_CREDENTIAL] = "egress_credential",
+	[TABLE_CREDENTIAL_GATEWAY] = "egress_credential_gateway",
+	[TABLE_GROUP_MEMBER] = "egress_group_member",
+	[TABLE_LEASE] = "egress_lease",
+	[TABLE_LEASE_HISTORY] = "egress_lease_history",
+};
+
+static const struct
+{
+	EgressTable table;
+	const char *name;
+}			indexes[EGRESS_INDEX_COUNT] = {
+	[INDEX_PROVIDER_ID] = {TABLE_PROVIDER, "egress_provider_pkey"},
+	[INDEX_GATEWAY_ID] = {TABLE_GATEWAY, "egress_gateway_pkey"},
+	[INDEX_GATEWAY_MENU] = {TABLE_GATEWAY, "egress_gateway_menu"},
+	[INDEX_MAPPING_ID] = {TABLE_MAPPING, "egress_provider_mapping_pkey"},
+	[INDEX_MAPPING_SUBJECT] = {TABLE_MAPPING, "egress_provider_mapping_subject"},
+	[INDEX_MAPPING_GATEWAY_ID] = {TABLE_MAPPING_GATEWAY, "egress_provider_mapping_gateway_pkey"},
+	[INDEX_CREDENTIAL_ID] = {TABLE_CREDENTIAL, "egress_credential_pkey"},
+	[INDEX_CREDENTIAL_SUBJECT] = {TABLE_CREDENTIAL, "egress_credential_subject"},
+	[INDEX_CREDENTIAL_GATEWAY_ID] = {TABLE_CREDENTIAL_GATEWAY, "egress_credential_gateway_pkey"},
+	[INDEX_GROUP_MEMBER_ID] = {TABLE_GROUP_MEMBER, "egress_group_member_pkey"},
+	[INDEX_LEASE_SESSION] = {TABLE_LEASE, "egress_lease_pkey"},
+	[INDEX_LEASE_SLOT] = {TABLE_LEASE, "egress_lease_egress_credential_id_slot_key"},
+	[INDEX_LEASE_GATEWAY] = {TABLE_LEASE, "egress_lease_gateway"},
+};
+
+static const char *const subject_type_names[EGRESS_SUBJECT_TYPE_COUNT] = {
+	[SUBJECT_USER] = "user",
+	[SUBJECT_GROUP] = "group",
+	[SUBJECT_WORKSPACE] = "workspace",
+	[SUBJECT_EVERYONE] = "everyone",
+};
+
+static struct
+{
+	bool		loaded;			/* the OIDs below were read */
+	bool		invalidated;	/* since then, something may have changed them */
+	Oid			function;		/* the last one that called catalog_use(): a short way to its schema */
+	Oid			schema;
+	Oid			tables[EGRESS_TABLE_COUNT];
+	Oid			indexes[EGRESS_INDEX_COUNT];
+	Oid			history_sequence;
+	Oid			subject_types[EGRESS_SUBJECT_TYPE_COUNT];
+}			catalog;
+
+/* invalidate_relation -- a relation changed, perhaps one of ours; InvalidOid: any may have */
+static void
+invalidate_relation(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == catalog.history_sequence)
+		catalog.invalidated = true;
+	for (int i = 0; i < EGRESS_TABLE_COUNT; i++)
+		if (catalog.tables[i] == relid)
+			catalog.invalidated = true;
+	for (int i = 0; i < EGRESS_INDEX_COUNT; i++)
+		if (catalog.indexes[i] == relid)
+			catalog.invalidated = true;
+}
+
+/* invalidate_function -- a function changed: the short way from a function to its schema may be wrong */
+static void
+invalidate_function(Datum arg, int cacheid, uint32 hashvalue)
+{
+	catalog.function = InvalidOid;
+}
+
+/* catalog_init -- register the callbacks; once, when the library is loaded */
+void
+catalog_init(void)
+{
+	CacheRegisterRelcacheCallback(invalidate_relation, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, invalidate_function, (Datum) 0);
+}
+
+/* find_relation -- a relation of the extension by its name */
+static Oid
+find_relation(const char *name)
+{
+	Oid			relid = get_relname_relid(name, catalog.schema);
+
+	if (!OidIsValid(relid))
+		elog(ERROR, "relation \"%s\" of extension egress is missing", name);
+	return relid;
+}
+
+/* load -- read the OIDs of the extension in catalog.schema, unless they are there and right */
+static void
+load(void)
+{
+	Oid			type;
+
+	if (catalog.loaded && !catalog.invalidated)
+		return;
+
+	/* an error below leaves it not loaded; an invalidation that comes while we read makes it read again */
+	catalog.loaded = false;
+	catalog.invalidated = false;
+
+	for (int i = 0; i < EGRESS_TABLE_COUNT; i++)
+		catalog.tables[i] = find_relation(table_names[i]);
+	for (int i = 0; i < EGRESS_INDEX_COUNT; i++)
+		catalog.indexes[i] = find_relation(indexes[i].name);
+	catalog.history_sequence = find_relation("egress_lease_history_egress_lease_history_id_seq");
+
+	type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+						   CStringGetDatum("egress_subject_type"), ObjectIdGetDatum(catalog.schema));
+	for (int i = 0; i < EGRESS_SUBJECT_TYPE_COUNT; i++)
+	{
+		catalog.subject_types[i] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
+												   ObjectIdGetDatum(type),
+												   CStringGetDatum(subject_type_names[i]));
+		if (!OidIsValid(catalog.subject_types[i]))
+			elog(ERROR, "label \"%s\" of egress_subject_type is missing", subject_type_names[i]);
+	}
+	catalog.loaded = true;
+}
+
+/*
+ * catalog_use -- make the catalog that of the extension that a function belongs to
+ *
+ * Called first by every function that SQL calls, before any lock of ours is taken.
+ */
+void
+catalog_use(Oid function)
+{
+	if (catalog.function != function)
+	{
+		Oid			schema = get_func_namespace(function);
+
+		if (catalog.schema != schema)
+			catalog.loaded = false;
+		catalog.schema = schema;
+		catalog.function = function;
+	}
+	load();
+}
+
+/* catalog_schema -- the schema of the extension */
+Oid
+catalog_schema(void)
+{
+	return catalog.schema;
+}
+
+/* catalog_table -- the OID of a table */
+Oid
+catalog_table(EgressTable table)
+{
+	return catalog.tables[table];
+}
+
+/* catalog_table_of -- which table an OID is; an error when it is none of ours */
+EgressTable
+catalog_table_of(Oid relid)
+{
+	for (int i = 0; i < EGRESS_TABLE_COUNT; i++)
+		if (catalog.tables[i] == relid)
+			return (EgressTable) i;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("table \"%s\" is not one of extension egress", get_rel_name(relid))));
+}
+
+/*
+ * catalog_index -- the OID of an index
+ *
+ * Before: its table is locked. REINDEX CONCURRENTLY may have swapped the index until then, and the lock has let
+ * its invalidation in; from then on, it cannot drop the old index before the lock is gone.
+ */
+Oid
+catalog_index(EgressIndex index)
+{
+	load();
+	return catalog.indexes[index];
+}
+
+/* catalog_index_table -- the table that an index is of */
+EgressTable
+catalog_index_table(EgressIndex index)
+{
+	return indexes[index].table;
+}
+
+/* catalog_history_sequence -- the sequence behind egress_lease_history_id */
+Oid
+catalog_history_sequence(void)
+{
+	return catalog.history_sequence;
+}
+
+/* catalog_subject_type -- a label of egress_subject_type as a value */
+Datum
+catalog_subject_type(EgressSubjectType type)
+{
+	return ObjectIdGetDatum(catalog.subject_types[type]);
+}

@@ -1,0 +1,173 @@
+/*
+ * catalog.h -- the extension's own tables: their OIDs and the order of their columns
+ *
+ * The enums of columns mirror egress--1.0.sql, as pg_*.h mirror the system catalogs; test/pgtap/catalog.sql
+ * compares them with pg_attribute through the names in the comments' place: same order, same names.
+ */
+#ifndef EGRESS_CATALOG_H
+#define EGRESS_CATALOG_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+typedef enum EgressTable
+{
+	TABLE_PROVIDER,
+	TABLE_GATEWAY,
+	TABLE_MAPPING,
+	TABLE_MAPPING_GATEWAY,
+	TABLE_CREDENTIAL,
+	TABLE_CREDENTIAL_GATEWAY,
+	TABLE_GROUP_MEMBER,
+	TABLE_LEASE,
+	TABLE_LEASE_HISTORY
+} EgressTable;
+
+#define EGRESS_TABLE_COUNT (TABLE_LEASE_HISTORY + 1)
+
+/* the indexes that the C code reads; each is of the table that its name begins with */
+typedef enum EgressIndex
+{
+	INDEX_PROVIDER_ID,
+	INDEX_GATEWAY_ID,
+	INDEX_GATEWAY_MENU,
+	INDEX_MAPPING_ID,
+	INDEX_MAPPING_SUBJECT,
+	INDEX_MAPPING_GATEWAY_ID,
+	INDEX_CREDENTIAL_ID,
+	INDEX_CREDENTIAL_SUBJECT,
+	INDEX_CREDENTIAL_GATEWAY_ID,
+	INDEX_GROUP_MEMBER_ID,
+	INDEX_LEASE_SESSION,
+	INDEX_LEASE_SLOT,
+	INDEX_LEASE_GATEWAY
+} EgressIndex;
+
+#define EGRESS_INDEX_COUNT (INDEX_LEASE_GATEWAY + 1)
+
+enum egress_provider
+{
+	Anum_egress_provider_egress_provider_id = 1,
+	Anum_egress_provider_name,
+	Anum_egress_provider_provider_type,
+	Anum_egress_provider_enabled,
+	Anum_egress_provider_managed,
+	Anum_egress_provider_enable_new_managed_gateways
+};
+
+enum egress_gateway
+{
+	Anum_egress_gateway_egress_gateway_id = 1,
+	Anum_egress_gateway_egress_provider_id,
+	Anum_egress_gateway_name,
+	Anum_egress_gateway_country,
+	Anum_egress_gateway_city,
+	Anum_egress_gateway_config,
+	Anum_egress_gateway_enabled,
+	Anum_egress_gateway_withdrawn,
+	Anum_egress_gateway_provider_type
+};
+
+enum egress_provider_mapping
+{
+	Anum_egress_provider_mapping_egress_provider_mapping_id = 1,
+	Anum_egress_provider_mapping_egress_provider_id,
+	Anum_egress_provider_mapping_subject_type,
+	Anum_egress_provider_mapping_subject_id,
+	Anum_egress_provider_mapping_enabled,
+	Anum_egress_provider_mapping_allow_all_gateways
+};
+
+enum egress_provider_mapping_gateway
+{
+	Anum_egress_provider_mapping_gateway_egress_provider_mapping_id = 1,
+	Anum_egress_provider_mapping_gateway_egress_gateway_id,
+	Anum_egress_provider_mapping_gateway_egress_provider_id
+};
+
+enum egress_credential
+{
+	Anum_egress_credential_egress_credential_id = 1,
+	Anum_egress_credential_egress_provider_id,
+	Anum_egress_credential_name,
+	Anum_egress_credential_subject_type,
+	Anum_egress_credential_subject_id,
+	Anum_egress_credential_enabled,
+	Anum_egress_credential_username,
+	Anum_egress_credential_password,
+	Anum_egress_credential_private_key,
+	Anum_egress_credential_custom_credential,
+	Anum_egress_credential_allow_all_gateways,
+	Anum_egress_credential_limit_active_connections,
+	Anum_egress_credential_active_connection_limit,
+	Anum_egress_credential_provider_type
+};
+
+enum egress_credential_gateway
+{
+	Anum_egress_credential_gateway_egress_credential_id = 1,
+	Anum_egress_credential_gateway_egress_gateway_id,
+	Anum_egress_credential_gateway_egress_provider_id
+};
+
+enum egress_group_member
+{
+	Anum_egress_group_member_user_id = 1,
+	Anum_egress_group_member_group_id
+};
+
+enum egress_lease
+{
+	Anum_egress_lease_session_id = 1,
+	Anum_egress_lease_egress_credential_id,
+	Anum_egress_lease_egress_gateway_id,
+	Anum_egress_lease_user_id,
+	Anum_egress_lease_workspace_id,
+	Anum_egress_lease_acquired_at,
+	Anum_egress_lease_slot
+};
+
+#define Natts_egress_lease Anum_egress_lease_slot
+
+enum egress_lease_history
+{
+	Anum_egress_lease_history_egress_lease_history_id = 1,
+	Anum_egress_lease_history_session_id,
+	Anum_egress_lease_history_egress_credential_id,
+	Anum_egress_lease_history_credential_name,
+	Anum_egress_lease_history_egress_gateway_id,
+	Anum_egress_lease_history_gateway_name,
+	Anum_egress_lease_history_provider_name,
+	Anum_egress_lease_history_country,
+	Anum_egress_lease_history_city,
+	Anum_egress_lease_history_user_id,
+	Anum_egress_lease_history_workspace_id,
+	Anum_egress_lease_history_acquired_at,
+	Anum_egress_lease_history_released_at,
+	Anum_egress_lease_history_release_reason
+};
+
+#define Natts_egress_lease_history Anum_egress_lease_history_release_reason
+
+/* the labels of egress_subject_type */
+typedef enum EgressSubjectType
+{
+	SUBJECT_USER,
+	SUBJECT_GROUP,
+	SUBJECT_WORKSPACE,
+	SUBJECT_EVERYONE
+} EgressSubjectType;
+
+#define EGRESS_SUBJECT_TYPE_COUNT (SUBJECT_EVERYONE + 1)
+
+extern void catalog_init(void);
+extern void catalog_use(Oid function);
+extern Oid	catalog_schema(void);
+extern Oid	catalog_table(EgressTable table);
+extern EgressTable catalog_table_of(Oid relid);
+extern EgressTable catalog_index_table(EgressIndex index);
+extern Oid	catalog_index(EgressIndex index);
+extern Oid	catalog_history_sequence(void);
+extern Datum catalog_subject_type(EgressSubjectType type);
+
+#endif							/* EGRESS_CATALOG_H */

@@ -1,0 +1,30 @@
+/*
+ * compat.h -- differences between PostgreSQL majors
+ *
+ * Old servers get the new server's names, so that the rest of the code is written for the newest major.
+ */
+#ifndef EGRESS_COMPAT_H
+#define EGRESS_COMPAT_H
+
+#include "access/genam.h"
+#include "executor/executor.h"
+
+/* PostgreSQL 18 added the index scan's instrumentation */
+#if PG_VERSION_NUM >= 180000
+#define egress_index_beginscan(table, index, snapshot, nkeys) \
+	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
+#else
+#define egress_index_beginscan(table, index, snapshot, nkeys) \
+	index_beginscan(table, index, snapshot, nkeys, 0)
+#endif
+
+/* PostgreSQL 16 added onlySummarizing */
+#if PG_VERSION_NUM >= 160000
+#define egress_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, false)
+#else
+#define egress_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
+#endif
+
+#endif							/* EGRESS_COMPAT_H */

@@ -1,0 +1,31 @@
+/*
+ * egress.c -- module entry
+ *
+ * The rooms, from the bottom up; each needs only those above it in this list:
+ *	errors.h, compat.h	SQLSTATEs; differences between PostgreSQL majors
+ *	catalog.c			where the extension's tables are
+ *	arguments.c			checking what a caller gave
+ *	scan.c				reading the tables by index, inserting rows
+ *	lock.c				the three short locks and their order
+ *	slot.c				the connection limit: finding a free slot
+ *	access.c			who may use what
+ *	menu.c				egress_available_gateways
+ *	lease.c				egress_acquire_credential, egress_release_credential
+ *	session_trigger.c	egress_release_on_session_end
+ *	integrity.c			triggers of the configuration tables
+ *	grant.c				egress_grant_access
+ */
+#include "postgres.h"
+#include "fmgr.h"
+
+#include "catalog.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	catalog_init();
+}

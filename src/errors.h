@@ -1,0 +1,20 @@
+/*
+ * errors.h -- SQLSTATEs of egress
+ *
+ * Class NG is ours; what PostgreSQL has a code for uses PostgreSQL's. doc/egress.md lists them for users.
+ */
+#ifndef EGRESS_ERRORS_H
+#define EGRESS_ERRORS_H
+
+/* the gateway does not exist */
+#define ERRCODE_EGRESS_NO_GATEWAY				MAKE_SQLSTATE('N', 'G', '0', '0', '1')
+/* the gateway is not available to this call: it is off, or no mapping names a subject of the call */
+#define ERRCODE_EGRESS_GATEWAY_NOT_AVAILABLE	MAKE_SQLSTATE('N', 'G', '0', '0', '2')
+/* no enabled credential fits */
+#define ERRCODE_EGRESS_NO_CREDENTIAL			MAKE_SQLSTATE('N', 'G', '0', '0', '3')
+/* credentials fit and every one is at its limit: try later */
+#define ERRCODE_EGRESS_AT_LIMIT					MAKE_SQLSTATE('N', 'G', '0', '0', '4')
+/* the session already holds a lease for another gateway, user or workspace */
+#define ERRCODE_EGRESS_SESSION_HOLDS_OTHER		MAKE_SQLSTATE('N', 'G', '0', '0', '5')
+
+#endif							/* EGRESS_ERRORS_H */

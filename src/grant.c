@@ -1,0 +1,102 @@
+/*
+ * grant.c -- egress_grant_access(role, access)
+ *
+ * The one list of what each kind of access may do. PUBLIC may do nothing, and the extension creates no roles.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "arguments.h"
+#include "catalog.h"
+
+/* One GRANT: privileges on objects, %s standing for the quoted schema. */
+typedef struct Grant
+{
+	const char *access;
+	const char *privileges;
+	const char *object;
+} Grant;
+
+static const Grant grants[] = {
+	{"app", "EXECUTE", "FUNCTION %s.egress_available_gateways(text, text)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_acquire_credential(text, text, bigint, text)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_release_credential(text)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_release_on_session_end()"},
+
+	{"monitor", "SELECT", "TABLE %s.egress_credential_usage"},
+	{"monitor", "SELECT", "TABLE %s.egress_gateway_usage"},
+	{"monitor", "SELECT", "TABLE %s.egress_connection"},
+
+	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_provider"},
+	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_gateway"},
+	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_provider_mapping"},
+	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_provider_mapping_gateway"},
+	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_credential"},
+	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_credential_gateway"},
+	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_group_member"},
+	{"admin", "SELECT", "TABLE %s.egress_lease"},
+	{"admin", "SELECT", "TABLE %s.egress_lease_history"},
+	{"admin", "SELECT", "TABLE %s.egress_credential_usage"},
+	{"admin", "SELECT", "TABLE %s.egress_gateway_usage"},
+	{"admin", "SELECT", "TABLE %s.egress_connection"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_available_gateways(text, text)"},
+};
+
+PG_FUNCTION_INFO_V1(egress_grant_access);
+
+/* execute -- run a GRANT with the rights of the caller */
+static void
+execute(const char *privileges, const char *object, const char *role)
+{
+	char	   *command = psprintf("GRANT %s ON %s TO %s", privileges, object, role);
+
+	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "SPI_execute failed for \"%s\"", command);
+}
+
+/* egress_grant_access -- see COMMENT ON FUNCTION */
+Datum
+egress_grant_access(PG_FUNCTION_ARGS)
+{
+	const char *role;
+	const char *access;
+	const char *schema;
+	bool		known = false;
+
+	check_not_null(fcinfo, 0, "role");
+	check_not_null(fcinfo, 1, "access");
+	role = NameStr(*PG_GETARG_NAME(0));
+	access = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	catalog_use(fcinfo->flinfo->fn_oid);
+
+	/* a GRANT would take "public" for PUBLIC, even quoted: insist on a role of that name, which there cannot be */
+	(void) get_role_oid(role, false);
+	role = quote_identifier(role);
+	schema = quote_identifier(get_namespace_name(catalog_schema()));
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	for (size_t i = 0; i < lengthof(grants); i++)
+	{
+		if (strcmp(access, grants[i].access) != 0)
+			continue;
+		if (!known)
+			execute("USAGE", psprintf("SCHEMA %s", schema), role);
+		known = true;
+		execute(grants[i].privileges, psprintf(grants[i].object, schema), role);
+	}
+	SPI_finish();
+
+	if (!known)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown access \"%s\"", access),
+				 errhint("access is one of app, admin, monitor.")));
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,214 @@
+/*
+ * integrity.c -- triggers that keep the configuration tables whole
+ *
+ * What SQL can declare is declared in the install script. Two things it cannot:
+ *	- The tables repeat a column of their parent (the provider's type, the mapping's provider), so that foreign keys over two
+ *	  columns can refuse what does not belong together. Triggers fill that column in.
+ *	- An acquire inserts a lease without the foreign keys' own checks (lease.c says why). So whoever deletes a
+ *	  gateway or a credential looks for leases of open transactions, in this order: mark the row deleted, take the row's
+ *	  lock, look. An acquire takes the same lock, looks for the mark, inserts, and gives the lock back. Whichever is
+ *	  second sees the other. Committed leases are found by the foreign key as well.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog.h"
+#include "lease.h"
+#include "lock.h"
+#include "scan.h"
+
+PG_FUNCTION_INFO_V1(egress_fill_provider_type);
+PG_FUNCTION_INFO_V1(egress_fill_selection_provider);
+PG_FUNCTION_INFO_V1(egress_refuse_move);
+PG_FUNCTION_INFO_V1(egress_refuse_delete_in_use);
+
+/* begin -- what each trigger does first: returns which of our tables it is attached to */
+static EgressTable
+begin(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("this is a trigger function of extension egress")));
+	catalog_use(fcinfo->flinfo->fn_oid);
+	return catalog_table_of(RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
+}
+
+/* new_row -- the row that an INSERT or UPDATE is about to write */
+static HeapTuple
+new_row(TriggerData *trigger)
+{
+	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+}
+
+/* row_id -- a bigint column of a row; false when it is NULL */
+static bool
+row_id(TriggerData *trigger, HeapTuple row, AttrNumber column, int64 *id)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(row, column, RelationGetDescr(trigger->tg_relation), &isnull);
+
+	*id = isnull ? 0 : DatumGetInt64(value);
+	return !isnull;
+}
+
+/* with_value -- a row with one column changed */
+static HeapTuple
+with_value(TriggerData *trigger, HeapTuple row, AttrNumber column, Datum value)
+{
+	int			columns[1] = {column};
+	bool		isnull[1] = {false};
+
+	return heap_modify_tuple_by_cols(row, RelationGetDescr(trigger->tg_relation), 1, columns, &value, isnull);
+}
+
+/*
+ * parent_value -- a column, of fixed length, of the parent row with this id; false when there is no such row
+ *
+ * As a foreign key would see it: committed by now, or inserted by this transaction, also by this very statement (a
+ * WITH query that inserts parent and child). The foreign key itself is checked later, and settles what changed since.
+ */
+static bool
+parent_value(EgressIndex index, int64 id, AttrNumber column, Datum *value)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	EgressScan	scan;
+	bool		found;
+
+	scan_open(&scan, index, AccessShareLock);
+	scan_key_id(&scan, id);
+	scan_start(&scan, latest);
+	found = scan_next(&scan);
+	if (!found)
+	{
+		scan_key_id(&scan, id);
+		scan_start(&scan, SnapshotSelf);
+		found = scan_next(&scan);
+	}
+	if (found)
+		*value = scan_value(&scan, column);
+	scan_close(&scan);
+	UnregisterSnapshot(latest);
+	return found;
+}
+
+/* refuse_missing -- raise what the foreign key would */
+static void
+refuse_missing(TriggerData *trigger, const char *what, int64 id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("%s " INT64_FORMAT " does not exist", what, id),
+			 errtable(trigger->tg_relation)));
+}
+
+/* egress_fill_provider_type -- BEFORE INSERT on gateways and credentials */
+Datum
+egress_fill_provider_type(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	bool		is_gateway = begin(fcinfo) == TABLE_GATEWAY;
+	HeapTuple	row = trigger->tg_trigtuple;
+	int64		provider_id;
+	Datum		type;
+
+	/* NULL is refused by NOT NULL */
+	if (!row_id(trigger, row, is_gateway ? (int) Anum_egress_gateway_egress_provider_id :
+				(int) Anum_egress_credential_egress_provider_id, &provider_id))
+		return PointerGetDatum(row);
+
+	if (!parent_value(INDEX_PROVIDER_ID, provider_id, Anum_egress_provider_provider_type, &type))
+		refuse_missing(trigger, "provider", provider_id);
+
+	return PointerGetDatum(with_value(trigger, row,
+									  is_gateway ? (int) Anum_egress_gateway_provider_type :
+									  (int) Anum_egress_credential_provider_type, type));
+}
+
+/* egress_fill_selection_provider -- BEFORE INSERT OR UPDATE on the tables of selected gateways */
+Datum
+egress_fill_selection_provider(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	bool		of_mapping = begin(fcinfo) == TABLE_MAPPING_GATEWAY;
+	const char *what = of_mapping ? "mapping" : "credential";
+	HeapTuple	row = new_row(trigger);
+	int64		owner_id;
+	int64		gateway_id;
+	Datum		owner_provider;
+	Datum		gateway_provider;
+
+	/* both tables have the same columns in the same order; NULL is refused by the primary key */
+	if (!row_id(trigger, row, Anum_egress_provider_mapping_gateway_egress_provider_mapping_id, &owner_id) ||
+		!row_id(trigger, row, Anum_egress_provider_mapping_gateway_egress_gateway_id, &gateway_id))
+		return PointerGetDatum(row);
+
+	if (!(of_mapping ?
+		  parent_value(INDEX_MAPPING_ID, owner_id, Anum_egress_provider_mapping_egress_provider_id, &owner_provider) :
+		  parent_value(INDEX_CREDENTIAL_ID, owner_id, Anum_egress_credential_egress_provider_id, &owner_provider)))
+		refuse_missing(trigger, what, owner_id);
+	if (!parent_value(INDEX_GATEWAY_ID, gateway_id, Anum_egress_gateway_egress_provider_id, &gateway_provider))
+		refuse_missing(trigger, "gateway", gateway_id);
+
+	if (DatumGetInt64(owner_provider) != DatumGetInt64(gateway_provider))
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("%s " INT64_FORMAT " cannot select gateway " INT64_FORMAT " of another provider",
+						what, owner_id, gateway_id),
+				 errdetail("The %s is of provider " INT64_FORMAT ", the gateway of provider " INT64_FORMAT ".",
+						   what, DatumGetInt64(owner_provider), DatumGetInt64(gateway_provider)),
+				 errtable(trigger->tg_relation)));
+
+	return PointerGetDatum(with_value(trigger, row,
+									  Anum_egress_provider_mapping_gateway_egress_provider_id, owner_provider));
+}
+
+/* egress_refuse_move -- BEFORE UPDATE on gateways and credentials, WHEN the id or the provider changes */
+Datum
+egress_refuse_move(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	const char *what = begin(fcinfo) == TABLE_GATEWAY ? "gateway" : "credential";
+
+	ereport(ERROR,
+			(errcode(ERRCODE_CHECK_VIOLATION),
+			 errmsg("a %s keeps its id and its provider", what),
+			 errdetail("Leases and selections refer to both."),
+			 errhint("Insert a new %s, and delete or disable this one.", what),
+			 errtable(trigger->tg_relation)));
+}
+
+/* egress_refuse_delete_in_use -- AFTER DELETE on gateways and credentials; the row is marked deleted by now */
+Datum
+egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	bool		is_gateway = begin(fcinfo) == TABLE_GATEWAY;
+	EgressLock	lock = is_gateway ? LOCK_GATEWAY : LOCK_CREDENTIAL;
+	int64		id;
+	bool		held;
+
+	/* the id is the first column of both tables */
+	(void) row_id(trigger, trigger->tg_trigtuple, Anum_egress_gateway_egress_gateway_id, &id);
+
+	lock_take(lock, id, ExclusiveLock);
+	held = lease_any_held(is_gateway ? INDEX_LEASE_GATEWAY : INDEX_LEASE_SLOT, id);
+	lock_give(lock, id, ExclusiveLock);
+
+	if (held)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("%s " INT64_FORMAT " cannot be deleted while a lease uses it",
+						is_gateway ? "gateway" : "credential", id),
+				 errdetail("Another transaction is taking or giving back a connection."),
+				 errhint("Disable it, and delete it when its sessions have ended."),
+				 errtable(trigger->tg_relation)));
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,59 @@
+/*
+ * lock.c -- the three short locks and their order
+ *
+ * LOCK_SESSION, exclusive: an acquire, from looking for the session's lease to having inserted it. Two acquires of
+ *		one session do not both find nothing.
+ * LOCK_GATEWAY, shared: an acquire, from seeing that the gateway is not being deleted to having inserted the lease.
+ *		Exclusive: the deleter of the gateway, while it looks for leases, the row already marked.
+ * LOCK_CREDENTIAL, exclusive: an acquire, from reading the credential's limit and leases to having inserted one.
+ *		The deleter of the credential, while it looks for leases, the row already marked.
+ *
+ * They are taken in this order, and of each kind one at a time. Whoever holds one waits for nothing but the next of
+ * these: not for a table's lock (tables are opened before), not for a transaction (the session's lock is given back
+ * before waiting for one). So each is held for microseconds and never to commit, and no wait can be a circle.
+ *
+ * They live in the lock manager, not in LWLocks: a wait can be cancelled, is seen in pg_locks, and an error gives
+ * them back with the (sub)transaction's other resources. They are of the advisory kind, with numbers in the place
+ * where pg_advisory_lock() has 1 or 2, so that they meet no lock of an application.
+ */
+#include "lock.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+
+/* lock_session_key -- the key of a session's lock; two ids that share one only wait for each other for microseconds */
+int64
+lock_session_key(text *session_id)
+{
+	return (int64) hash_bytes_extended((unsigned char *) VARDATA_ANY(session_id), VARSIZE_ANY_EXHDR(session_id), 0);
+}
+
+/* tag -- the lock manager's name of a lock */
+static LOCKTAG
+tag(EgressLock lock, int64 key)
+{
+	LOCKTAG		result;
+
+	SET_LOCKTAG_ADVISORY(result, MyDatabaseId, (uint32) ((uint64) key >> 32), (uint32) key, lock);
+	return result;
+}
+
+/* lock_take -- take a lock, waiting for it; can be cancelled */
+void
+lock_take(EgressLock lock, int64 key, LOCKMODE mode)
+{
+	LOCKTAG		locktag = tag(lock, key);
+
+	(void) LockAcquire(&locktag, mode, false, false);
+}
+
+/* lock_give -- give back a lock that lock_take() took in this (sub)transaction */
+void
+lock_give(EgressLock lock, int64 key, LOCKMODE mode)
+{
+	LOCKTAG		locktag = tag(lock, key);
+
+	if (!LockRelease(&locktag, mode, false))
+		elog(ERROR, "lock %d of extension egress is not held", lock);
+}

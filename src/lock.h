@@ -1,0 +1,22 @@
+/*
+ * lock.h -- the three short locks
+ */
+#ifndef EGRESS_LOCK_H
+#define EGRESS_LOCK_H
+
+#include "postgres.h"
+#include "storage/lockdefs.h"
+
+/* What a lock is on. The numbers show as objsubid in pg_locks, where locktype is advisory. */
+typedef enum EgressLock
+{
+	LOCK_SESSION = 60001,
+	LOCK_GATEWAY = 60002,
+	LOCK_CREDENTIAL = 60003
+} EgressLock;
+
+extern int64 lock_session_key(text *session_id);
+extern void lock_take(EgressLock lock, int64 key, LOCKMODE mode);
+extern void lock_give(EgressLock lock, int64 key, LOCKMODE mode);
+
+#endif							/* EGRESS_LOCK_H */

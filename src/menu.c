@@ -1,0 +1,283 @@
+/*
+ * menu.c -- the launch menu: egress_available_gateways(user_id, workspace_id)
+ *
+ * Reads only, as of the calling query's snapshot, so it works on a standby. The rows of a provider that is open to
+ * the call as a whole come from an index in the menu's order; where only selected gateways are open, just these are
+ * read, and sorted here.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_collation.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+#include "utils/varlena.h"
+
+#include "access.h"
+#include "arguments.h"
+#include "scan.h"
+
+#define MENU_COLUMNS 8
+
+/* What the menu's rows of one provider have in common. */
+typedef struct Menu
+{
+	ReturnSetInfo *result;
+	EgressCall	call;
+	EgressAccess *access;		/* of the current provider */
+	Datum		provider_name;
+	bool		counted_all;	/* available_all is known */
+	int64		available_all;	/* connections free in access->credentials_all, -1: no limit */
+	EgressScan	leases;			/* by credential; opened when first needed */
+	bool		leases_opened;
+} Menu;
+
+/* A gateway that waits to be sorted. */
+typedef struct MenuGateway
+{
+	int64		id;
+	text	   *name;
+	text	   *country;		/* or NULL */
+	text	   *city;			/* or NULL */
+} MenuGateway;
+
+PG_FUNCTION_INFO_V1(egress_available_gateways);
+
+/* active_connections -- how many leases a credential has; counted once a call */
+static int64
+active_connections(Menu *menu, EgressEntitlement *credential)
+{
+	if (credential->active < 0)
+	{
+		if (!menu->leases_opened)
+		{
+			scan_open(&menu->leases, INDEX_LEASE_SLOT, AccessShareLock);
+			menu->leases.want_entries = true;
+			menu->leases_opened = true;
+		}
+		scan_key_id(&menu->leases, credential->id);
+		scan_start(&menu->leases, menu->call.snapshot);
+		credential->active = scan_count(&menu->leases);
+	}
+	return credential->active;
+}
+
+/* free_connections -- how many connections these credentials have free, -1 when one has no limit */
+static int64
+free_connections(Menu *menu, List *credentials)
+{
+	int64		sum = 0;
+	ListCell   *cell;
+
+	foreach(cell, credentials)
+		if (!((EgressEntitlement *) lfirst(cell))->limited)
+			return -1;
+
+	foreach(cell, credentials)
+	{
+		EgressEntitlement *credential = lfirst(cell);
+
+		sum += Max(credential->limit - active_connections(menu, credential), 0);
+	}
+	return sum;
+}
+
+/* available_connections -- the same for a gateway; most gateways of a provider share one answer */
+static int64
+available_connections(Menu *menu, int64 gateway_id)
+{
+	List	   *credentials = access_credentials(menu->access, gateway_id);
+
+	if (credentials != menu->access->credentials_all)
+		return free_connections(menu, credentials);
+
+	if (!menu->counted_all)
+		menu->available_all = free_connections(menu, credentials);
+	menu->counted_all = true;
+	return menu->available_all;
+}
+
+/* put_gateway -- one row of the menu */
+static void
+put_gateway(Menu *menu, int64 gateway_id, text *name, text *country, text *city)
+{
+	Datum		values[MENU_COLUMNS];
+	bool		nulls[MENU_COLUMNS] = {false};
+	int64		available = available_connections(menu, gateway_id);
+
+	values[0] = Int64GetDatum(gateway_id);
+	values[1] = PointerGetDatum(name);
+	values[2] = PointerGetDatum(country);
+	nulls[2] = country == NULL;
+	values[3] = PointerGetDatum(city);
+	nulls[3] = city == NULL;
+	values[4] = Int64GetDatum(menu->access->provider_id);
+	values[5] = menu->provider_name;
+	values[6] = menu->access->provider_type;
+	values[7] = Int64GetDatum(available);
+	nulls[7] = available < 0;
+	tuplestore_putvalues(menu->result->setResult, menu->result->setDesc, values, nulls);
+}
+
+/* scan_text -- a text column of the current row, NULL when it is NULL; points into the row */
+static text *
+scan_text(EgressScan *scan, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(scan->slot, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+/* is_available -- does the current gateway belong on the menu? */
+static bool
+is_available(Menu *menu, EgressScan *gateways)
+{
+	return access_decide(menu->access, scan_id(gateways, Anum_egress_gateway_egress_gateway_id),
+						 scan_bool(gateways, Anum_egress_gateway_enabled),
+						 scan_bool(gateways, Anum_egress_gateway_withdrawn)) == ACCESS_AVAILABLE;
+}
+
+/* put_all -- the menu of a provider whose gateways may all be available */
+static void
+put_all(Menu *menu)
+{
+	EgressScan	gateways;
+
+	scan_open(&gateways, INDEX_GATEWAY_MENU, AccessShareLock);
+	scan_key_id(&gateways, menu->access->provider_id);
+	scan_start(&gateways, menu->call.snapshot);
+	while (scan_next(&gateways))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (is_available(menu, &gateways))
+			put_gateway(menu, scan_id(&gateways, Anum_egress_gateway_egress_gateway_id),
+						scan_text(&gateways, Anum_egress_gateway_name),
+						scan_text(&gateways, Anum_egress_gateway_country),
+						scan_text(&gateways, Anum_egress_gateway_city));
+	}
+	scan_close(&gateways);
+}
+
+/* compare_texts -- in the database's collation, NULL last, as the index egress_gateway_menu has it */
+static int
+compare_texts(const text *a, const text *b)
+{
+	if (a == NULL || b == NULL)
+		return (a == NULL) - (b == NULL);
+	return varstr_cmp(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b),
+					  DEFAULT_COLLATION_OID);
+}
+
+/* compare_gateways -- country, city, name, id */
+static int
+compare_gateways(const ListCell *a, const ListCell *b)
+{
+	const MenuGateway *left = lfirst(a);
+	const MenuGateway *right = lfirst(b);
+	int			result = compare_texts(left->country, right->country);
+
+	if (result == 0)
+		result = compare_texts(left->city, right->city);
+	if (result == 0)
+		result = compare_texts(left->name, right->name);
+	if (result == 0)
+		result = left->id < right->id ? -1 : left->id > right->id;
+	return result;
+}
+
+/* copy_text -- a text in the current memory context, or NULL */
+static text *
+copy_text(text *value)
+{
+	return value == NULL ? NULL : DatumGetTextPCopy(PointerGetDatum(value));
+}
+
+/* put_selected -- the menu of a provider of whose gateways only selected ones can be available */
+static void
+put_selected(Menu *menu)
+{
+	List	   *found = NIL;
+	HASH_SEQ_STATUS status;
+	EgressSelected *entry;
+	EgressScan	gateways;
+	ListCell   *cell;
+
+	if (menu->access->selected == NULL)
+		return;
+
+	scan_open(&gateways, INDEX_GATEWAY_ID, AccessShareLock);
+	hash_seq_init(&status, menu->access->selected);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		scan_key_id(&gateways, entry->gateway_id);
+		scan_start(&gateways, menu->call.snapshot);
+		if (scan_next(&gateways) && is_available(menu, &gateways))
+		{
+			MenuGateway *gateway = palloc(sizeof(MenuGateway));
+
+			gateway->id = entry->gateway_id;
+			gateway->name = copy_text(scan_text(&gateways, Anum_egress_gateway_name));
+			gateway->country = copy_text(scan_text(&gateways, Anum_egress_gateway_country));
+			gateway->city = copy_text(scan_text(&gateways, Anum_egress_gateway_city));
+			found = lappend(found, gateway);
+		}
+	}
+	scan_close(&gateways);
+
+	list_sort(found, compare_gateways);
+	foreach(cell, found)
+	{
+		MenuGateway *gateway = lfirst(cell);
+
+		put_gateway(menu, gateway->id, gateway->name, gateway->country, gateway->city);
+	}
+}
+
+/* compare_providers -- by name, in the database's collation; the name is unique */
+static int
+compare_providers(const ListCell *a, const ListCell *b)
+{
+	const char *left = ((EgressAccess *) lfirst(a))->provider_name;
+	const char *right = ((EgressAccess *) lfirst(b))->provider_name;
+
+	return varstr_cmp(left, strlen(left), right, strlen(right), DEFAULT_COLLATION_OID);
+}
+
+/* egress_available_gateways -- the launch menu; see COMMENT ON FUNCTION */
+Datum
+egress_available_gateways(PG_FUNCTION_ARGS)
+{
+	text	   *user_id = get_id(fcinfo, 0, "user_id");
+	text	   *workspace_id = get_optional_id(fcinfo, 1, "workspace_id");
+	Menu		menu = {0};
+	List	   *providers;
+	ListCell   *cell;
+
+	catalog_use(fcinfo->flinfo->fn_oid);
+	InitMaterializedSRF(fcinfo, 0);
+	menu.result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	access_begin(&menu.call, user_id, workspace_id, GetActiveSnapshot());
+	providers = access_to_providers(&menu.call);
+	list_sort(providers, compare_providers);
+
+	foreach(cell, providers)
+	{
+		menu.access = lfirst(cell);
+		menu.provider_name = CStringGetTextDatum(menu.access->provider_name);
+		menu.counted_all = false;
+		if (menu.access->mapped_all && menu.access->credentials_all != NIL)
+			put_all(&menu);
+		else
+			put_selected(&menu);
+	}
+	if (menu.leases_opened)
+		scan_close(&menu.leases);
+
+	return (Datum) 0;
+}

@@ -1,0 +1,225 @@
+/*
+ * scan.c -- reading the extension's tables through their indexes, and inserting rows
+ *
+ * The paths that count (menu, acquire, release, triggers) read by index only, each look-up by an equality on the
+ * index's leading columns. Which index serves a look-up is written in the code, so no statistics and no planner
+ * can make it a scan of a table. The shape is that of systable_beginscan() in access/index/genam.c.
+ */
+#include "scan.h"
+
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/bufmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+#include "compat.h"
+
+/*
+ * scan_open -- open an index and its table
+ *
+ * The table's lock stays until the end of the transaction, as it does for a statement.
+ */
+void
+scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
+{
+	scan->table = table_open(catalog_table(catalog_index_table(index)), lockmode);
+	scan->index = index_open(catalog_index(index), lockmode);
+	scan->lockmode = lockmode;
+	scan->want_entries = false;
+	scan->desc = NULL;
+	scan->slot = table_slot_create(scan->table, NULL);
+	scan->nkeys = 0;
+}
+
+/* add_key -- a condition on the next column of the index */
+static void
+add_key(EgressScan *scan, StrategyNumber strategy, Oid function, Datum value)
+{
+	int			column = scan->nkeys++;
+
+	Assert(column < SCAN_MAX_KEYS);
+	ScanKeyEntryInitialize(&scan->keys[column], 0, column + 1, strategy, InvalidOid,
+						   scan->index->rd_indcollation[column], function, value);
+}
+
+/* scan_key_id -- the next column of the index equals an id */
+void
+scan_key_id(EgressScan *scan, int64 id)
+{
+	add_key(scan, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+}
+
+/* scan_key_text -- the next column of the index equals a text, which must live as long as the scan */
+void
+scan_key_text(EgressScan *scan, text *value)
+{
+	add_key(scan, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(value));
+}
+
+/* scan_key_at_least -- the next column of the index, an integer, is not below a value; the last key */
+void
+scan_key_at_least(EgressScan *scan, int32 value)
+{
+	add_key(scan, BTGreaterEqualStrategyNumber, F_INT4GE, Int32GetDatum(value));
+}
+
+/* scan_key_subject -- the next two columns of the index are a subject; id NULL for everyone */
+void
+scan_key_subject(EgressScan *scan, EgressSubjectType type, text *id)
+{
+	add_key(scan, BTEqualStrategyNumber, F_ENUM_EQ, catalog_subject_type(type));
+	if (id != NULL)
+		scan_key_text(scan, id);
+	else
+	{
+		int			column = scan->nkeys++;
+
+		ScanKeyEntryInitialize(&scan->keys[column], SK_ISNULL | SK_SEARCHNULL, column + 1, InvalidStrategy,
+							   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	}
+}
+
+/*
+ * scan_start -- start with the keys given since the last scan_start()
+ *
+ * May be called again, with the same number of keys and another snapshot: a loop of look-ups opens its index once.
+ * The snapshot must stay registered or active while the scan goes on.
+ */
+void
+scan_start(EgressScan *scan, Snapshot snapshot)
+{
+	if (scan->desc == NULL)
+		scan->desc = egress_index_beginscan(scan->table, scan->index, snapshot, scan->nkeys);
+	scan->desc->xs_snapshot = snapshot;
+	scan->desc->xs_want_itup = scan->want_entries;
+	index_rescan(scan->desc, scan->keys, scan->nkeys, NULL, 0);
+	scan->nkeys = 0;
+}
+
+/* scan_next -- fetch the next row into slot; false when there is none */
+bool
+scan_next(EgressScan *scan)
+{
+	return index_getnext_slot(scan->desc, ForwardScanDirection, scan->slot);
+}
+
+/* scan_value -- a column of the current row that is not NULL; points into the row */
+Datum
+scan_value(EgressScan *scan, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(scan->slot, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "column %d of \"%s\" is null", column, RelationGetRelationName(scan->table));
+	return value;
+}
+
+/* scan_bool -- a boolean column of the current row */
+bool
+scan_bool(EgressScan *scan, AttrNumber column)
+{
+	return DatumGetBool(scan_value(scan, column));
+}
+
+/* scan_id -- a bigint column of the current row */
+int64
+scan_id(EgressScan *scan, AttrNumber column)
+{
+	return DatumGetInt64(scan_value(scan, column));
+}
+
+/* scan_name -- a text column of the current row, as a string in the current memory context */
+char *
+scan_name(EgressScan *scan, AttrNumber column)
+{
+	return TextDatumGetCString(scan_value(scan, column));
+}
+
+/* scan_stop -- let go of the current row and of every page; scan_start() may follow */
+void
+scan_stop(EgressScan *scan)
+{
+	if (scan->desc != NULL)
+		index_endscan(scan->desc);
+	scan->desc = NULL;
+	ExecClearTuple(scan->slot);
+}
+
+/* scan_close -- end the scan; its row is gone, the table's lock stays */
+void
+scan_close(EgressScan *scan)
+{
+	scan_stop(scan);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, NoLock);
+	table_close(scan->table, NoLock);
+}
+
+/*
+ * scan_count -- count the rows that the snapshot sees
+ *
+ * Before: want_entries was set when the scan started. Rows on pages that are visible to all are counted from the index alone, as an index-only scan does
+ * (executor/nodeIndexonlyscan.c, which also explains why reading the visibility map without a lock is safe).
+ */
+int64
+scan_count(EgressScan *scan)
+{
+	Buffer		vmbuffer = InvalidBuffer;
+	ItemPointer tid;
+	int64		count = 0;
+
+	while ((tid = index_getnext_tid(scan->desc, ForwardScanDirection)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (VM_ALL_VISIBLE(scan->table, ItemPointerGetBlockNumber(tid), &vmbuffer) ||
+			index_fetch_heap(scan->desc, scan->slot))
+			count++;
+	}
+	if (BufferIsValid(vmbuffer))
+		ReleaseBuffer(vmbuffer);
+	return count;
+}
+
+/*
+ * insert_row -- insert a row and its index entries
+ *
+ * Before: the table is open and locked RowExclusiveLock; values and nulls hold its first nvalues columns, and
+ * satisfy its constraints. Neither triggers nor checks are run: the callers are this extension's own code for its
+ * own tables, and say what takes their place.
+ * After: the row is there for the next command of this transaction, which has begun. The shape is that of
+ * ExecSimpleRelationInsert() in executor/execReplication.c.
+ */
+void
+insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *rri = makeNode(ResultRelInfo);
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+
+	InitResultRelInfo(rri, table, 0, NULL, 0);
+	ExecOpenIndices(rri, false);
+
+	ExecClearTuple(slot);
+	for (int i = 0; i < RelationGetDescr(table)->natts; i++)
+	{
+		slot->tts_isnull[i] = i >= nvalues || nulls[i];
+		slot->tts_values[i] = slot->tts_isnull[i] ? (Datum) 0 : values[i];
+	}
+	ExecStoreVirtualTuple(slot);
+
+	table_tuple_insert(table, slot, GetCurrentCommandId(true), 0, NULL);
+	list_free(egress_insert_index_tuples(rri, slot, estate));
+
+	ExecCloseIndices(rri);
+	ExecDropSingleTupleTableSlot(slot);
+	FreeExecutorState(estate);
+	CommandCounterIncrement();
+}

@@ -1,0 +1,49 @@
+/*
+ * scan.h -- reading the extension's tables through their indexes, and inserting rows
+ */
+#ifndef EGRESS_SCAN_H
+#define EGRESS_SCAN_H
+
+#include "postgres.h"
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/skey.h"
+#include "executor/tuptable.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#include "catalog.h"
+
+#define SCAN_MAX_KEYS 3
+
+/* One index scan. The row of the last scan_next() is in slot. */
+typedef struct EgressScan
+{
+	Relation	table;
+	Relation	index;
+	LOCKMODE	lockmode;
+	bool		want_entries;	/* set before scan_start() by those who look at index entries themselves */
+	IndexScanDesc desc;			/* NULL until scan_start() */
+	TupleTableSlot *slot;
+	int			nkeys;
+	ScanKeyData keys[SCAN_MAX_KEYS];
+} EgressScan;
+
+extern void scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode);
+extern void scan_key_id(EgressScan *scan, int64 id);
+extern void scan_key_text(EgressScan *scan, text *value);
+extern void scan_key_at_least(EgressScan *scan, int32 value);
+extern void scan_key_subject(EgressScan *scan, EgressSubjectType type, text *id);
+extern void scan_start(EgressScan *scan, Snapshot snapshot);
+extern bool scan_next(EgressScan *scan);
+extern Datum scan_value(EgressScan *scan, AttrNumber column);
+extern bool scan_bool(EgressScan *scan, AttrNumber column);
+extern int64 scan_id(EgressScan *scan, AttrNumber column);
+extern char *scan_name(EgressScan *scan, AttrNumber column);
+extern int64 scan_count(EgressScan *scan);
+extern void scan_stop(EgressScan *scan);
+extern void scan_close(EgressScan *scan);
+
+extern void insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls);
+
+#endif							/* EGRESS_SCAN_H */

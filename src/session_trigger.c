@@ -1,0 +1,181 @@
+/*
+ * session_trigger.c -- the end of a session: egress_release_on_session_end(column)
+ *
+ * A trigger of the application's session table. It releases with the rights of the extension's owner, so the role
+ * that ends the session needs no privilege on anything of ours.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "arguments.h"
+#include "catalog.h"
+#include "lease.h"
+
+/* how many sessions BEFORE TRUNCATE reads at a time */
+#define TRUNCATE_BATCH 1000
+
+PG_FUNCTION_INFO_V1(egress_release_on_session_end);
+
+/* refuse_trigger -- the trigger was attached in a way that cannot work */
+static void
+refuse_trigger(TriggerData *trigger, const char *reason)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("trigger \"%s\" of table \"%s\" cannot end leases",
+					trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
+			 errdetail_internal("%s", reason),
+			 errhint("Attach egress_release_on_session_end('column') AFTER DELETE or UPDATE FOR EACH ROW, or BEFORE TRUNCATE FOR EACH STATEMENT.")));
+}
+
+/* session_column -- the number of the column that the trigger's argument names */
+static int
+session_column(TriggerData *trigger)
+{
+	int			column;
+
+	if (trigger->tg_trigger->tgnargs != 1)
+		refuse_trigger(trigger, "It needs one argument, the name of the column that holds the session id.");
+
+	column = SPI_fnumber(RelationGetDescr(trigger->tg_relation), trigger->tg_trigger->tgargs[0]);
+	if (column <= 0)
+		refuse_trigger(trigger, psprintf("The table has no column \"%s\".", trigger->tg_trigger->tgargs[0]));
+	return column;
+}
+
+/*
+ * end_session -- end the lease of the session with this id, if it has one
+ *
+ * The id is the value as the type's output function writes it, which is what a driver shows an application. Only
+ * character(n) is taken without its padding. What cannot be the id of a lease (empty, too long) has none.
+ */
+static void
+end_session(Datum value, Oid type)
+{
+	text	   *session_id;
+
+	if (getBaseType(type) == BPCHAROID)
+		session_id = DatumGetTextPP(DirectFunctionCall1(rtrim1, value));
+	else
+	{
+		Oid			output;
+		bool		is_varlena;
+
+		getTypeOutputInfo(type, &output, &is_varlena);
+		session_id = cstring_to_text(OidOutputFunctionCall(output, value));
+	}
+
+	if (VARSIZE_ANY_EXHDR(session_id) > 0 && VARSIZE_ANY_EXHDR(session_id) <= EGRESS_MAX_ID_LENGTH)
+		lease_end(session_id, "session_end");
+}
+
+/* end_row_session -- the session of the row that was deleted or updated; of the old row, which acquired the lease */
+static void
+end_row_session(TriggerData *trigger)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	int			column = session_column(trigger);
+	bool		isnull;
+	Datum		value = heap_getattr(trigger->tg_trigtuple, column, desc, &isnull);
+
+	if (!isnull)
+		end_session(value, TupleDescAttr(desc, column - 1)->atttypid);
+}
+
+/*
+ * end_all_sessions -- the sessions of the table that is about to be truncated, partitions included
+ *
+ * TRUNCATE has locked the table, so the latest snapshot sees all that will go.
+ */
+static void
+end_all_sessions(TriggerData *trigger)
+{
+	Relation	table = trigger->tg_relation;
+	int			column = session_column(trigger);
+	Oid			type = TupleDescAttr(RelationGetDescr(table), column - 1)->atttypid;
+	char	   *query;
+	SPIPlanPtr	plan;
+	Portal		portal;
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "egress sessions",
+													  ALLOCSET_DEFAULT_SIZES);
+
+	query = psprintf("SELECT %s FROM %s%s",
+					 quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(table), column - 1)->attname)),
+					 table->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table)),
+												RelationGetRelationName(table)));
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	plan = SPI_prepare(query, 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed for \"%s\"", query);
+
+	/* read-only: the cursor keeps the snapshot that is active when it is opened */
+	PushActiveSnapshot(GetLatestSnapshot());
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	PopActiveSnapshot();
+
+	do
+	{
+		SPI_cursor_fetch(portal, true, TRUNCATE_BATCH);
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			MemoryContext old_context = MemoryContextSwitchTo(row_context);
+			bool		isnull;
+			Datum		value = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+			CHECK_FOR_INTERRUPTS();
+			if (!isnull)
+				end_session(value, type);
+			MemoryContextSwitchTo(old_context);
+			MemoryContextReset(row_context);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	} while (SPI_processed > 0);
+
+	SPI_cursor_close(portal);
+	SPI_finish();
+	MemoryContextDelete(row_context);
+}
+
+/* egress_release_on_session_end -- see COMMENT ON FUNCTION */
+Datum
+egress_release_on_session_end(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerEvent event;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("egress_release_on_session_end() is a trigger function")));
+	catalog_use(fcinfo->flinfo->fn_oid);
+	event = trigger->tg_event;
+
+	if (TRIGGER_FIRED_BY_TRUNCATE(event) && TRIGGER_FIRED_BEFORE(event))
+		end_all_sessions(trigger);
+	else if (TRIGGER_FIRED_BY_TRUNCATE(event))
+		refuse_trigger(trigger, "AFTER TRUNCATE the sessions are gone.");
+	else if (!TRIGGER_FIRED_FOR_ROW(event))
+		refuse_trigger(trigger, "It was attached FOR EACH STATEMENT.");
+	else if (!TRIGGER_FIRED_AFTER(event))
+		refuse_trigger(trigger, "It was attached BEFORE, when the session may still stay.");
+	else if (TRIGGER_FIRED_BY_INSERT(event))
+		refuse_trigger(trigger, "It was attached to INSERT, which ends no session.");
+	else
+		end_row_session(trigger);
+
+	return PointerGetDatum(NULL);
+}

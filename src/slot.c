@@ -1,0 +1,146 @@
+/*
+ * slot.c -- the connection limit: finding a free slot of a credential
+ *
+ * A lease of a credential with the limit L has a slot, a number in 1..L; a lease taken while there was no limit has
+ * none (NULL). UNIQUE (egress_credential_id, slot) is the last line of defence; it is not meant to be hit.
+ *
+ * Whether a slot is held is asked with a dirty snapshot, as a unique index does when a row is inserted: what an open
+ * transaction inserted is held, and what an open transaction deleted is still held. Neither the age of the
+ * caller's snapshot nor its isolation level matter. The credential's lock (lock.c) makes sure that nobody inserts a
+ * lease of the credential meanwhile; leases may end meanwhile, which at worst hides a slot that became free just now.
+ * Lease rows are never updated, so a dirty scan of the index cannot miss one.
+ *
+ * The index has an entry for every row version, also for leases that ended, until a scan finds them dead to all and
+ * marks them, or VACUUM removes them. Each step below looks at the slot in the index entry before it visits
+ * the row, so that dead entries of slots that do not matter cost next to nothing:
+ *	1. Are there leases without a slot, or above the limit (it was lowered, or set late)? They sort last. A backward
+ *	   scan sees the highest entry first; if that is within 1..L, no row is visited.
+ *	2. If there are, all leases are counted, up to the limit.
+ *	3. A gap in 1..L is sought upwards from a random slot, then from 1. A slot without any entry is free with no row
+ *	   visited. Beginning at random spreads the dead entries over all slots.
+ */
+#include "slot.h"
+
+#include "access/itup.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "utils/snapmgr.h"
+
+/* the slot's column in the index (egress_credential_id, slot) */
+#define SLOT_COLUMN	2
+
+/* what next_slot() returns at the end; SLOT_NONE for a lease without a slot */
+#define SLOT_END	(-1)
+
+/* slot_open -- open the index for slot_find(); before any of the short locks is taken */
+void
+slot_open(SlotSearch *search)
+{
+	InitDirtySnapshot(search->dirty);
+	scan_open(&search->all, INDEX_LEASE_SLOT, AccessShareLock);
+	search->all.want_entries = true;
+	scan_open(&search->from, INDEX_LEASE_SLOT, AccessShareLock);
+	search->from.want_entries = true;
+}
+
+/* slot_close -- close what slot_open() opened */
+void
+slot_close(SlotSearch *search)
+{
+	scan_close(&search->all);
+	scan_close(&search->from);
+}
+
+/* next_slot -- the slot of the next index entry, dead or not; no row is visited */
+static int32
+next_slot(EgressScan *scan, ScanDirection direction)
+{
+	Datum		slot;
+	bool		isnull;
+
+	CHECK_FOR_INTERRUPTS();
+	if (index_getnext_tid(scan->desc, direction) == NULL)
+		return SLOT_END;
+	slot = index_getattr(scan->desc->xs_itup, SLOT_COLUMN, scan->desc->xs_itupdesc, &isnull);
+	return isnull ? SLOT_NONE : DatumGetInt32(slot);
+}
+
+/* is_held -- is the current entry's lease held? Visits the row, and lets the index know when it is dead to all */
+static bool
+is_held(EgressScan *scan)
+{
+	return index_fetch_heap(scan->desc, scan->slot);
+}
+
+/* any_outside -- is a lease held that has no slot, or one above the limit? */
+static bool
+any_outside(SlotSearch *search, int64 credential_id, int32 limit)
+{
+	int32		slot;
+
+	scan_key_id(&search->all, credential_id);
+	scan_start(&search->all, &search->dirty);
+	while ((slot = next_slot(&search->all, BackwardScanDirection)) == SLOT_NONE || slot > limit)
+		if (is_held(&search->all))
+			return true;
+	return false;
+}
+
+/* count_held -- how many leases are held, counted up to a limit */
+static int32
+count_held(SlotSearch *search, int64 credential_id, int32 limit)
+{
+	int32		count = 0;
+
+	scan_key_id(&search->all, credential_id);
+	scan_start(&search->all, &search->dirty);
+	while (count < limit && next_slot(&search->all, ForwardScanDirection) != SLOT_END)
+		if (is_held(&search->all))
+			count++;
+	return count;
+}
+
+/* find_gap -- the first slot from..to that is not held, SLOT_NONE if there is none */
+static int32
+find_gap(SlotSearch *search, int64 credential_id, int32 from, int32 to)
+{
+	int32		candidate = from;
+
+	scan_key_id(&search->from, credential_id);
+	scan_key_at_least(&search->from, from);
+	scan_start(&search->from, &search->dirty);
+	while (candidate <= to)
+	{
+		int32		slot = next_slot(&search->from, ForwardScanDirection);
+
+		/* all entries of the candidate have been seen, and none was held */
+		if (slot == SLOT_END || slot > candidate)
+			return candidate;
+		if (slot == candidate && is_held(&search->from))
+			candidate++;
+	}
+	return SLOT_NONE;
+}
+
+/*
+ * slot_find -- a free slot of a credential with a limit, SLOT_NONE when it is full
+ *
+ * Before: the caller holds the credential's lock, and has read the limit under it.
+ */
+int32
+slot_find(SlotSearch *search, int64 credential_id, int32 limit)
+{
+	int32		start;
+	int32		slot;
+
+	if (limit == 0)
+		return SLOT_NONE;
+	if (any_outside(search, credential_id, limit) && count_held(search, credential_id, limit) >= limit)
+		return SLOT_NONE;
+
+	start = (int32) pg_prng_uint64_range(&pg_global_prng_state, 1, limit);
+	slot = find_gap(search, credential_id, start, limit);
+	if (slot == SLOT_NONE && start > 1)
+		slot = find_gap(search, credential_id, 1, start - 1);
+	return slot;
+}
