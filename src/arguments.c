@@ -3,6 +3,8 @@
  */
 #include "arguments.h"
 
+#include "compat.h"
+
 /* check_not_null -- refuse a NULL argument */
 void
 check_not_null(FunctionCallInfo fcinfo, int argno, const char *name)

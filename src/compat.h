@@ -9,6 +9,11 @@
 #include "access/genam.h"
 #include "executor/executor.h"
 
+/* PostgreSQL 16 moved VARDATA_ANY() and its kin out of postgres.h */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* PostgreSQL 18 added the index scan's instrumentation */
 #if PG_VERSION_NUM >= 180000
 #define egress_index_beginscan(table, index, snapshot, nkeys) \

@@ -1,7 +1,7 @@
 /*
  * errors.h -- SQLSTATEs of egress
  *
- * Class NG is ours; what PostgreSQL has a code for uses PostgreSQL's. doc/egress.md lists them for users.
+ * Class NG is ours; what PostgreSQL has a code for uses PostgreSQL's. README.md lists them for users.
  */
 #ifndef EGRESS_ERRORS_H
 #define EGRESS_ERRORS_H

@@ -28,7 +28,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -152,30 +151,6 @@ lease_any_held(EgressIndex index, int64 id)
 	return held;
 }
 
-/*
- * being_deleted -- does an open transaction, or one that committed after we read the current row, delete it?
- *
- * One that updates it does not count: what is committed stays true until it commits, and the id stays for good
- * (integrity.c).
- */
-static bool
-being_deleted(EgressScan *scan)
-{
-	BufferHeapTupleTableSlot *row = (BufferHeapTupleTableSlot *) scan->slot;
-	SnapshotData dirty;
-	bool		deleted;
-
-	InitDirtySnapshot(dirty);
-	if (table_tuple_satisfies_snapshot(scan->table, scan->slot, &dirty) && !TransactionIdIsValid(dirty.xmax))
-		return false;
-
-	/* heap_update() makes t_ctid point to the next version, heap_delete() to the row itself */
-	LockBuffer(row->buffer, BUFFER_LOCK_SHARE);
-	deleted = ItemPointerEquals(&row->base.tuple->t_self, &row->base.tuple->t_data->t_ctid);
-	LockBuffer(row->buffer, BUFFER_LOCK_UNLOCK);
-	return deleted;
-}
-
 /* find_by_id -- find a provider, gateway or credential by its id; false when there is none */
 static bool
 find_by_id(EgressScan *scan, int64 id, Snapshot snapshot)
@@ -225,7 +200,7 @@ lease_from(Acquire *acquire, int64 credential_id, bool *full)
 	{
 		int32		slot = SLOT_NONE;
 
-		if (being_deleted(credential))
+		if (scan_row_ends(credential))
 			*full = true;
 		else if (scan_bool(credential, Anum_egress_credential_limit_active_connections) &&
 				 (slot = slot_find(&acquire->slots, credential_id,
@@ -323,7 +298,7 @@ take_lease(Acquire *acquire)
 		refuse(acquire, verdict);
 
 	lock_take(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
-	if (being_deleted(gateway))
+	if (scan_row_ends(gateway))
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_AT_LIMIT),
 				 errmsg("no connection is free for gateway %s", gateway_label(acquire)),

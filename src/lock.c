@@ -22,6 +22,8 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 
+#include "compat.h"
+
 /* lock_session_key -- the key of a session's lock; two ids that share one only wait for each other for microseconds */
 int64
 lock_session_key(text *session_id)

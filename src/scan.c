@@ -7,15 +7,19 @@
  */
 #include "scan.h"
 
+#include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
@@ -141,6 +145,80 @@ char *
 scan_name(EgressScan *scan, AttrNumber column)
 {
 	return TextDatumGetCString(scan_value(scan, column));
+}
+
+/*
+ * version_ends -- is a version of a row deleted or replaced by a transaction that committed or may still commit?
+ *
+ * If so, *ender is that transaction and *next the version that replaces it, or the version itself when it is deleted:
+ * heap_update() and heap_delete() leave t_ctid so. *inserter is the transaction that inserted the version. Returns
+ * false and an invalid *inserter when there is nothing at tid.
+ */
+static bool
+version_ends(Relation table, ItemPointer tid, TransactionId *inserter, TransactionId *ender, ItemPointer next)
+{
+	HeapTupleData tuple;
+	HeapTupleHeader header;
+	Buffer		buffer;
+	bool		ends = false;
+
+	*inserter = InvalidTransactionId;
+	*ender = InvalidTransactionId;
+	tuple.t_self = *tid;
+	if (!heap_fetch(table, SnapshotAny, &tuple, &buffer, false))
+		return false;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	header = tuple.t_data;
+	*inserter = HeapTupleHeaderGetXmin(header);
+	*next = header->t_ctid;
+	if (!(header->t_infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+	{
+		*ender = HeapTupleHeaderGetUpdateXid(header);
+		/* in this order: a transaction that ends meanwhile is not missed */
+		ends = TransactionIdIsInProgress(*ender) || TransactionIdDidCommit(*ender);
+	}
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	ReleaseBuffer(buffer);
+	return ends;
+}
+
+/*
+ * scan_row_ends -- is the current row being deleted, or deleted since it was read?
+ *
+ * A row that a transaction, open or committed, has only updated does not end, however often; one that it has updated
+ * and then deleted does. So the versions are followed to the newest, as EvalPlanQual does; a version whose inserter is
+ * not the transaction that ended its predecessor is another row in the place of one that was rolled back and pruned,
+ * and the look begins again. Before: the snapshot with which the row was read is registered, so that what was
+ * committed since is not vacuumed.
+ */
+bool
+scan_row_ends(EgressScan *scan)
+{
+	ItemPointerData tid = scan->slot->tts_tid;
+	TransactionId replacer = InvalidTransactionId;
+
+	for (;;)
+	{
+		TransactionId inserter;
+		TransactionId ender;
+		ItemPointerData next;
+		bool		ends = version_ends(scan->table, &tid, &inserter, &ender, &next);
+
+		CHECK_FOR_INTERRUPTS();
+		if (TransactionIdIsValid(replacer) && !TransactionIdEquals(replacer, inserter))
+		{
+			tid = scan->slot->tts_tid;
+			replacer = InvalidTransactionId;
+			continue;
+		}
+		if (!ends)
+			return false;
+		if (ItemPointerEquals(&tid, &next))
+			return true;
+		tid = next;
+		replacer = ender;
+	}
 }
 
 /* scan_stop -- let go of the current row and of every page; scan_start() may follow */

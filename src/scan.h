@@ -40,6 +40,7 @@ extern Datum scan_value(EgressScan *scan, AttrNumber column);
 extern bool scan_bool(EgressScan *scan, AttrNumber column);
 extern int64 scan_id(EgressScan *scan, AttrNumber column);
 extern char *scan_name(EgressScan *scan, AttrNumber column);
+extern bool scan_row_ends(EgressScan *scan);
 extern int64 scan_count(EgressScan *scan);
 extern void scan_stop(EgressScan *scan);
 extern void scan_close(EgressScan *scan);
