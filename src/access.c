@@ -19,6 +19,7 @@
 #include "access.h"
 
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 
 #include "scan.h"
 
@@ -57,6 +58,24 @@ static const EntitlementKind credentials = {
 	.selection = INDEX_CREDENTIAL_GATEWAY_ID,
 	.selected_gateway = Anum_egress_credential_gateway_egress_gateway_id,
 };
+
+/*
+ * access_lock_tables -- lock the tables that are read here, for whoever must not wait for one later
+ *
+ * Afterwards, a snapshot sees all that was done to them. A rewrite of a table (ALTER TABLE) hides its rows from
+ * snapshots that are older.
+ */
+void
+access_lock_tables(void)
+{
+	static const EgressTable tables[] = {
+		TABLE_GROUP_MEMBER, TABLE_PROVIDER, TABLE_MAPPING, TABLE_MAPPING_GATEWAY, TABLE_CREDENTIAL,
+		TABLE_CREDENTIAL_GATEWAY
+	};
+
+	for (size_t i = 0; i < lengthof(tables); i++)
+		LockRelationOid(catalog_table(tables[i]), AccessShareLock);
+}
 
 /* add_subject -- one more subject of a call */
 static void

@@ -69,6 +69,7 @@ typedef enum EgressVerdict
 	ACCESS_AVAILABLE			/* though its credentials may all be at their limits */
 } EgressVerdict;
 
+extern void access_lock_tables(void);
 extern void access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot);
 extern List *access_to_providers(EgressCall *call);
 extern EgressAccess *access_to_gateway(EgressCall *call, int64 provider_id, int64 gateway_id);

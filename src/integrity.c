@@ -78,11 +78,12 @@ with_value(TriggerData *trigger, HeapTuple row, AttrNumber column, Datum value)
 static bool
 parent_value(EgressIndex index, int64 id, AttrNumber column, Datum *value)
 {
-	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
 	EgressScan	scan;
+	Snapshot	latest;
 	bool		found;
 
 	scan_open(&scan, index, AccessShareLock);
+	latest = RegisterSnapshot(GetLatestSnapshot());
 	scan_key_id(&scan, id);
 	scan_start(&scan, latest);
 	found = scan_next(&scan);

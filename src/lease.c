@@ -108,14 +108,12 @@ same_text(text *a, text *b)
 static bool
 find_lease(EgressScan *leases, text *session_id, TransactionId *busy)
 {
-	SnapshotData dirty;
 	bool		found;
 
-	InitDirtySnapshot(dirty);
 	scan_key_text(leases, session_id);
-	scan_start(leases, &dirty);
+	scan_start_dirty(leases);
 	found = scan_next(leases);
-	*busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+	*busy = TransactionIdIsValid(leases->dirty.xmin) ? leases->dirty.xmin : leases->dirty.xmax;
 	return found;
 }
 
@@ -138,14 +136,12 @@ wait_for(EgressScan *leases, TransactionId busy, XLTW_Oper purpose)
 bool
 lease_any_held(EgressIndex index, int64 id)
 {
-	SnapshotData dirty;
 	EgressScan	leases;
 	bool		held;
 
-	InitDirtySnapshot(dirty);
 	scan_open(&leases, index, AccessShareLock);
 	scan_key_id(&leases, id);
-	scan_start(&leases, &dirty);
+	scan_start_dirty(&leases);
 	held = scan_next(&leases);
 	scan_close(&leases);
 	return held;
@@ -319,8 +315,12 @@ take_lease(Acquire *acquire)
 		refuse(acquire, ACCESS_NO_CREDENTIAL);
 }
 
-/* return_lease -- check that the lease which the session holds is the one it asks for; else raise NG005 */
-static void
+/*
+ * return_lease -- let the result be the lease that the session holds; raise NG005 when it is for something else
+ *
+ * Returns false when the lease has ended since it was found, and its credential was deleted.
+ */
+static bool
 return_lease(Acquire *acquire, Snapshot snapshot)
 {
 	EgressScan *lease = &acquire->leases;
@@ -338,8 +338,7 @@ return_lease(Acquire *acquire, Snapshot snapshot)
 				 errhint("End it with egress_release_credential() first.")));
 
 	acquire->acquired_at = DatumGetTimestampTz(scan_value(lease, Anum_egress_lease_acquired_at));
-	if (!find_by_id(&acquire->credentials, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot))
-		elog(ERROR, "credential of lease of session \"%s\" is missing", text_to_cstring(acquire->session_id));
+	return find_by_id(&acquire->credentials, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot);
 }
 
 /* put -- a column of a scan's current row as a column of the result */
@@ -401,6 +400,11 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	PreventCommandIfParallelMode("egress_acquire_credential()");
 	catalog_use(fcinfo->flinfo->fn_oid);
 
+	/* see what this very statement has done so far, as a function in SQL or PL/pgSQL would */
+	CommandCounterIncrement();
+
+	/* whatever waits for a table, waits here: before the short locks, and before any snapshot is taken */
+	access_lock_tables();
 	scan_open(&acquire.leases, INDEX_LEASE_SESSION, RowExclusiveLock);
 	scan_open(&acquire.gateways, INDEX_GATEWAY_ID, AccessShareLock);
 	scan_open(&acquire.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
@@ -424,9 +428,9 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	access_begin(&call, acquire.user_id, acquire.workspace_id, snapshot);
 	acquire.access = access_to_gateway(&call, scan_id(&acquire.gateways, Anum_egress_gateway_egress_provider_id),
 									   acquire.gateway_id);
-	if (held)
-		return_lease(&acquire, snapshot);
-	else
+	if (acquire.access == NULL)
+		elog(ERROR, "provider of gateway " INT64_FORMAT " is missing", acquire.gateway_id);
+	if (!held || !return_lease(&acquire, snapshot))
 		take_lease(&acquire);
 	lock_give(LOCK_SESSION, session_key, ExclusiveLock);
 
@@ -447,17 +451,20 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 static void
 write_history(EgressScan *lease, const char *reason)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	EgressScan	credential;
 	EgressScan	gateway;
 	EgressScan	provider;
 	Relation	history;
+	Snapshot	snapshot;
 	Datum		values[Natts_egress_lease_history];
 	bool		nulls[Natts_egress_lease_history] = {false};
 
+	/* the snapshot comes after the tables' locks: it has to see what a rewrite of a table did */
 	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
 	scan_open(&gateway, INDEX_GATEWAY_ID, AccessShareLock);
 	scan_open(&provider, INDEX_PROVIDER_ID, AccessShareLock);
+	history = table_open(catalog_table(TABLE_LEASE_HISTORY), RowExclusiveLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (!find_by_id(&credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot) ||
 		!find_by_id(&gateway, scan_id(lease, Anum_egress_lease_egress_gateway_id), snapshot) ||
 		!find_by_id(&provider, scan_id(&gateway, Anum_egress_gateway_egress_provider_id), snapshot))
@@ -480,7 +487,6 @@ write_history(EgressScan *lease, const char *reason)
 	values[HISTORY(release_reason)] = CStringGetTextDatum(reason);
 #undef HISTORY
 
-	history = table_open(catalog_table(TABLE_LEASE_HISTORY), RowExclusiveLock);
 	insert_row(history, Natts_egress_lease_history, values, nulls);
 	table_close(history, NoLock);
 
@@ -513,6 +519,7 @@ lease_end(text *session_id, const char *reason)
 			wait_for(&leases, busy, XLTW_Delete);
 			continue;
 		}
+		PreventCommandIfReadOnly("ending a lease");
 		switch (table_tuple_delete(leases.table, &leases.slot->tts_tid, GetCurrentCommandId(true),
 								   SnapshotAny, InvalidSnapshot, true, &failure, false))
 		{

@@ -10,9 +10,9 @@
 /* What a lock is on. The numbers show as objsubid in pg_locks, where locktype is advisory. */
 typedef enum EgressLock
 {
-	LOCK_SESSION = 60001,
-	LOCK_GATEWAY = 60002,
-	LOCK_CREDENTIAL = 60003
+	LOCK_SESSION = 16001,
+	LOCK_GATEWAY = 16002,
+	LOCK_CREDENTIAL = 16003
 } EgressLock;
 
 extern int64 lock_session_key(text *session_id);

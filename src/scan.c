@@ -19,7 +19,9 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
+#include "storage/predicate.h"
 #include "storage/procarray.h"
+#include "utils/snapmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
@@ -105,6 +107,19 @@ scan_start(EgressScan *scan, Snapshot snapshot)
 	scan->desc->xs_want_itup = scan->want_entries;
 	index_rescan(scan->desc, scan->keys, scan->nkeys, NULL, 0);
 	scan->nkeys = 0;
+}
+
+/*
+ * scan_start_dirty -- start with the keys given, and see what a unique index would
+ *
+ * A row that an open transaction inserted or deleted is there. If that is another session's transaction, it is in
+ * scan->dirty.xmin or .xmax after scan_next() (see HeapTupleSatisfiesDirty()).
+ */
+void
+scan_start_dirty(EgressScan *scan)
+{
+	InitDirtySnapshot(scan->dirty);
+	scan_start(scan, &scan->dirty);
 }
 
 /* scan_next -- fetch the next row into slot; false when there is none */
@@ -256,9 +271,16 @@ scan_count(EgressScan *scan)
 
 	while ((tid = index_getnext_tid(scan->desc, ForwardScanDirection)) != NULL)
 	{
+		BlockNumber block = ItemPointerGetBlockNumber(tid);
+
 		CHECK_FOR_INTERRUPTS();
-		if (VM_ALL_VISIBLE(scan->table, ItemPointerGetBlockNumber(tid), &vmbuffer) ||
-			index_fetch_heap(scan->desc, scan->slot))
+		if (VM_ALL_VISIBLE(scan->table, block, &vmbuffer))
+		{
+			/* the row is not visited, so a serializable transaction has to say here that it read it */
+			PredicateLockPage(scan->table, block, scan->desc->xs_snapshot);
+			count++;
+		}
+		else if (index_fetch_heap(scan->desc, scan->slot))
 			count++;
 	}
 	if (BufferIsValid(vmbuffer))
@@ -271,7 +293,7 @@ scan_count(EgressScan *scan)
  *
  * Before: the table is open and locked RowExclusiveLock; values and nulls hold its first nvalues columns, and
  * satisfy its constraints. Neither triggers nor checks are run: the callers are this extension's own code for its
- * own tables, and say what takes their place.
+ * own tables, and say what takes their place. Columns that somebody added to the table are NULL, if they may be.
  * After: the row is there for the next command of this transaction, which has begun. The shape is that of
  * ExecSimpleRelationInsert() in executor/execReplication.c.
  */
@@ -293,6 +315,8 @@ insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls)
 	}
 	ExecStoreVirtualTuple(slot);
 
+	if (RelationGetDescr(table)->natts > nvalues && RelationGetDescr(table)->constr != NULL)
+		ExecConstraints(rri, slot, estate);
 	table_tuple_insert(table, slot, GetCurrentCommandId(true), 0, NULL);
 	list_free(egress_insert_index_tuples(rri, slot, estate));
 

@@ -23,6 +23,7 @@ typedef struct EgressScan
 	Relation	index;
 	LOCKMODE	lockmode;
 	bool		want_entries;	/* set before scan_start() by those who look at index entries themselves */
+	SnapshotData dirty;			/* after scan_start_dirty(): the open transactions of the current row */
 	IndexScanDesc desc;			/* NULL until scan_start() */
 	TupleTableSlot *slot;
 	int			nkeys;
@@ -35,6 +36,7 @@ extern void scan_key_text(EgressScan *scan, text *value);
 extern void scan_key_at_least(EgressScan *scan, int32 value);
 extern void scan_key_subject(EgressScan *scan, EgressSubjectType type, text *id);
 extern void scan_start(EgressScan *scan, Snapshot snapshot);
+extern void scan_start_dirty(EgressScan *scan);
 extern bool scan_next(EgressScan *scan);
 extern Datum scan_value(EgressScan *scan, AttrNumber column);
 extern bool scan_bool(EgressScan *scan, AttrNumber column);

@@ -49,6 +49,8 @@ session_column(TriggerData *trigger)
 		refuse_trigger(trigger, "It needs one argument, the name of the column that holds the session id.");
 
 	column = SPI_fnumber(RelationGetDescr(trigger->tg_relation), trigger->tg_trigger->tgargs[0]);
+	if (column > 0 && TupleDescAttr(RelationGetDescr(trigger->tg_relation), column - 1)->attgenerated == 'v')
+		refuse_trigger(trigger, "A virtual generated column has no value in the row of a trigger.");
 	if (column <= 0)
 		refuse_trigger(trigger, psprintf("The table has no column \"%s\".", trigger->tg_trigger->tgargs[0]));
 	return column;
@@ -96,7 +98,10 @@ end_row_session(TriggerData *trigger)
 /*
  * end_all_sessions -- the sessions of the table that is about to be truncated, partitions included
  *
- * TRUNCATE has locked the table, so the latest snapshot sees all that will go.
+ * TRUNCATE has locked the table, so the latest snapshot sees all that will go. The query runs with the rights of the
+ * table's owner, as the queries of foreign keys do (ri_PerformCheck() in utils/adt/ri_triggers.c): to plan and run
+ * it can call functions of that owner, in the expression of an index or the policy of a row, and these must not have the
+ * rights of the extension's owner. What follows needs no rights.
  */
 static void
 end_all_sessions(TriggerData *trigger)
@@ -107,6 +112,8 @@ end_all_sessions(TriggerData *trigger)
 	char	   *query;
 	SPIPlanPtr	plan;
 	Portal		portal;
+	Oid			user;
+	int			security;
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "egress sessions",
 													  ALLOCSET_DEFAULT_SIZES);
 
@@ -116,6 +123,10 @@ end_all_sessions(TriggerData *trigger)
 					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table)),
 												RelationGetRelationName(table)));
 
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(table->rd_rel->relowner,
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_NOFORCE_RLS);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	plan = SPI_prepare(query, 0, NULL);
@@ -147,6 +158,7 @@ end_all_sessions(TriggerData *trigger)
 
 	SPI_cursor_close(portal);
 	SPI_finish();
+	SetUserIdAndSecContext(user, security);
 	MemoryContextDelete(row_context);
 }
 

@@ -24,7 +24,6 @@
 #include "access/itup.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
-#include "utils/snapmgr.h"
 
 /* the slot's column in the index (egress_credential_id, slot) */
 #define SLOT_COLUMN	2
@@ -36,7 +35,6 @@
 void
 slot_open(SlotSearch *search)
 {
-	InitDirtySnapshot(search->dirty);
 	scan_open(&search->all, INDEX_LEASE_SLOT, AccessShareLock);
 	search->all.want_entries = true;
 	scan_open(&search->from, INDEX_LEASE_SLOT, AccessShareLock);
@@ -79,7 +77,7 @@ any_outside(SlotSearch *search, int64 credential_id, int32 limit)
 	int32		slot;
 
 	scan_key_id(&search->all, credential_id);
-	scan_start(&search->all, &search->dirty);
+	scan_start_dirty(&search->all);
 	while ((slot = next_slot(&search->all, BackwardScanDirection)) == SLOT_NONE || slot > limit)
 		if (is_held(&search->all))
 			return true;
@@ -93,7 +91,7 @@ count_held(SlotSearch *search, int64 credential_id, int32 limit)
 	int32		count = 0;
 
 	scan_key_id(&search->all, credential_id);
-	scan_start(&search->all, &search->dirty);
+	scan_start_dirty(&search->all);
 	while (count < limit && next_slot(&search->all, ForwardScanDirection) != SLOT_END)
 		if (is_held(&search->all))
 			count++;
@@ -108,7 +106,7 @@ find_gap(SlotSearch *search, int64 credential_id, int32 from, int32 to)
 
 	scan_key_id(&search->from, credential_id);
 	scan_key_at_least(&search->from, from);
-	scan_start(&search->from, &search->dirty);
+	scan_start_dirty(&search->from);
 	while (candidate <= to)
 	{
 		int32		slot = next_slot(&search->from, ForwardScanDirection);

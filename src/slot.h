@@ -9,7 +9,6 @@
 /* The two ways in which the index of slots is read. */
 typedef struct SlotSearch
 {
-	SnapshotData dirty;
 	EgressScan	all;			/* all leases of a credential */
 	EgressScan	from;			/* those with a slot, from one upwards */
 } SlotSearch;
