@@ -1,0 +1,114 @@
+-- demo/walk.sql -- the job of egress, step by step, for a person who reads along
+--
+--   psql -X -f demo/walk.sql     after demo/world.sql and demo/app.sql, in the same database
+--
+-- Leaves three running sessions with their leases.
+
+\set QUIET on
+\set ON_ERROR_STOP on
+\pset pager off
+\pset footer off
+\pset null -
+
+\echo
+\echo '1. Bruno opens the launch menu: the gateways that he may pick for the workspace "chrome".'
+\echo '   available_connections says how many more fit now; - is no limit.'
+\echo
+\set ECHO queries
+SELECT provider_name, country, city, gateway_name, available_connections
+FROM egress_available_gateways('bruno@corp.example', 'chrome');
+\unset ECHO
+
+\echo '2. Ana is in the group "research": her menu is longer. Here are its gateways in two countries.'
+\echo
+\set ECHO queries
+SELECT provider_name, country, city, gateway_name, available_connections
+FROM egress_available_gateways('ana@corp.example', 'chrome')
+WHERE country IN ('CH', 'NL');
+\unset ECHO
+
+\echo '3. Ana starts a session through Zurich. The application writes its session and takes a credential in one'
+\echo '   transaction. Her own credential comes first; it has a limit of 1.'
+\echo
+SELECT egress_gateway_id AS zurich FROM egress_gateway WHERE name = 'ch-zrh-01' \gset
+\x on
+\set ECHO queries
+BEGIN;
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (1, 'ana@corp.example', 'chrome');
+SELECT * FROM egress_acquire_credential('ana@corp.example', 'chrome', :zurich, '1');
+COMMIT;
+\unset ECHO
+\x off
+
+\echo
+\echo '4. A second session of Ana: her own credential is full, so she gets the next one that fits, the group''s.'
+\echo
+\set ECHO queries
+BEGIN;
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (2, 'ana@corp.example', 'terminal');
+SELECT egress_credential_id, credential_name, username, gateway_name, city
+FROM egress_acquire_credential('ana@corp.example', 'terminal', :zurich, '2');
+COMMIT;
+\unset ECHO
+
+\echo
+\echo '5. Carla takes the last connection of the research pool.'
+\echo
+\set ECHO queries
+BEGIN;
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (3, 'carla@corp.example', 'chrome');
+SELECT egress_credential_id, credential_name, username, gateway_name, city
+FROM egress_acquire_credential('carla@corp.example', 'chrome', :zurich, '3');
+COMMIT;
+\unset ECHO
+
+\echo
+\echo '6. Dan is too late: every credential that fits is at its limit. The error comes at once, with a SQLSTATE'
+\echo '   that the application can tell apart, and his session is rolled back with it.'
+\echo
+\set ON_ERROR_STOP off
+\set ECHO queries
+BEGIN;
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (4, 'dan@corp.example', 'chrome');
+SELECT egress_credential_id, credential_name, username, gateway_name, city
+FROM egress_acquire_credential('dan@corp.example', 'chrome', :zurich, '4');
+\unset ECHO
+\set acquire_sqlstate :SQLSTATE
+\set ECHO queries
+ROLLBACK;
+\unset ECHO
+\set ON_ERROR_STOP on
+\echo
+\echo '   SQLSTATE:' :acquire_sqlstate
+
+\echo
+\echo '7. Carla''s session ends. The application only updates its own table; the trigger gives the connection back.'
+\echo
+\set ECHO queries
+UPDATE app.sessions SET status = 'stopped' WHERE id = 3;
+SELECT session_id, credential_name, user_id, release_reason FROM egress_lease_history;
+\unset ECHO
+
+\echo '8. Now Dan gets in.'
+\echo
+\set ECHO queries
+BEGIN;
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (4, 'dan@corp.example', 'chrome');
+SELECT egress_credential_id, credential_name, username, gateway_name, city
+FROM egress_acquire_credential('dan@corp.example', 'chrome', :zurich, '4');
+COMMIT;
+\unset ECHO
+
+\echo
+\echo '9. The administrator looks at the credentials with a limit, at the gateways in use, and at who holds what.'
+\echo
+\set ECHO queries
+SELECT credential_name, provider_name, active_connections, active_connection_limit, available_connections
+FROM egress_credential_usage WHERE active_connection_limit IS NOT NULL ORDER BY egress_credential_id;
+
+SELECT gateway_name, city, provider_name, active_connections
+FROM egress_gateway_usage WHERE active_connections > 0;
+
+SELECT session_id, user_id, workspace_id, credential_name, gateway_name, city
+FROM egress_connection ORDER BY acquired_at;
+\unset ECHO
