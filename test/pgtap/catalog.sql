@@ -1,0 +1,368 @@
+-- catalog.sql -- what the extension declares: columns, keys, indexes, functions, comments
+--
+-- src/catalog.h mirrors the order of the columns and names the indexes that the C code reads; the lists of this
+-- file are that contract, written down a second time. A change of the install script that the C code does not
+-- know of, or of a signature that applications were written against, fails here.
+BEGIN;
+SELECT no_plan();
+
+CREATE SCHEMA vpn;
+CREATE EXTENSION egress SCHEMA vpn;
+
+-- the columns of a table in order: name, type, and "not null", identity or default, collation where it is not the default
+CREATE FUNCTION columns_of(text) RETURNS SETOF text LANGUAGE sql STABLE AS $$
+    SELECT concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod),
+                     'collate ' || nullif(nullif(c.collname, 'default'), ''),
+                     CASE WHEN a.attnotnull THEN 'not null' END,
+                     CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'identity' END,
+                     'default ' || pg_get_expr(d.adbin, d.adrelid))
+    FROM pg_attribute a
+    LEFT JOIN pg_collation c ON c.oid = a.attcollation
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = format('vpn.%I', $1)::regclass AND a.attnum > 0
+    ORDER BY a.attnum
+$$;
+
+/* -------------------------------------------------------------- columns */
+
+SELECT results_eq($$SELECT columns_of('egress_provider')$$, ARRAY[
+    'egress_provider_id bigint not null identity',
+    'name text not null',
+    'provider_type vpn.egress_provider_type not null',
+    'enabled boolean not null default true',
+    'managed boolean not null default false',
+    'enable_new_managed_gateways boolean not null default false'
+], 'columns of egress_provider');
+
+SELECT results_eq($$SELECT columns_of('egress_gateway')$$, ARRAY[
+    'egress_gateway_id bigint not null identity',
+    'egress_provider_id bigint not null',
+    'name text not null',
+    'country text',
+    'city text',
+    'config text',
+    'enabled boolean not null default true',
+    'withdrawn boolean not null default false',
+    'provider_type vpn.egress_provider_type not null'
+], 'columns of egress_gateway');
+
+SELECT results_eq($$SELECT columns_of('egress_provider_mapping')$$, ARRAY[
+    'egress_provider_mapping_id bigint not null identity',
+    'egress_provider_id bigint not null',
+    'subject_type vpn.egress_subject_type not null',
+    'subject_id text collate C',
+    'enabled boolean not null default true',
+    'allow_all_gateways boolean not null default true'
+], 'columns of egress_provider_mapping');
+
+SELECT results_eq($$SELECT columns_of('egress_provider_mapping_gateway')$$, ARRAY[
+    'egress_provider_mapping_id bigint not null',
+    'egress_gateway_id bigint not null',
+    'egress_provider_id bigint not null'
+], 'columns of egress_provider_mapping_gateway');
+
+SELECT results_eq($$SELECT columns_of('egress_credential')$$, ARRAY[
+    'egress_credential_id bigint not null identity',
+    'egress_provider_id bigint not null',
+    'name text not null',
+    'subject_type vpn.egress_subject_type not null',
+    'subject_id text collate C',
+    'enabled boolean not null default true',
+    'username text',
+    'password text',
+    'private_key text',
+    'custom_credential text',
+    'allow_all_gateways boolean not null default true',
+    'limit_active_connections boolean not null default false',
+    'active_connection_limit integer',
+    'provider_type vpn.egress_provider_type not null'
+], 'columns of egress_credential');
+
+SELECT results_eq($$SELECT columns_of('egress_credential_gateway')$$, ARRAY[
+    'egress_credential_id bigint not null',
+    'egress_gateway_id bigint not null',
+    'egress_provider_id bigint not null'
+], 'columns of egress_credential_gateway');
+
+SELECT results_eq($$SELECT columns_of('egress_group_member')$$, ARRAY[
+    'user_id text collate C not null',
+    'group_id text collate C not null'
+], 'columns of egress_group_member');
+
+SELECT results_eq($$SELECT columns_of('egress_lease')$$, ARRAY[
+    'session_id text collate C not null',
+    'egress_credential_id bigint not null',
+    'egress_gateway_id bigint not null',
+    'user_id text collate C not null',
+    'workspace_id text collate C',
+    'acquired_at timestamp with time zone not null',
+    'slot integer'
+], 'columns of egress_lease');
+
+SELECT results_eq($$SELECT columns_of('egress_lease_history')$$, ARRAY[
+    'egress_lease_history_id bigint not null identity',
+    'session_id text collate C not null',
+    'egress_credential_id bigint not null',
+    'credential_name text not null',
+    'egress_gateway_id bigint not null',
+    'gateway_name text not null',
+    'provider_name text not null',
+    'country text',
+    'city text',
+    'user_id text collate C not null',
+    'workspace_id text collate C',
+    'acquired_at timestamp with time zone not null',
+    'released_at timestamp with time zone not null',
+    'release_reason text not null'
+], 'columns of egress_lease_history');
+
+SELECT results_eq($$SELECT columns_of('egress_credential_usage')$$, ARRAY[
+    'egress_credential_id bigint',
+    'credential_name text',
+    'egress_provider_id bigint',
+    'provider_name text',
+    'subject_type vpn.egress_subject_type',
+    'subject_id text collate C',
+    'enabled boolean',
+    'active_connections bigint',
+    'active_connection_limit integer',
+    'available_connections bigint',
+    'oldest_lease_at timestamp with time zone'
+], 'columns of egress_credential_usage');
+
+SELECT results_eq($$SELECT columns_of('egress_gateway_usage')$$, ARRAY[
+    'egress_gateway_id bigint',
+    'gateway_name text',
+    'country text',
+    'city text',
+    'egress_provider_id bigint',
+    'provider_name text',
+    'enabled boolean',
+    'withdrawn boolean',
+    'active_connections bigint'
+], 'columns of egress_gateway_usage');
+
+SELECT results_eq($$SELECT columns_of('egress_connection')$$, ARRAY[
+    'session_id text collate C',
+    'user_id text collate C',
+    'workspace_id text collate C',
+    'egress_credential_id bigint',
+    'credential_name text',
+    'egress_gateway_id bigint',
+    'gateway_name text',
+    'country text',
+    'city text',
+    'egress_provider_id bigint',
+    'provider_name text',
+    'provider_type vpn.egress_provider_type',
+    'acquired_at timestamp with time zone'
+], 'columns of egress_connection');
+
+SELECT enum_has_labels('vpn', 'egress_provider_type', ARRAY['openvpn', 'wireguard', 'custom']);
+SELECT enum_has_labels('vpn', 'egress_subject_type', ARRAY['user', 'group', 'workspace', 'everyone']);
+
+/* ----------------------------------------------------------------- keys */
+
+SELECT results_eq($$
+    SELECT line COLLATE "default"
+    FROM pg_constraint, replace(format('%s %s', conrelid::regclass, pg_get_constraintdef(oid)), 'vpn.', '') line
+    WHERE connamespace = 'vpn'::regnamespace AND contype IN ('p', 'u') ORDER BY line COLLATE "C"$$,
+ARRAY[
+    'egress_credential PRIMARY KEY (egress_credential_id)',
+    'egress_credential UNIQUE (egress_provider_id, egress_credential_id)',
+    'egress_credential_gateway PRIMARY KEY (egress_credential_id, egress_gateway_id)',
+    'egress_gateway PRIMARY KEY (egress_gateway_id)',
+    'egress_gateway UNIQUE (egress_provider_id, egress_gateway_id)',
+    'egress_gateway UNIQUE (egress_provider_id, name)',
+    'egress_group_member PRIMARY KEY (user_id, group_id)',
+    'egress_lease PRIMARY KEY (session_id)',
+    'egress_lease UNIQUE (egress_credential_id, slot)',
+    'egress_lease_history PRIMARY KEY (egress_lease_history_id)',
+    'egress_provider PRIMARY KEY (egress_provider_id)',
+    'egress_provider UNIQUE (egress_provider_id, provider_type)',
+    'egress_provider UNIQUE (name)',
+    'egress_provider_mapping PRIMARY KEY (egress_provider_mapping_id)',
+    'egress_provider_mapping UNIQUE (egress_provider_id, egress_provider_mapping_id)',
+    'egress_provider_mapping_gateway PRIMARY KEY (egress_provider_mapping_id, egress_gateway_id)'
+], 'primary keys and unique keys');
+
+SELECT results_eq($$
+    SELECT line COLLATE "default"
+    FROM pg_constraint, replace(format('%s %s', conrelid::regclass, pg_get_constraintdef(oid)), 'vpn.', '') line
+    WHERE connamespace = 'vpn'::regnamespace AND contype = 'f' ORDER BY line COLLATE "C"$$,
+ARRAY[
+    'egress_credential FOREIGN KEY (egress_provider_id, provider_type) '
+        'REFERENCES egress_provider(egress_provider_id, provider_type) ON DELETE CASCADE',
+    'egress_credential_gateway FOREIGN KEY (egress_provider_id, egress_credential_id) '
+        'REFERENCES egress_credential(egress_provider_id, egress_credential_id) ON DELETE CASCADE',
+    'egress_credential_gateway FOREIGN KEY (egress_provider_id, egress_gateway_id) '
+        'REFERENCES egress_gateway(egress_provider_id, egress_gateway_id) ON DELETE CASCADE',
+    'egress_gateway FOREIGN KEY (egress_provider_id, provider_type) '
+        'REFERENCES egress_provider(egress_provider_id, provider_type) ON DELETE CASCADE',
+    'egress_lease FOREIGN KEY (egress_credential_id) REFERENCES egress_credential(egress_credential_id)',
+    'egress_lease FOREIGN KEY (egress_gateway_id) REFERENCES egress_gateway(egress_gateway_id)',
+    'egress_provider_mapping FOREIGN KEY (egress_provider_id) REFERENCES egress_provider(egress_provider_id) ON DELETE CASCADE',
+    'egress_provider_mapping_gateway FOREIGN KEY (egress_provider_id, egress_gateway_id) '
+        'REFERENCES egress_gateway(egress_provider_id, egress_gateway_id) ON DELETE CASCADE',
+    'egress_provider_mapping_gateway FOREIGN KEY (egress_provider_id, egress_provider_mapping_id) '
+        'REFERENCES egress_provider_mapping(egress_provider_id, egress_provider_mapping_id) ON DELETE CASCADE'
+], 'foreign keys');
+
+SELECT is_empty($$
+    SELECT conrelid::regclass, conname FROM pg_constraint
+    WHERE connamespace = 'vpn'::regnamespace AND (NOT convalidated OR condeferrable)$$,
+'every key is checked at once and holds for every row');
+
+-- which columns have a rule of their own; sql/70_bad_input.sql has the rules
+SELECT results_eq($$
+    SELECT line COLLATE "default"
+    FROM pg_constraint, format('%s (%s)', replace(conrelid::regclass::text, 'vpn.', ''),
+                               (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+                                WHERE attrelid = conrelid AND attnum = ANY (conkey))) line
+    WHERE connamespace = 'vpn'::regnamespace AND contype = 'c' ORDER BY line COLLATE "C"$$,
+ARRAY[
+    'egress_credential (active_connection_limit)',
+    'egress_credential (limit_active_connections, active_connection_limit)',
+    'egress_credential (name)',
+    'egress_credential (subject_id)',
+    'egress_credential (subject_type, subject_id)',
+    'egress_gateway (city)',
+    'egress_gateway (country)',
+    'egress_gateway (name)',
+    'egress_group_member (group_id)',
+    'egress_group_member (user_id)',
+    'egress_lease (session_id)',
+    'egress_lease (slot)',
+    'egress_lease (user_id)',
+    'egress_lease (workspace_id)',
+    'egress_lease_history (release_reason)',
+    'egress_provider (name)',
+    'egress_provider_mapping (subject_id)',
+    'egress_provider_mapping (subject_type, subject_id)'
+], 'columns with a check');
+
+-- the indexes that src/catalog.c looks up by name, with the columns in the order in which src/scan.c gives keys
+SELECT results_eq($$
+    SELECT format('%s: %s (%s)%s', i.indexrelid::regclass, i.indrelid::regclass,
+                  (SELECT string_agg(pg_get_indexdef(i.indexrelid, n, false), ', ' ORDER BY n)
+                   FROM generate_series(1, i.indnkeyatts) n),
+                  CASE WHEN i.indisunique THEN ' unique' END
+                  || CASE WHEN i.indnullsnotdistinct THEN ', nulls not distinct' ELSE '' END) COLLATE "default"
+    FROM unnest(ARRAY['egress_provider_pkey', 'egress_gateway_pkey', 'egress_gateway_menu',
+                      'egress_provider_mapping_pkey', 'egress_provider_mapping_subject', 'egress_provider_mapping_gateway_pkey',
+                      'egress_credential_pkey', 'egress_credential_subject', 'egress_credential_gateway_pkey',
+                      'egress_group_member_pkey', 'egress_lease_pkey', 'egress_lease_egress_credential_id_slot_key',
+                      'egress_lease_gateway']) WITH ORDINALITY wanted (name, nr)
+    LEFT JOIN pg_index i ON i.indexrelid = to_regclass('vpn.' || wanted.name) AND i.indisvalid AND i.indpred IS NULL
+    ORDER BY nr$$,
+ARRAY[
+    'vpn.egress_provider_pkey: vpn.egress_provider (egress_provider_id) unique',
+    'vpn.egress_gateway_pkey: vpn.egress_gateway (egress_gateway_id) unique',
+    'vpn.egress_gateway_menu: vpn.egress_gateway (egress_provider_id, country, city, name, egress_gateway_id)',
+    'vpn.egress_provider_mapping_pkey: vpn.egress_provider_mapping (egress_provider_mapping_id) unique',
+    'vpn.egress_provider_mapping_subject: vpn.egress_provider_mapping (subject_type, subject_id, egress_provider_id)',
+    'vpn.egress_provider_mapping_gateway_pkey: vpn.egress_provider_mapping_gateway (egress_provider_mapping_id, egress_gateway_id) unique',
+    'vpn.egress_credential_pkey: vpn.egress_credential (egress_credential_id) unique',
+    'vpn.egress_credential_subject: vpn.egress_credential (subject_type, subject_id, egress_provider_id)',
+    'vpn.egress_credential_gateway_pkey: vpn.egress_credential_gateway (egress_credential_id, egress_gateway_id) unique',
+    'vpn.egress_group_member_pkey: vpn.egress_group_member (user_id, group_id) unique',
+    'vpn.egress_lease_pkey: vpn.egress_lease (session_id) unique',
+    'vpn.egress_lease_egress_credential_id_slot_key: vpn.egress_lease (egress_credential_id, slot) unique',
+    'vpn.egress_lease_gateway: vpn.egress_lease (egress_gateway_id)'
+], 'indexes that the C code reads');
+
+-- a foreign key whose columns lead no index makes each deletion of what it refers to read the whole table
+SELECT is_empty($$
+    SELECT conrelid::regclass, conname FROM pg_constraint c
+    WHERE connamespace = 'vpn'::regnamespace AND contype = 'f' AND NOT EXISTS (
+        SELECT FROM pg_index i
+        WHERE i.indrelid = c.conrelid AND i.indpred IS NULL AND (i.indkey::int2[])[0] = ANY (c.conkey))$$,
+'a column of every foreign key leads an index');
+
+/* ------------------------------------------------------------ functions */
+
+SELECT results_eq($$
+    SELECT replace(format('%s(%s) -> %s', proname, pg_get_function_arguments(oid), pg_get_function_result(oid)),
+                   'vpn.', '') COLLATE "default"
+    FROM pg_proc WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname$$,
+ARRAY[
+    'egress_acquire_credential(user_id text, workspace_id text, egress_gateway_id bigint, session_id text, '
+        'OUT egress_credential_id bigint, OUT credential_name text, OUT username text, OUT password text, '
+        'OUT private_key text, OUT custom_credential text, OUT gateway_name text, OUT country text, OUT city text, '
+        'OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type, '
+        'OUT config text, OUT acquired_at timestamp with time zone) -> record',
+    'egress_available_gateways(user_id text, workspace_id text DEFAULT NULL::text, '
+        'OUT egress_gateway_id bigint, OUT gateway_name text, OUT country text, OUT city text, '
+        'OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type, '
+        'OUT available_connections bigint) -> SETOF record',
+    'egress_fill_provider_type() -> trigger',
+    'egress_fill_selection_provider() -> trigger',
+    'egress_grant_access(role name, access text) -> void',
+    'egress_refuse_delete_in_use() -> trigger',
+    'egress_refuse_move() -> trigger',
+    'egress_release_credential(session_id text) -> boolean',
+    'egress_release_on_session_end() -> trigger'
+], 'signatures of the functions');
+
+SELECT results_eq($$
+    SELECT concat_ws(' ', proname, l.lanname,
+                     CASE provolatile WHEN 'v' THEN 'volatile' WHEN 's' THEN 'stable' ELSE 'immutable' END,
+                     CASE proparallel WHEN 'u' THEN 'unsafe' WHEN 'r' THEN 'restricted' ELSE 'safe' END,
+                     CASE WHEN proisstrict THEN 'strict' END) COLLATE "default"
+    FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+    WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname$$,
+ARRAY[
+    'egress_acquire_credential c volatile unsafe',
+    'egress_available_gateways c stable safe',
+    'egress_fill_provider_type c volatile unsafe',
+    'egress_fill_selection_provider c volatile unsafe',
+    'egress_grant_access c volatile unsafe',
+    'egress_refuse_delete_in_use c volatile unsafe',
+    'egress_refuse_move c volatile unsafe',
+    'egress_release_credential c volatile unsafe',
+    'egress_release_on_session_end c volatile unsafe'
+], 'volatility and parallel safety; none is strict, because NULL is an error of its own');
+
+/* ------------------------------------------------------------- comments */
+
+SELECT is_empty($$
+    SELECT d.classid::regclass, pg_describe_object(d.classid, d.objid, 0)
+    FROM pg_depend d
+    LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'egress')
+      AND c.relkind IS DISTINCT FROM 'S'
+      -- PostgreSQL 17 and later list row types and array types as members
+      AND NOT (d.classid = 'pg_type'::regclass AND (EXISTS (SELECT FROM pg_class WHERE reltype = d.objid AND relkind <> 'c')
+                                                    OR EXISTS (SELECT FROM pg_type WHERE typarray = d.objid)))
+      AND coalesce(obj_description(d.objid, d.classid::regclass::name), '') = ''$$,
+'every table, view, function and type has a comment');
+SELECT is_empty($$
+    SELECT oid::regprocedure FROM pg_proc
+    WHERE pronamespace = 'vpn'::regnamespace AND coalesce(obj_description(oid, 'pg_proc') !~ 'SQLSTATE: [0-9A-Z]{5}', true)$$,
+'every function''s comment names its SQLSTATEs');
+SELECT is_empty($$
+    SELECT oid::regprocedure, argument
+    FROM pg_proc, unnest(proargnames[:pronargs]) argument
+    WHERE pronamespace = 'vpn'::regnamespace
+      AND obj_description(oid, 'pg_proc') NOT LIKE '%' || argument || '%'$$,
+'every function''s comment says what its arguments are');
+
+/* --------------------------------------------------- dump, and no more */
+
+SELECT results_eq($$
+    SELECT c.oid::regclass::text
+    FROM pg_extension e, unnest(extconfig, extcondition) config (oid, condition)
+    JOIN pg_class c ON c.oid = config.oid
+    WHERE extname = 'egress' AND condition = '' ORDER BY 1$$,
+$$  SELECT oid::regclass::text
+    FROM pg_class WHERE relnamespace = 'vpn'::regnamespace AND relkind IN ('r', 'p', 'S') ORDER BY 1$$,
+'pg_dump carries every table and every sequence, whole');
+SELECT is_empty($$
+    SELECT relname FROM pg_class
+    WHERE relnamespace = 'vpn'::regnamespace AND relkind IN ('r', 'v')
+      AND (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %s', oid::regclass), false, true, '')))[1]::text <> '0'$$,
+'a new extension has no rows');
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,287 @@
+-- privileges.sql -- who may do what, over every member object of the extension
+--
+-- The lists of members come from the catalogs, so an object that is added without a decision fails here.
+-- The surroundings are unfriendly on purpose: the installing role's default privileges give everything to PUBLIC,
+-- and the schema and the roles have names that need quoting.
+BEGIN;
+SET LOCAL client_min_messages = warning;
+SELECT no_plan();
+
+CREATE ROLE "Egress ""Owner""" SUPERUSER;
+CREATE ROLE "App ""1"", role";
+CREATE ROLE "ADMIN";
+CREATE ROLE monitor_1;
+CREATE ROLE nobody_1;
+
+SET ROLE "Egress ""Owner""";
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO PUBLIC;
+CREATE SCHEMA "Egress's ""Schema""";
+CREATE EXTENSION egress SCHEMA "Egress's ""Schema""";
+-- they do apply to what is created now
+CREATE TABLE "Egress's ""Schema""".not_a_member ();
+RESET ROLE;
+
+-- Row types of tables and array types come and go with what they are of; PostgreSQL 17 and later list them as members.
+CREATE FUNCTION is_dependent_type(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM pg_class WHERE reltype = type AND relkind <> 'c')
+           OR EXISTS (SELECT FROM pg_type WHERE typarray = type)
+$$;
+-- Every other member object: what it is, its owner, its privileges. A NULL acl stands for PostgreSQL's defaults.
+CREATE VIEW members AS
+SELECT CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE c.relkind::text END
+       || ' ' || c.relname AS object,
+       d.classid, d.objid, c.relowner AS owner,
+       coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)) AS acl
+FROM pg_depend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'egress')
+UNION ALL
+SELECT format('function %s(%s)', p.proname, oidvectortypes(p.proargtypes)),
+       d.classid, d.objid, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'egress')
+UNION ALL
+SELECT 'type ' || t.typname, d.classid, d.objid, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+FROM pg_depend d JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'egress')
+  AND NOT is_dependent_type(t.oid);
+
+-- What a role gets when it runs a statement: a SQLSTATE, or 'ok'. Nothing stays of it.
+CREATE FUNCTION outcome(who name, statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('role', who, true);
+    EXECUTE statement;
+    RAISE SQLSTATE 'OK000';
+EXCEPTION
+    WHEN SQLSTATE 'OK000' THEN RETURN 'ok';
+    WHEN OTHERS THEN RETURN SQLSTATE;
+END $$;
+
+/* ------------------------------------------------------------ ownership */
+
+SELECT is((SELECT count(*)::int FROM pg_depend
+           WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+             AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'egress')
+             AND (classid, objid) NOT IN (SELECT classid, objid FROM members)
+             AND NOT (classid = 'pg_type'::regclass AND is_dependent_type(objid))), 0,
+          'the members are relations, functions and types');
+SELECT cmp_ok((SELECT count(*) FROM members), '>', 20::bigint, 'there are members');
+SELECT is_empty($$SELECT object, owner::regrole FROM members WHERE owner <> '"Egress ""Owner"""'::regrole$$,
+                'all are owned by the role that installed them');
+
+/* --------------------------------------------------------------- PUBLIC */
+
+SELECT isnt_empty($$
+    SELECT * FROM pg_class, aclexplode(relacl) WHERE relname = 'not_a_member' AND grantee = 0$$,
+    'the default privileges of the installing role do give everything to PUBLIC');
+SELECT is_empty($$
+    SELECT object, privilege_type FROM members, aclexplode(acl) WHERE grantee = 0$$,
+    'nothing is granted to PUBLIC');
+SELECT is_empty($$
+    SELECT object, privilege_type FROM members, aclexplode(acl) WHERE grantee <> owner$$,
+    'nor to any other role');
+SELECT is_empty($$
+    SELECT object, attname FROM members JOIN pg_attribute ON attrelid = objid
+    WHERE classid = 'pg_class'::regclass AND attacl IS NOT NULL$$,
+    'nor any column');
+
+/* ----------------------------------------------------- a role without privileges */
+
+GRANT USAGE ON SCHEMA "Egress's ""Schema""", tap TO nobody_1;
+SET LOCAL search_path = "Egress's ""Schema""", public, tap;
+
+INSERT INTO egress_provider VALUES (1, 'one', 'custom');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) VALUES (11, 1, 'gateway');
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (1, 'everyone');
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, custom_credential)
+VALUES (21, 1, 'credential', 'everyone', 'secret');
+
+-- what a statement on each kind of object looks like
+CREATE VIEW statements AS
+SELECT object, classid, objid, action, format(action, objid::regclass) AS statement
+FROM members, unnest(ARRAY['SELECT FROM %s', 'INSERT INTO %s DEFAULT VALUES', 'DELETE FROM %s',
+                           'TRUNCATE %s CASCADE', 'LOCK %s']) action
+WHERE object ~ '^table' OR (object ~ '^view' AND action ~ '^SELECT')
+UNION ALL
+SELECT object, classid, objid, 'nextval', format('SELECT nextval(%L)', objid::regclass) FROM members WHERE object ~ '^sequence'
+UNION ALL
+SELECT object, classid, objid, 'call',
+       format('SELECT %s(%s)', objid::regproc,
+              (SELECT string_agg('NULL::' || format_type(type, NULL), ', ') FROM unnest(proargtypes) type))
+FROM members JOIN pg_proc ON oid = objid WHERE object ~ '^function'
+UNION ALL
+SELECT object, classid, objid, 'use', format('CREATE TEMP TABLE t (c %s)', objid::regtype) FROM members WHERE object ~ '^type';
+
+SELECT cmp_ok((SELECT count(DISTINCT object) FROM statements), '=', (SELECT count(*) FROM members),
+              'there is a statement for each member');
+SELECT is_empty($$
+    SELECT statement, outcome('nobody_1', statement) FROM statements WHERE outcome('nobody_1', statement) <> '42501'$$,
+    'a role that may see the schema and nothing else gets 42501 from every object');
+SELECT is_empty($$
+    SELECT statement FROM statements WHERE outcome('Egress "Owner"', statement) = '42501'$$,
+    'the owner gets it from none');
+SELECT is(outcome('nobody_1', 'CREATE TABLE "Egress''s ""Schema""".t ()'), '42501', 'it cannot create in the schema');
+
+/* --------------------------------------------------- egress_grant_access */
+
+SELECT lives_ok($$SELECT egress_grant_access('App "1", role', 'app')$$, 'grants app to a role whose name needs quoting');
+SELECT lives_ok($$SELECT egress_grant_access('ADMIN', 'admin')$$, 'grants admin to a role in upper case');
+SELECT lives_ok($$SELECT egress_grant_access(role => 'monitor_1', access => 'monitor')$$, 'grants monitor');
+SELECT lives_ok($$SELECT egress_grant_access('monitor_1', 'monitor')$$, 'may be asked again');
+
+-- the whole matrix: no member is missing, and no role has more
+SELECT results_eq($$
+    SELECT object COLLATE "default",
+           string_agg(privilege_type, ' ' ORDER BY privilege_type) FILTER (WHERE grantee = '"App ""1"", role"'::regrole),
+           string_agg(privilege_type, ' ' ORDER BY privilege_type) FILTER (WHERE grantee = '"ADMIN"'::regrole),
+           string_agg(privilege_type, ' ' ORDER BY privilege_type) FILTER (WHERE grantee = 'monitor_1'::regrole)
+    FROM members LEFT JOIN aclexplode(acl) ON true
+    GROUP BY object ORDER BY object COLLATE "C"$$,
+$$VALUES
+    -- object                                                  app        admin                          monitor
+    ('function egress_acquire_credential(text, text, bigint, text)',
+                                                               'EXECUTE', NULL,                          NULL),
+    ('function egress_available_gateways(text, text)',         'EXECUTE', 'EXECUTE',                     NULL),
+    ('function egress_fill_provider_type()',                   NULL,      NULL,                          NULL),
+    ('function egress_fill_selection_provider()',              NULL,      NULL,                          NULL),
+    ('function egress_grant_access(name, text)',               NULL,      NULL,                          NULL),
+    ('function egress_refuse_delete_in_use()',                 NULL,      NULL,                          NULL),
+    ('function egress_refuse_move()',                          NULL,      NULL,                          NULL),
+    ('function egress_release_credential(text)',               'EXECUTE', NULL,                          NULL),
+    ('function egress_release_on_session_end()',               'EXECUTE', NULL,                          NULL),
+    ('sequence egress_credential_egress_credential_id_seq',    NULL,      NULL,                          NULL),
+    ('sequence egress_gateway_egress_gateway_id_seq',          NULL,      NULL,                          NULL),
+    ('sequence egress_lease_history_egress_lease_history_id_seq',
+                                                               NULL,      NULL,                          NULL),
+    ('sequence egress_provider_egress_provider_id_seq',        NULL,      NULL,                          NULL),
+    ('sequence egress_provider_mapping_egress_provider_mapping_id_seq',
+                                                               NULL,      NULL,                          NULL),
+    ('table egress_credential',                                NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('table egress_credential_gateway',                        NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('table egress_gateway',                                   NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('table egress_group_member',                              NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('table egress_lease',                                     NULL,      'SELECT',                      NULL),
+    ('table egress_lease_history',                             NULL,      'SELECT',                      NULL),
+    ('table egress_provider',                                  NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('table egress_provider_mapping',                          NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('table egress_provider_mapping_gateway',                  NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('type egress_provider_type',                              NULL,      NULL,                          NULL),
+    ('type egress_subject_type',                               NULL,      NULL,                          NULL),
+    ('view egress_connection',                                 NULL,      'SELECT',                      'SELECT'),
+    ('view egress_credential_usage',                           NULL,      'SELECT',                      'SELECT'),
+    ('view egress_gateway_usage',                              NULL,      'SELECT',                      'SELECT')
+$$, 'each access allows exactly its list');
+
+SELECT results_eq($$
+    SELECT grantee::regrole::text COLLATE "default", string_agg(privilege_type, ' ') FROM pg_namespace, aclexplode(nspacl)
+    WHERE nspname = 'Egress''s "Schema"' AND grantee <> nspowner GROUP BY grantee ORDER BY grantee::regrole::text COLLATE "C"$$,
+$$VALUES ('"ADMIN"', 'USAGE'), ('"App ""1"", role"', 'USAGE'), ('monitor_1', 'USAGE'), ('nobody_1', 'USAGE')$$,
+    'and to see the schema, not to create in it');
+SELECT is_empty($$
+    SELECT object, grantee::regrole, privilege_type FROM members, aclexplode(acl)
+    WHERE is_grantable OR grantee NOT IN (owner, '"App ""1"", role"'::regrole, '"ADMIN"'::regrole, 'monitor_1'::regrole)$$,
+    'nobody may pass it on, and nobody else got anything');
+
+/* ------------------------------------------- what that means in practice */
+
+-- an application: what it calls, and not a row of any table or view
+SELECT is(outcome('App "1", role', $$SELECT * FROM egress_available_gateways('ann')$$), 'ok', 'app: menu');
+SELECT is(outcome('App "1", role', $$SELECT * FROM egress_acquire_credential('ann', NULL, 11, 's1')$$), 'ok', 'app: acquire');
+SELECT is(outcome('App "1", role', $$SELECT egress_release_credential('s1')$$), 'ok', 'app: release');
+SELECT is_empty($$
+    SELECT statement FROM statements
+    WHERE object !~ '^function egress_(available_gateways|acquire_credential|release_credential|release_on_session_end)\('
+      AND outcome('App "1", role', statement) <> '42501'$$, 'app: nothing else');
+SELECT is(outcome('App "1", role', format($$
+    CREATE TEMP TABLE sessions (id text);
+    CREATE TRIGGER t AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION %s('id')$$, 'egress_release_on_session_end'::regproc)),
+    'ok', 'app: attach the trigger to its own table');
+SELECT is(outcome('nobody_1', format($$
+    CREATE TEMP TABLE sessions (id text);
+    CREATE TRIGGER t AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION %s('id')$$, 'egress_release_on_session_end'::regproc)),
+    '42501', 'nobody: not even that');
+
+-- a monitor: the views, which do not show a secret
+SELECT is_empty($$
+    SELECT statement, outcome('monitor_1', statement) FROM statements
+    WHERE outcome('monitor_1', statement) <> CASE WHEN object ~ '^view' THEN 'ok' ELSE '42501' END$$,
+    'monitor: reads the views and nothing else');
+
+-- an administrator: everything of a provider by hand, without a sequence or a trigger of the extension getting in the way
+SELECT is(outcome('ADMIN', $$
+    WITH p AS (INSERT INTO egress_provider (name, provider_type) VALUES ('two', 'openvpn') RETURNING egress_provider_id),
+    g AS (INSERT INTO egress_gateway (egress_provider_id, name) SELECT egress_provider_id, 'g' FROM p
+          RETURNING egress_gateway_id),
+    m AS (INSERT INTO egress_provider_mapping (egress_provider_id, subject_type, subject_id, allow_all_gateways)
+          SELECT egress_provider_id, 'user', 'ann', false FROM p RETURNING egress_provider_mapping_id),
+    c AS (INSERT INTO egress_credential (egress_provider_id, name, subject_type, allow_all_gateways)
+          SELECT egress_provider_id, 'c', 'everyone', false FROM p RETURNING egress_credential_id),
+    s AS (INSERT INTO egress_provider_mapping_gateway SELECT egress_provider_mapping_id, egress_gateway_id FROM m, g)
+    INSERT INTO egress_credential_gateway SELECT egress_credential_id, egress_gateway_id FROM c, g;
+    INSERT INTO egress_group_member VALUES ('ann', 'staff');
+    UPDATE egress_provider SET enabled = false;
+    UPDATE egress_credential SET active_connection_limit = 3, limit_active_connections = true;
+    SELECT * FROM egress_connection;
+    SELECT * FROM egress_lease_history;
+    SELECT password FROM egress_credential;
+    SELECT * FROM egress_available_gateways('ann');
+    DELETE FROM egress_provider$$), 'ok', 'admin: configures, and deletes a provider with all that is of it');
+SELECT is(outcome('ADMIN', $$SELECT egress_acquire_credential('ann', NULL, 11, 's1')$$), '42501', 'admin: does not acquire');
+SELECT is(outcome('ADMIN', $$SELECT egress_grant_access('nobody_1', 'admin')$$), '42501', 'admin: does not grant');
+SELECT is(outcome('ADMIN', statement), '42501', 'admin: ' || statement || ' is not for hands')
+FROM statements WHERE object ~ '^table egress_lease' AND action !~ '^SELECT' ORDER BY 1;
+SELECT is(outcome('ADMIN', 'TRUNCATE egress_credential CASCADE'), '42501', 'admin: does not truncate past the triggers');
+
+/* ------------------------------------------------- what is refused, whole */
+
+CREATE TABLE acl_before AS SELECT object, acl::text FROM members;
+SELECT throws_ok($$SELECT egress_grant_access('nobody_1', 'root')$$, '22023', NULL, 'an access that there is not');
+SELECT throws_ok($$SELECT egress_grant_access('nobody_1', '')$$, '22023', NULL, 'an empty one');
+SELECT throws_ok($$SELECT egress_grant_access('nobody_1', 'App')$$, '22023', NULL, 'one in another case');
+SELECT throws_ok($$SELECT egress_grant_access('nobody_1', NULL)$$, '22004', NULL, 'no access');
+SELECT throws_ok($$SELECT egress_grant_access(NULL, 'app')$$, '22004', NULL, 'no role');
+SELECT throws_ok($$SELECT egress_grant_access('no such role', 'app')$$, '42704', NULL, 'a role that there is not');
+SELECT throws_ok($$SELECT egress_grant_access('', 'app')$$, '42704', NULL, 'an empty one');
+SELECT throws_ok($$SELECT egress_grant_access('admin', 'app')$$, '42704', NULL, 'one in another case');
+SELECT throws_ok(format('SELECT egress_grant_access(%L, %L)', who, access), '42704', NULL, format('%s for %s', access, who))
+FROM unnest('{public,PUBLIC,"\"public\"",none,current_user,CURRENT_ROLE,session_user}'::text[]) who, unnest('{app,monitor,admin}'::text[]) access;
+SELECT is(outcome('nobody_1', $$SELECT egress_grant_access('nobody_1', 'admin')$$), '42501', 'a grant by whoever may not');
+-- (a GRANT of what one holds without the right to pass it on is a warning)
+SET LOCAL client_min_messages = error;
+GRANT EXECUTE ON FUNCTION egress_grant_access(name, text) TO monitor_1;
+REVOKE USAGE ON SCHEMA "Egress's ""Schema""" FROM nobody_1;
+SELECT isnt(outcome('nobody_1', $$SELECT egress_grant_access('nobody_1', 'app')$$), 'ok', 'by whoever cannot see the schema');
+SELECT is(outcome('monitor_1', $$SELECT egress_grant_access('nobody_1', 'app')$$), '42501',
+          'it runs with its caller''s rights: may be called, may not grant');
+REVOKE EXECUTE ON FUNCTION egress_grant_access(name, text) FROM monitor_1;
+SELECT results_eq('SELECT object, acl::text FROM members ORDER BY object', 'SELECT * FROM acl_before ORDER BY object',
+                  'none of these changed a privilege');
+SELECT is((SELECT count(*)::int FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'Egress''s "Schema"' AND grantee = 0), 0,
+          'nor let PUBLIC see the schema');
+
+/* -------------------------------- functions that run with the owner's rights */
+
+SELECT results_eq($$
+    SELECT (proname || CASE WHEN prosecdef THEN ' as owner' ELSE ' as caller' END) COLLATE "default"
+    FROM members JOIN pg_proc ON pg_proc.oid = objid WHERE classid = 'pg_proc'::regclass ORDER BY proname$$,
+ARRAY[
+    'egress_acquire_credential as owner',
+    'egress_available_gateways as owner',
+    'egress_fill_provider_type as owner',
+    'egress_fill_selection_provider as owner',
+    'egress_grant_access as caller',
+    'egress_refuse_delete_in_use as owner',
+    'egress_refuse_move as owner',
+    'egress_release_credential as owner',
+    'egress_release_on_session_end as owner'
+], 'whose rights each function runs with');
+SELECT is(proconfig, ARRAY['search_path=pg_catalog, pg_temp'], proname || ': search_path is fixed and ends in pg_temp')
+FROM members JOIN pg_proc ON pg_proc.oid = objid WHERE classid = 'pg_proc'::regclass ORDER BY proname;
+
+SELECT * FROM finish();
+ROLLBACK;

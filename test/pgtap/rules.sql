@@ -1,0 +1,242 @@
+-- rules.sql -- menu and acquire against the rules as one query, on random worlds
+--
+-- The functions answer_* below are written from the rules themselves, in SQL, without any thought of speed. The
+-- worlds are small, and users, groups and workspaces share their few ids, so that everything collides with everything.
+BEGIN;
+SET LOCAL client_min_messages = warning;
+SELECT no_plan();
+
+CREATE SCHEMA vpn;
+CREATE EXTENSION egress SCHEMA vpn;
+SET LOCAL search_path = vpn, public, tap;
+
+/* ------------------------------------------------------ the rules again */
+
+-- does a subject name this call?
+CREATE FUNCTION is_subject(type egress_subject_type, id text, u text, w text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT CASE type
+           WHEN 'everyone' THEN true
+           WHEN 'user' THEN id = u
+           WHEN 'workspace' THEN coalesce(id = w, false)
+           WHEN 'group' THEN EXISTS (SELECT FROM egress_group_member WHERE user_id = u AND group_id = id) END
+$$;
+
+-- rules 1 and 2: the gateways that are on, and mapped
+CREATE FUNCTION answer_mapped(u text, w text) RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
+    SELECT g.egress_gateway_id
+    FROM egress_gateway g JOIN egress_provider p USING (egress_provider_id)
+    WHERE g.enabled AND NOT g.withdrawn AND p.enabled
+      AND EXISTS (SELECT FROM egress_provider_mapping m
+                  WHERE m.egress_provider_id = p.egress_provider_id AND m.enabled AND is_subject(m.subject_type, m.subject_id, u, w)
+                    AND (m.allow_all_gateways
+                         OR EXISTS (SELECT FROM egress_provider_mapping_gateway s
+                                    WHERE s.egress_provider_mapping_id = m.egress_provider_mapping_id
+                                      AND s.egress_gateway_id = g.egress_gateway_id)))
+$$;
+
+-- rule 3: the credentials that fit a gateway, and how many connections each has free; NULL without a limit
+CREATE FUNCTION answer_credentials(u text, w text, gateway bigint, OUT credential bigint, OUT free bigint)
+RETURNS SETOF record LANGUAGE sql STABLE AS $$
+    SELECT c.egress_credential_id,
+           CASE WHEN c.limit_active_connections
+                THEN greatest(c.active_connection_limit - (SELECT count(*) FROM egress_lease l
+                                                           WHERE l.egress_credential_id = c.egress_credential_id), 0) END
+    FROM egress_credential c JOIN egress_gateway g USING (egress_provider_id)
+    WHERE g.egress_gateway_id = gateway AND c.enabled AND is_subject(c.subject_type, c.subject_id, u, w)
+      AND (c.allow_all_gateways
+           OR EXISTS (SELECT FROM egress_credential_gateway s
+                      WHERE s.egress_credential_id = c.egress_credential_id AND s.egress_gateway_id = gateway))
+$$;
+
+-- the menu: NULL connections when one credential has no limit, else the sum
+CREATE FUNCTION answer_menu(u text, w text) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_agg(to_jsonb(row) ORDER BY provider_name, country, city, gateway_name, egress_gateway_id)
+    FROM (SELECT g.egress_gateway_id, g.name AS gateway_name, g.country, g.city, p.egress_provider_id, p.name AS provider_name,
+                 p.provider_type, c.available_connections
+          FROM answer_mapped(u, w) mapped
+          JOIN egress_gateway g ON g.egress_gateway_id = mapped
+          JOIN egress_provider p USING (egress_provider_id)
+          CROSS JOIN LATERAL (SELECT count(*) AS fitting,
+                                     CASE WHEN bool_and(free IS NOT NULL) THEN sum(free)::bigint END AS available_connections
+                              FROM answer_credentials(u, w, g.egress_gateway_id)) c
+          WHERE c.fitting > 0) row
+$$;
+
+-- what an acquire of a session without a lease comes to: a credential's id, or the SQLSTATE
+CREATE FUNCTION answer_acquire(u text, w text, gateway bigint) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT CASE
+           WHEN NOT EXISTS (SELECT FROM egress_gateway WHERE egress_gateway_id = gateway) THEN 'NG001'
+           WHEN gateway NOT IN (SELECT answer_mapped(u, w)) THEN 'NG002'
+           WHEN NOT EXISTS (SELECT FROM answer_credentials(u, w, gateway)) THEN 'NG003'
+           ELSE coalesce((SELECT min(credential) FROM answer_credentials(u, w, gateway)
+                          WHERE free IS NULL OR free > 0)::text, 'NG004') END
+$$;
+
+/* ------------------------------------------------- what is under test */
+
+CREATE FUNCTION menu(u text, w text) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_agg(to_jsonb(m) - 'n' ORDER BY n)
+    FROM egress_available_gateways(u, w) WITH ORDINALITY
+         m (egress_gateway_id, gateway_name, country, city, egress_provider_id, provider_name, provider_type, available_connections, n)
+$$;
+
+CREATE FUNCTION acquire(u text, w text, gateway bigint, session text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN egress_credential_id FROM egress_acquire_credential(u, w, gateway, session);
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE;
+END $$;
+
+/* --------------------------------------------------------------- worlds */
+
+CREATE FUNCTION chance(probability float8) RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT random() < probability';
+CREATE FUNCTION pick(VARIADIC choices text[]) RETURNS text LANGUAGE sql VOLATILE AS
+    'SELECT choices[1 + floor(random() * cardinality(choices))::int]';
+CREATE FUNCTION pick_id(ids int) RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT 1 + floor(random() * ids)::bigint';
+-- (takes a number so that it is called once a row)
+CREATE FUNCTION pick_subject(n int, OUT type egress_subject_type, OUT id text) LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    type := pick('user', 'group', 'workspace', 'everyone');
+    IF type <> 'everyone' THEN
+        id := pick('a', 'b', 'c');
+    END IF;
+END $$;
+
+CREATE FUNCTION new_world() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM egress_release_credential(session_id) FROM egress_lease;
+    DELETE FROM egress_provider;
+    DELETE FROM egress_group_member;
+
+    INSERT INTO egress_group_member SELECT pick('a', 'b', 'c'), pick('a', 'b', 'c') FROM generate_series(1, pick_id(5)) ON CONFLICT DO NOTHING;
+    INSERT INTO egress_provider (egress_provider_id, name, provider_type, enabled)
+    SELECT n, pick('l', 'm', 'n') || n % 2 || n, pick('openvpn', 'wireguard', 'custom')::egress_provider_type, chance(0.85)
+    FROM generate_series(1, 3) n;
+    INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, country, city, enabled, withdrawn)
+    SELECT n, pick_id(3), pick('p', 'q', 'r', 's', 't'), pick('x', 'y', NULL), pick('x', 'y', NULL), chance(0.85), chance(0.15)
+    FROM generate_series(1, 10) n ON CONFLICT DO NOTHING;
+    INSERT INTO egress_provider_mapping (egress_provider_mapping_id, egress_provider_id, subject_type, subject_id, enabled, allow_all_gateways)
+    SELECT n, pick_id(3), s.type, s.id, chance(0.8), chance(0.5)
+    FROM generate_series(1, 8) n, pick_subject(n) s;
+    INSERT INTO egress_provider_mapping_gateway
+    SELECT egress_provider_mapping_id, egress_gateway_id FROM egress_provider_mapping JOIN egress_gateway USING (egress_provider_id) WHERE chance(0.4);
+    -- in an order that is not that of their ids
+    INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, allow_all_gateways,
+                                   limit_active_connections, active_connection_limit)
+    SELECT n, pick_id(3), 'c', s.type, s.id, chance(0.8), chance(0.5), chance(0.75), pick_id(3) - 1
+    FROM generate_series(1, 10) n, pick_subject(n) s ORDER BY random();
+    INSERT INTO egress_credential_gateway
+    SELECT egress_credential_id, egress_gateway_id FROM egress_credential JOIN egress_gateway USING (egress_provider_id) WHERE chance(0.4);
+END $$;
+
+-- an administrator's day: something changes while leases are live
+CREATE FUNCTION change_world() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    CASE pick_id(7)
+    WHEN 1 THEN UPDATE egress_credential SET active_connection_limit = pick_id(3) - 1, limit_active_connections = chance(0.8)
+                WHERE egress_credential_id = pick_id(10);
+    WHEN 2 THEN UPDATE egress_credential SET enabled = chance(0.5) WHERE egress_credential_id = pick_id(10);
+    WHEN 3 THEN UPDATE egress_gateway SET enabled = chance(0.5), withdrawn = chance(0.5) WHERE egress_gateway_id = pick_id(10);
+    WHEN 4 THEN UPDATE egress_provider_mapping SET enabled = chance(0.5), allow_all_gateways = chance(0.5) WHERE egress_provider_mapping_id = pick_id(8);
+    WHEN 5 THEN DELETE FROM egress_group_member WHERE user_id = pick('a', 'b', 'c');
+    WHEN 6 THEN UPDATE egress_provider SET name = pick('l', 'm', 'n') || egress_provider_id WHERE egress_provider_id = pick_id(3);
+    ELSE PERFORM egress_release_credential(session_id) FROM egress_lease WHERE chance(0.5);
+    END CASE;
+END $$;
+
+/* ----------------------------------------------------------- comparison */
+
+CREATE TABLE menus (world int, u text, w text, menu jsonb, expected jsonb);
+CREATE TABLE acquires (world int, u text, w text, gateway bigint, listed boolean, free bigint, got text, expected text);
+-- every kind of call: with and without a workspace, and of somebody whom nothing names
+CREATE TABLE calls AS
+SELECT u, w FROM unnest('{a,b,c,nobody}'::text[]) u, unnest('{a,b,c,NULL}'::text[]) w;
+
+CREATE FUNCTION compare(worlds int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    call record;
+    gateway bigint;
+    item jsonb;
+    session int := 0;
+    expected text;
+    got text;
+BEGIN
+    FOR world IN 1 .. worlds LOOP
+        PERFORM new_world();
+        -- sessions come, and the world changes between them
+        FOR try IN 1 .. 12 LOOP
+            SELECT pick('a', 'b', 'c', 'nobody') AS u, pick('a', 'b', 'c', NULL) AS w INTO call;
+            gateway := pick_id(11);
+            session := session + 1;
+            item := NULL;
+            SELECT i INTO item FROM jsonb_array_elements(menu(call.u, call.w)) i WHERE (i ->> 'egress_gateway_id')::bigint = gateway;
+            expected := answer_acquire(call.u, call.w, gateway);
+            got := acquire(call.u, call.w, gateway, 's' || session);
+            INSERT INTO acquires VALUES (world, call.u, call.w, gateway, item IS NOT NULL, (item ->> 'available_connections')::bigint, got, expected);
+            IF chance(0.3) THEN
+                PERFORM change_world();
+            END IF;
+        END LOOP;
+        INSERT INTO menus SELECT world, u, w, menu(u, w), answer_menu(u, w) FROM calls;
+    END LOOP;
+END $$;
+
+SELECT setseed(0.4218);
+SELECT compare(250);
+
+SELECT is((SELECT count(*)::int FROM menus), 250 * 16, 'menus were compared');
+SELECT is_empty('SELECT * FROM menus WHERE menu IS DISTINCT FROM expected LIMIT 5',
+                'each menu is what the rules say, row for row, in order, with its connections');
+SELECT is((SELECT count(*)::int FROM acquires), 250 * 12, 'acquires were compared');
+SELECT is_empty('SELECT * FROM acquires WHERE got IS DISTINCT FROM expected LIMIT 5',
+                'each acquire takes the lowest credential that fits and is free, or fails as the rules say');
+SELECT is_empty($$SELECT * FROM acquires WHERE listed <> (got ~ '^[0-9]+$' OR got = 'NG004') LIMIT 5$$,
+                'a gateway is on the menu exactly when an acquire succeeds or finds it full');
+SELECT is_empty($$SELECT * FROM acquires WHERE listed AND (free IS DISTINCT FROM 0) <> (got ~ '^[0-9]+$') LIMIT 5$$,
+                'and has connections available exactly when an acquire succeeds');
+
+-- the worlds had something of everything, or nothing of this would mean much
+SELECT cmp_ok(count(*), '>=', 40::bigint, 'acquires ended with ' || outcome)
+FROM unnest('{NG001,NG002,NG003,NG004,credential}'::text[]) outcome LEFT JOIN acquires ON expected ~ CASE outcome WHEN 'credential' THEN '^[0-9]+$' ELSE outcome END
+GROUP BY outcome ORDER BY outcome;
+SELECT cmp_ok((SELECT count(*) FROM menus WHERE jsonb_array_length(expected) > 3), '>=', 100::bigint, 'there are long menus');
+SELECT cmp_ok((SELECT count(*) FROM menus WHERE expected IS NULL), '>=', 100::bigint, 'and empty ones');
+SELECT cmp_ok(count(*), '>=', 50::bigint, 'there are rows ' || what)
+FROM (SELECT CASE WHEN free IS NULL THEN 'without a limit' WHEN free = 0 THEN 'that are full' WHEN free = 1 THEN 'with one connection' ELSE 'with several' END AS what
+      FROM menus, jsonb_array_elements(expected) i, CAST(i ->> 'available_connections' AS bigint) free) rows
+GROUP BY what ORDER BY what;
+SELECT cmp_ok((SELECT count(*) FROM menus
+               WHERE (SELECT count(DISTINCT i -> 'available_connections') FROM jsonb_array_elements(expected) i
+                      WHERE i -> 'egress_provider_id' = expected -> 0 -> 'egress_provider_id') > 1),
+              '>=', 50::bigint, 'there are providers whose gateways differ in their connections');
+
+/* ------------------------------------------------- in a parallel worker */
+
+-- The function is marked parallel-safe: a worker gives the same answer, with the leases of this open transaction.
+SELECT new_world();
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, limit_active_connections, active_connection_limit)
+SELECT 100 + egress_provider_id, egress_provider_id, 'all', 'everyone', true, 5 FROM egress_provider;
+INSERT INTO egress_provider_mapping (egress_provider_mapping_id, egress_provider_id, subject_type)
+SELECT 100 + egress_provider_id, egress_provider_id, 'everyone' FROM egress_provider;
+SELECT count(acquire('a', 'a', egress_gateway_id, 'p' || egress_gateway_id)) AS leases FROM egress_gateway \gset
+-- PostgreSQL 16 renamed the setting that makes the planner use a worker wherever it may
+SELECT set_config(name, 'on', true) AS forced FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query') \gset
+CREATE FUNCTION plan_of(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO plan;
+    RETURN plan;
+END $$;
+SELECT matches(plan_of('SELECT u, w, m.* FROM calls, LATERAL egress_available_gateways(u, w) m'),
+               '"Node Type": "Gather".*"Function Name": "egress_available_gateways"', 'a worker may make the menu');
+CREATE TABLE by_worker AS SELECT u, w, m.* FROM calls, LATERAL egress_available_gateways(u, w) m;
+SELECT cmp_ok((SELECT count(*) FROM by_worker WHERE available_connections < 5), '>=', 16::bigint, 'it sees the leases of this transaction');
+SELECT bag_eq('SELECT * FROM by_worker',
+              $$SELECT u, w, r.* FROM calls, jsonb_to_recordset(answer_menu(u, w)) r
+                (egress_gateway_id bigint, gateway_name text, country text, city text, egress_provider_id bigint, provider_name text,
+                 provider_type egress_provider_type, available_connections bigint)$$,
+              'and answers the same');
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,93 @@
+# EgressTest.pm -- what the tests of this folder share: a database of their own with egress in it, and clients
+#
+#   my $test = EgressTest->new('leaks');      creates the database egress_leaks and the extension in it
+#   my $dbh = $test->connect;                 a connection; errors die, DBI's state() has the SQLSTATE
+#   my $error = sqlstate { ... };             '' or the SQLSTATE of what died in there
+#
+# The database goes when the object does. The server is the one of PGHOST and PGPORT; the user is a superuser.
+package EgressTest;
+
+use strict;
+use warnings;
+use DBI;
+use Exporter 'import';
+use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
+
+our @EXPORT = qw(sqlstate now wait_until);
+
+sub new
+{
+	my ($class, $name) = @_;
+	my $self = bless { database => "egress_$name", owner => $$ }, $class;
+
+	my $dbh = $self->connect('postgres');
+	$dbh->do("DROP DATABASE IF EXISTS $self->{database} WITH (FORCE)");
+	$dbh->do("CREATE DATABASE $self->{database} TEMPLATE template0");
+	$dbh->disconnect;
+
+	$dbh = $self->connect;
+	$dbh->do('CREATE EXTENSION egress');
+	$dbh->disconnect;
+	return $self;
+}
+
+sub connect
+{
+	my ($self, $database) = @_;
+	$database //= $self->{database};
+	my $dbh = DBI->connect("dbi:Pg:dbname=$database", undef, undef,
+		{ RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoCommit => 1, AutoInactiveDestroy => 1 });
+	$dbh->do('SET client_min_messages = warning');
+	return $dbh;
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+	return if $$ != $self->{owner};    # a client that was forked
+
+	# what a failed test left prepared would keep the database
+	local ($@, $?);
+	eval {
+		my $dbh = $self->connect;
+		$dbh->do("ROLLBACK PREPARED '$_'")
+		  for map { $_->[0] } @{ $dbh->selectall_arrayref(
+				'SELECT gid FROM pg_prepared_xacts WHERE database = current_database()') };
+		$dbh->disconnect;
+		$dbh = $self->connect('postgres');
+		$dbh->do("DROP DATABASE $self->{database} WITH (FORCE)");
+		$dbh->disconnect;
+	};
+	warn $@ if $@;
+}
+
+# the SQLSTATE with which a block of code failed, '' when it did not; what is not the server's error dies on
+sub sqlstate (&)
+{
+	my ($code) = @_;
+	return '' if eval { $code->(); 1 };
+	my $state = $DBI::state;
+	die $@ if !$state;
+	return $state;
+}
+
+# the same clock in every process
+sub now
+{
+	return clock_gettime(CLOCK_MONOTONIC);
+}
+
+# wait until a condition holds; false when it still does not after a minute
+sub wait_until (&)
+{
+	my ($condition) = @_;
+	my $deadline = now() + 60;
+	while (!$condition->())
+	{
+		return 0 if now() > $deadline;
+		sleep 0.005;
+	}
+	return 1;
+}
+
+1;

@@ -1,0 +1,33 @@
+# readme.pl -- the README's SQL runs, in the order in which a reader meets it
+#
+# Every block marked sql is given to psql, which stops at the first error, in a fresh database.
+use strict;
+use warnings;
+use Test::More;
+use File::Basename qw(dirname);
+
+my $database = "egress_readme_$$";
+my $readme = dirname(__FILE__) . '/../../README.md';
+
+open my $file, '<', $readme or die "$readme: $!";
+my $text = do { local $/; <$file> };
+close $file;
+my @blocks = $text =~ /^```sql\n(.*?)^```$/msg;
+cmp_ok(scalar @blocks, '>=', 4, 'the README shows SQL');
+
+system('createdb', $database) == 0 or die 'createdb failed';
+my $number = 0;
+for my $block (@blocks)
+{
+	$number++;
+	open my $psql, '|-', "psql -X -q -v ON_ERROR_STOP=1 -d $database >/dev/null" or die "psql: $!";
+	print $psql $block;
+	ok(close $psql, "block $number runs: " . (split /\n/, $block)[0]);
+}
+
+my $menu = `psql -XAt -d $database -c "SELECT gateway_name, available_connections FROM egress_available_gateways('ann')"`;
+is($menu, "ams-1|5\nosl-1|1\n", 'and leaves what it says: the menu of ann');
+
+system('dropdb', $database);
+system('psql', '-Xq', '-d', 'postgres', '-c', 'DROP ROLE workspaces');
+done_testing();
