@@ -46,8 +46,10 @@ AS 'BEGIN PERFORM pg_catalog.nextval(''evil.ran''); RETURN 0; END';
 CREATE AGGREGATE evil.count(*) (SFUNC = evil.next_state, STYPE = bigint);
 RESET ROLE;
 
-SELECT cmp_ok((SELECT count(*) FROM pg_operator WHERE oprnamespace = 'evil'::regnamespace), '>', 100::bigint, 'there are hostile operators');
-SELECT cmp_ok((SELECT count(*) FROM pg_proc WHERE pronamespace = 'evil'::regnamespace), '>', 300::bigint, 'and functions');
+SELECT cmp_ok((SELECT count(*) FROM pg_operator WHERE oprnamespace = 'evil'::regnamespace), '>', 100::bigint,
+              'there are hostile operators');
+SELECT cmp_ok((SELECT count(*) FROM pg_proc WHERE pronamespace = 'evil'::regnamespace), '>', 300::bigint,
+              'and functions');
 
 -- who has moved the sequence since the last look
 CREATE FUNCTION hostile_code_ran() RETURNS boolean LANGUAGE plpgsql AS $$
@@ -82,19 +84,22 @@ SELECT ok(NOT hostile_code_ran(), 'CREATE EXTENSION runs no hostile code');
 SELECT is_empty($$
     SELECT pg_describe_object(classid, objid, objsubid), pg_describe_object(refclassid, refobjid, refobjsubid)
     FROM pg_depend
-    WHERE (refclassid, refobjid) IN (SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace = 'evil'::regnamespace
-                                     UNION ALL
-                                     SELECT 'pg_operator'::regclass, oid FROM pg_operator WHERE oprnamespace = 'evil'::regnamespace)
+    WHERE (refclassid, refobjid) IN (
+              SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace = 'evil'::regnamespace
+              UNION ALL
+              SELECT 'pg_operator'::regclass, oid FROM pg_operator WHERE oprnamespace = 'evil'::regnamespace)
       AND classid NOT IN ('pg_operator'::regclass, 'pg_proc'::regclass)$$,
     'no check, index, view or trigger was built on it');
 
 -- Two users, two credentials of one connection each. The second world, in the shadows, lets everybody do everything.
 INSERT INTO vpn.egress_provider VALUES (1, 'real', 'custom');
-INSERT INTO vpn.egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (11, 1, 'first', 'one'), (12, 1, 'second', 'two');
-INSERT INTO vpn.egress_provider_mapping VALUES (101, 1, 'user', 'ann', true, true), (102, 1, 'group', 'staff', true, false);
+INSERT INTO vpn.egress_gateway (egress_gateway_id, egress_provider_id, name)
+VALUES (11, 1, 'first'), (12, 1, 'second');
+INSERT INTO vpn.egress_provider_mapping
+VALUES (101, 1, 'user', 'ann', true, true), (102, 1, 'group', 'staff', true, false);
 INSERT INTO vpn.egress_provider_mapping_gateway VALUES (102, 12);
-INSERT INTO vpn.egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, custom_credential,
-                                   limit_active_connections, active_connection_limit)
+INSERT INTO vpn.egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id,
+                                   custom_credential, limit_active_connections, active_connection_limit)
 VALUES (201, 1, 'shared', 'everyone', NULL, 'secret 1', true, 1), (202, 1, 'staff', 'group', 'staff', 'secret 2', true, 1);
 INSERT INTO vpn.egress_group_member VALUES ('bob', 'staff');
 SELECT vpn.egress_grant_access('mallory', 'app') AS granted \gset
@@ -106,7 +111,8 @@ DO $$
 DECLARE
     relation record;
 BEGIN
-    FOR relation IN SELECT relname, relkind FROM pg_class WHERE relnamespace = 'vpn'::regnamespace AND relkind IN ('r', 'v', 'S') LOOP
+    FOR relation IN SELECT relname, relkind FROM pg_class
+                    WHERE relnamespace = 'vpn'::regnamespace AND relkind IN ('r', 'v', 'S') LOOP
         IF relation.relkind = 'S' THEN
             EXECUTE format('CREATE TEMP SEQUENCE %I', relation.relname);
         ELSE
@@ -116,8 +122,10 @@ BEGIN
                        CASE relation.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, relation.relname);
     END LOOP;
 END $$;
-INSERT INTO pg_temp.egress_provider VALUES (1, 'shadow', 'custom', true, false, false), (2, 'shadow 2', 'custom', true, false, false);
-INSERT INTO pg_temp.egress_gateway VALUES (11, 1, 'shadow', NULL, NULL, NULL, true, false, 'custom'), (21, 2, 'shadow', NULL, NULL, NULL, true, false, 'custom');
+INSERT INTO pg_temp.egress_provider
+VALUES (1, 'shadow', 'custom', true, false, false), (2, 'shadow 2', 'custom', true, false, false);
+INSERT INTO pg_temp.egress_gateway
+VALUES (11, 1, 'shadow', NULL, NULL, NULL, true, false, 'custom'), (21, 2, 'shadow', NULL, NULL, NULL, true, false, 'custom');
 INSERT INTO pg_temp.egress_provider_mapping VALUES (1, 1, 'everyone', NULL, true, true), (2, 2, 'everyone', NULL, true, true);
 INSERT INTO pg_temp.egress_credential (egress_credential_id, egress_provider_id, name, subject_type, provider_type)
 VALUES (1, 1, 'shadow', 'everyone', 'custom'), (2, 2, 'shadow', 'everyone', 'custom');
@@ -139,7 +147,8 @@ DECLARE
     rows text := '';
     this text;
 BEGIN
-    FOR relation IN SELECT oid FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relname ~ '^egress_' AND relkind IN ('r', 'S')
+    FOR relation IN SELECT oid FROM pg_class
+                    WHERE relnamespace = pg_my_temp_schema() AND relname ~ '^egress_' AND relkind IN ('r', 'S')
                     ORDER BY relname LOOP
         EXECUTE format('SELECT string_agg(t::text, '';'') FROM (SELECT * FROM %s) t', relation) INTO this;
         rows := rows || relation || ': ' || coalesce(this, '') || E'\n';
@@ -186,21 +195,27 @@ BEGIN
     EXECUTE statement;
 EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) SQLERRM;
 END $$;
-SELECT is(error_of($$SELECT vpn.egress_acquire_credential('ann', NULL, 21, 's3')$$), 'NG001 gateway 21 does not exist', 'NG001');
+SELECT is(error_of($$SELECT vpn.egress_acquire_credential('ann', NULL, 21, 's3')$$),
+          'NG001 gateway 21 does not exist', 'NG001');
 SELECT is(error_of($$SELECT vpn.egress_acquire_credential('cat', NULL, 11, 's3')$$),
           'NG002 gateway 11 "first" is not available to user "cat" without a workspace', 'NG002');
 SELECT is(error_of($$SELECT vpn.egress_acquire_credential('ann', NULL, 11, 's3')$$),
           'NG004 no connection is free for gateway 11 "first"', 'NG004');
-SELECT is(error_of($$SELECT vpn.egress_acquire_credential('ann', NULL, 12, 's1')$$), 'NG005 session "s1" already holds a lease', 'NG005');
+SELECT is(error_of($$SELECT vpn.egress_acquire_credential('ann', NULL, 12, 's1')$$),
+          'NG005 session "s1" already holds a lease', 'NG005');
 SELECT ok(NOT hostile_code_ran(), 'errors run no hostile code');
 
 -- release, and the trigger in all its forms, on a table of the caller's whose every door is a trap as well
 ALTER TABLE vpn.egress_lease RESET (autovacuum_enabled);
 SET ROLE mallory;
-CREATE FUNCTION evil.spy(text) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN PERFORM pg_catalog.nextval(''evil.ran''); RETURN true; END';
-CREATE TRIGGER deleted AFTER DELETE ON evil.sessions FOR EACH ROW EXECUTE FUNCTION vpn.egress_release_on_session_end('id');
-CREATE TRIGGER updated AFTER UPDATE ON evil.sessions FOR EACH ROW EXECUTE FUNCTION vpn.egress_release_on_session_end('id');
-CREATE TRIGGER truncated BEFORE TRUNCATE ON evil.sessions FOR EACH STATEMENT EXECUTE FUNCTION vpn.egress_release_on_session_end('id');
+CREATE FUNCTION evil.spy(text) RETURNS boolean LANGUAGE plpgsql
+AS 'BEGIN PERFORM pg_catalog.nextval(''evil.ran''); RETURN true; END';
+CREATE TRIGGER deleted AFTER DELETE ON evil.sessions
+    FOR EACH ROW EXECUTE FUNCTION vpn.egress_release_on_session_end('id');
+CREATE TRIGGER updated AFTER UPDATE ON evil.sessions
+    FOR EACH ROW EXECUTE FUNCTION vpn.egress_release_on_session_end('id');
+CREATE TRIGGER truncated BEFORE TRUNCATE ON evil.sessions
+    FOR EACH STATEMENT EXECUTE FUNCTION vpn.egress_release_on_session_end('id');
 INSERT INTO evil.sessions VALUES ('s1'), ('s9');
 RESET ROLE;
 :hostile
@@ -233,7 +248,8 @@ SELECT results_eq('SELECT session_id, credential_name, gateway_name, provider_na
 -- a session table that is temporary itself
 :hostile
 CREATE TEMP TABLE sessions (id text);
-CREATE TRIGGER truncated BEFORE TRUNCATE ON sessions FOR EACH STATEMENT EXECUTE FUNCTION vpn.egress_release_on_session_end('id');
+CREATE TRIGGER truncated BEFORE TRUNCATE ON sessions
+    FOR EACH STATEMENT EXECUTE FUNCTION vpn.egress_release_on_session_end('id');
 INSERT INTO sessions VALUES ('s6');
 INSERT INTO public.answers SELECT 3, 'acquire', a.custom_credential FROM vpn.egress_acquire_credential('ann', NULL, 11, 's6') a;
 TRUNCATE sessions;
@@ -247,7 +263,8 @@ DO $$
 DECLARE
     relation record;
 BEGIN
-    FOR relation IN SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r' AND relname ~ '^egress_' LOOP
+    FOR relation IN SELECT relname FROM pg_class
+                    WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r' AND relname ~ '^egress_' LOOP
         EXECUTE format('DROP TABLE pg_temp.%I', relation.relname);
         EXECUTE format('CREATE TEMP VIEW %I AS SELECT v.* FROM vpn.%1$I v WHERE evil.spy(%1$L)', relation.relname);
         EXECUTE format('ALTER VIEW pg_temp.%I OWNER TO mallory', relation.relname);
@@ -268,7 +285,8 @@ SELECT results_eq($$SELECT step, answer FROM public.answers WHERE round = 4$$, $
 SELECT vpn.egress_grant_access('mallory', 'admin') AS granted \gset
 :hostile
 INSERT INTO vpn.egress_gateway (egress_gateway_id, egress_provider_id, name) VALUES (13, 1, 'third');
-INSERT INTO vpn.egress_credential (egress_credential_id, egress_provider_id, name, subject_type) VALUES (203, 1, 'open', 'everyone');
+INSERT INTO vpn.egress_credential (egress_credential_id, egress_provider_id, name, subject_type)
+VALUES (203, 1, 'open', 'everyone');
 INSERT INTO vpn.egress_credential_gateway VALUES (203, 13);
 DELETE FROM vpn.egress_provider_mapping_gateway;
 INSERT INTO vpn.egress_provider_mapping_gateway VALUES (102, 13);
@@ -286,8 +304,8 @@ SELECT ok(NOT hostile_code_ran(), 'the triggers, keys and checks of the tables, 
 SELECT results_eq($$SELECT step, answer FROM public.answers WHERE round = 5 ORDER BY 1, 2$$, $$VALUES
     ('acquire', 'shared'), ('connection', 'first'), ('credential', 'open'), ('credential', 'shared'), ('credential', 'staff'),
     ('gateway', 'first'), ('gateway', 'second'), ('gateway', 'third'), ('release', 'true')$$, 'and show the real rows');
-SELECT is_empty('SELECT egress_gateway_id FROM vpn.egress_gateway UNION ALL SELECT egress_credential_id FROM vpn.egress_credential',
-                'which a deletion takes away');
+SELECT is_empty('SELECT egress_gateway_id FROM vpn.egress_gateway
+                 UNION ALL SELECT egress_credential_id FROM vpn.egress_credential', 'which a deletion takes away');
 
 CREATE ROLE trent;
 SET search_path = pg_temp, evil, pg_catalog;
@@ -295,8 +313,8 @@ SELECT vpn.egress_grant_access('trent', 'admin') AS granted \gset
 SELECT vpn.egress_grant_access('trent', 'monitor') AS granted \gset
 SET search_path = public, tap;
 SELECT ok(NOT hostile_code_ran(), 'nor does a grant');
-SELECT ok(has_table_privilege('trent', 'vpn.egress_gateway', 'INSERT') AND NOT has_table_privilege('trent', 'pg_temp.egress_gateway', 'INSERT'),
-          'which is on the real tables');
+SELECT ok(has_table_privilege('trent', 'vpn.egress_gateway', 'INSERT')
+          AND NOT has_table_privilege('trent', 'pg_temp.egress_gateway', 'INSERT'), 'which is on the real tables');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -199,11 +199,13 @@ SELECT is_empty($$
       AND outcome('App "1", role', statement) <> '42501'$$, 'app: nothing else');
 SELECT is(outcome('App "1", role', format($$
     CREATE TEMP TABLE sessions (id text);
-    CREATE TRIGGER t AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION %s('id')$$, 'egress_release_on_session_end'::regproc)),
+    CREATE TRIGGER t AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION %s('id')$$,
+    'egress_release_on_session_end'::regproc)),
     'ok', 'app: attach the trigger to its own table');
 SELECT is(outcome('nobody_1', format($$
     CREATE TEMP TABLE sessions (id text);
-    CREATE TRIGGER t AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION %s('id')$$, 'egress_release_on_session_end'::regproc)),
+    CREATE TRIGGER t AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION %s('id')$$,
+    'egress_release_on_session_end'::regproc)),
     '42501', 'nobody: not even that');
 
 -- a monitor: the views, which do not show a secret
@@ -249,7 +251,8 @@ SELECT throws_ok($$SELECT egress_grant_access('no such role', 'app')$$, '42704',
 SELECT throws_ok($$SELECT egress_grant_access('', 'app')$$, '42704', NULL, 'an empty one');
 SELECT throws_ok($$SELECT egress_grant_access('admin', 'app')$$, '42704', NULL, 'one in another case');
 SELECT throws_ok(format('SELECT egress_grant_access(%L, %L)', who, access), '42704', NULL, format('%s for %s', access, who))
-FROM unnest('{public,PUBLIC,"\"public\"",none,current_user,CURRENT_ROLE,session_user}'::text[]) who, unnest('{app,monitor,admin}'::text[]) access;
+FROM unnest('{public,PUBLIC,"\"public\"",none,current_user,CURRENT_ROLE,session_user}'::text[]) who,
+     unnest('{app,monitor,admin}'::text[]) access;
 SELECT is(outcome('nobody_1', $$SELECT egress_grant_access('nobody_1', 'admin')$$), '42501', 'a grant by whoever may not');
 -- (a GRANT of what one holds without the right to pass it on is a warning)
 SET LOCAL client_min_messages = error;

@@ -95,6 +95,7 @@ sub start
 sub finish
 {
 	my ($dbh) = @_;
+	wait_until { $dbh->pg_ready } or die "a statement that was ended goes on\n";
 	my $state = sqlstate { $dbh->pg_result };
 	return $state ne '' && !$dbh->ping ? 'lost' : $state;
 }

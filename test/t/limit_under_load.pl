@@ -431,8 +431,16 @@ sub new
 		prepared => [],                  # transactions: {gid, taken, released}
 		counts   => {},
 	}, $class;
-	$self->{dbh} = $test->connect;
+	$self->reconnect;
 	return $self;
+}
+
+# Nobody waits, but for the short locks: who waits longer is not to wait for ever.
+sub reconnect
+{
+	my ($self) = @_;
+	$self->{dbh} = $test->connect;
+	$self->{dbh}->do(q{SET lock_timeout = '10s'});
 }
 
 sub record
@@ -473,7 +481,7 @@ sub held_until
 sub work
 {
 	my ($self, $deadline) = @_;
-	while (now() < $deadline)
+	while (now() < $deadline && !$self->{waited})
 	{
 		$self->transaction;
 		$self->finish_prepared if @{ $self->{prepared} } && (rand() < 0.3 || @{ $self->{prepared} } > 1);
@@ -554,6 +562,7 @@ sub transaction
 	{
 		# the statement that failed ended it all
 		$self->record('error', $level, $state);
+		$self->{waited} = $state eq '55P03';
 		$self->undo($tx, $self->{sent});
 		$self->do('ROLLBACK');
 		$self->back_again($tx);
@@ -653,7 +662,7 @@ sub end
 	{
 		$self->undo($tx, now());
 		$self->{dbh}->disconnect;
-		$self->{dbh} = $test->connect;
+		$self->reconnect;
 		$self->back_again($tx);
 		$self->count('lost');
 	}
