@@ -123,13 +123,12 @@ sub ways_to_end
 		[ 'pg_terminate_backend', 'lost', sub { $admin->do('SELECT pg_terminate_backend(?)', undef, $_[0]) } ]);
 }
 
-# a connection on which statements end by themselves, when that is the way
-sub connect_for
+# send a statement that ends by itself, when that is the way
+sub start_to_end
 {
-	my ($way) = @_;
-	my $dbh = $test->connect;
-	$dbh->do("SET $way = '300ms'") if $way =~ /timeout$/;
-	return $dbh;
+	my ($dbh, $statement, $how) = @_;
+	$dbh->do("SET $how = '300ms'") if $how =~ /timeout$/;
+	start($dbh, $statement);
 }
 
 # none of our locks is held or waited for, by these backends or, without an argument, by any
@@ -174,11 +173,11 @@ sub waiting_for_the_session
 			acquire($first, 1, 'desk');
 
 			# it already holds another lease, which goes with its transaction
-			my $second = connect_for($how);
+			my $second = $test->connect;
 			my $pid = $second->{pg_pid};
 			$second->do('BEGIN');
 			acquire($second, 1, 'other');
-			start($second, $statement);
+			start_to_end($second, $statement, $how);
 			if ($end)
 			{
 				ok(waits_for($pid, 'transactionid'), "$name: it waits");
@@ -218,9 +217,9 @@ sub within_the_short_locks
 			start($first, acquire_query(1, 'stretched'));
 			ok(waits_for($first->{pg_pid}, 'advisory 1'), "$name: the other one is held up");
 
-			my $second = connect_for($how);
+			my $second = $test->connect;
 			my $pid = $second->{pg_pid};
-			start($second, $statement);
+			start_to_end($second, $statement, $how);
 			if ($end)
 			{
 				ok(waits_for($pid, "advisory $lock"), "$name: it waits");
@@ -239,9 +238,9 @@ sub within_the_short_locks
 		# the one that holds the locks
 		my $name = "$how, acquire that holds the locks";
 		$gate->do('SELECT pg_advisory_lock(1)');
-		my $first = connect_for($how);
+		my $first = $test->connect;
 		my $pid = $first->{pg_pid};
-		start($first, acquire_query(1, 'stretched'));
+		start_to_end($first, acquire_query(1, 'stretched'), $how);
 		if ($end)
 		{
 			ok(waits_for($pid, 'advisory 1'), "$name: it is held up");
@@ -258,17 +257,19 @@ sub within_the_short_locks
 		next if $how eq 'pg_terminate_backend';
 		$name = "$how in a savepoint";
 		$gate->do('SELECT pg_advisory_lock(1)');
-		$first = connect_for($how);
+		$first = $test->connect;
 		$pid = $first->{pg_pid};
 		$first->do('BEGIN');
 		$first->do('SAVEPOINT attempt');
-		start($first, acquire_query(1, 'stretched'));
+		start_to_end($first, acquire_query(1, 'stretched'), $how);
 		if ($end)
 		{
 			ok(waits_for($pid, 'advisory 1'), "$name: it is held up");
 			$end->($pid);
 		}
 		is(finish($first), $expected, "$name: it ends with $expected");
+
+		# which takes the timeout back, too
 		$first->do('ROLLBACK TO SAVEPOINT attempt');
 		no_short_locks($name);
 		all_free($name);
@@ -286,6 +287,7 @@ sub within_the_short_locks
 sub in_a_full_pool
 {
 	my $name = 'full pool';
+
 	# as if each had been acquired in turn, which would take its time
 	$admin->do(q{INSERT INTO egress_lease
 			(session_id, egress_credential_id, egress_gateway_id, user_id, acquired_at, slot)
@@ -301,7 +303,7 @@ sub in_a_full_pool
 	my %ends;
 	my $leaks = 0;
 	my $deadline = now() + $seconds;
-	while (now() < $deadline)
+	while (now() < $deadline || (now() < $deadline + 30 && !($ends{57014} && $ends{lost})))
 	{
 		my $pid = $dbh->{pg_pid};
 		my $terminate = rand() < 0.2;
@@ -345,7 +347,7 @@ sub in_busy_clients
 {
 	my $name = 'busy clients';
 	my $folder = tempdir(CLEANUP => 1);
-	my $deadline = now() + $seconds;
+	my $stop = "$folder/stop";
 	my @pids;
 	for my $client (1 .. $clients)
 	{
@@ -353,7 +355,7 @@ sub in_busy_clients
 		if ($pid == 0)
 		{
 			srand($client);
-			my $ok = eval { busy_client($client, $deadline, "$folder/$client"); 1 };
+			my $ok = eval { busy_client($client, $stop, "$folder/$client"); 1 };
 			print STDERR "client $client: $@" if !$ok;
 			POSIX::_exit($ok ? 0 : 1);
 		}
@@ -361,7 +363,8 @@ sub in_busy_clients
 	}
 
 	my %sent = (pg_cancel_backend => 0, pg_terminate_backend => 0);
-	while (now() < $deadline)
+	my $deadline = now() + $seconds;
+	while (now() < $deadline || (now() < $deadline + 30 && grep { $_ < 20 } values %sent))
 	{
 		my $how = rand() < 0.7 ? 'pg_cancel_backend' : 'pg_terminate_backend';
 		my ($done) = $admin->selectrow_array("SELECT $how(pid) FROM pg_stat_activity
@@ -369,6 +372,8 @@ sub in_busy_clients
 		$sent{$how}++ if $done;
 		sleep rand(0.01);
 	}
+	open my $stopped, '>', $stop or die "$stop: $!";
+	close $stopped;
 	my $died = 0;
 	for my $pid (@pids)
 	{
@@ -376,8 +381,8 @@ sub in_busy_clients
 		$died++ if $? != 0;
 	}
 	is($died, 0, "$name: every client came to its end");
-	ok(wait_until { !$admin->selectrow_array(q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'busy client'}) },
-		"$name: every backend is gone");
+	my $backends = q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'busy client'};
+	ok(wait_until { !$admin->selectrow_array($backends) }, "$name: every backend is gone");
 
 	# sessions that surely have a lease at the end, and those that may have: the answer was lost
 	my (%sure, %maybe, %ends);
@@ -395,7 +400,8 @@ sub in_busy_clients
 	}
 	note "$name: $_: $sent{$_}" for sort keys %sent;
 	note "$name: $_: $ends{$_}" for sort keys %ends;
-	is(join(' ', grep { !/^(|NG004|57014|lost)$/ } keys %ends), '', "$name: only NG004 came, and what was done to them");
+	is(join(' ', grep { !/^(|NG004|57014|lost)$/ } keys %ends), '',
+		"$name: only NG004 came, and what was done to them");
 	cmp_ok($ends{$_} // 0, '>', 0, "$name: '$_' came") for '', 'NG004', '57014', 'lost';
 
 	my %leases = map { $_->[0] => 1 } @{ $admin->selectall_arrayref('SELECT session_id FROM egress_lease') };
@@ -409,10 +415,12 @@ sub in_busy_clients
 # One of them: a lease taken and given back, alone, in a transaction or in a savepoint, again and again.
 sub busy_client
 {
-	my ($client, $deadline, $path) = @_;
+	my ($client, $stop, $path) = @_;
+	my $parent = getppid();
 	open my $file, '>', $path or die "$path: $!";
 	my $connect = sub {
 		my $dbh;
+
 		# it may be terminated before it is there
 		until (eval { $dbh = $test->connect; $dbh->do(q{SET application_name = 'busy client'}); 1 }) { sleep 0.01 }
 		return $dbh;
@@ -445,7 +453,7 @@ sub busy_client
 		return $state;
 	};
 
-	while (now() < $deadline)
+	while (!-e $stop && getppid() == $parent)
 	{
 		if (!defined $session)
 		{
