@@ -25,6 +25,9 @@ ISOLATION_OPTS = --inputdir=test/isolation
 # the warning of -Wextra that functions called through the manager, and PostgreSQL's own headers, raise
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter
 
+# libsodium seals secrets and makes WireGuard keys
+SHLIB_LINK += -lsodium
+
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 

@@ -16,5 +16,9 @@
 #define ERRCODE_EGRESS_AT_LIMIT					MAKE_SQLSTATE('N', 'G', '0', '0', '4')
 /* the session already holds a lease for another gateway, user or workspace */
 #define ERRCODE_EGRESS_SESSION_HOLDS_OTHER		MAKE_SQLSTATE('N', 'G', '0', '0', '5')
+/* a secret cannot be opened: the key is missing or the ciphertext was changed */
+#define ERRCODE_EGRESS_SECRET					MAKE_SQLSTATE('N', 'G', '0', '0', '6')
+/* a gateway's config or a credential does not fit its provider's type */
+#define ERRCODE_EGRESS_CONFIG					MAKE_SQLSTATE('N', 'G', '0', '0', '7')
 
 #endif							/* EGRESS_ERRORS_H */

@@ -1,0 +1,214 @@
+/*
+ * config.c -- what the parsers of the config formats share
+ *
+ * Reading. A config is read line by line, in place. A line ends at a newline, as fgets(), getline() and bash's read
+ * have it; carriage returns before it belong to the line's end. Control characters other than tab are refused
+ * wherever they are: programs differ in what they make of them, and a carriage return inside a line hides
+ * what follows from whoever looks at the config in a terminal.
+ *
+ * Rendering. A parser notes which parts of the config give way to what; parts of the credential are pointed to. Then
+ * config_apply() knows the size of the result before it writes it: the credential is copied once, into the result, and
+ * there is no other buffer to be wiped.
+ */
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "errors.h"
+
+/* config_open -- begin to read a config; format is its name in messages */
+void
+config_open(ConfigReader *reader, text *config, const char *format)
+{
+	reader->format = format;
+	reader->next = VARDATA_ANY(config);
+	reader->end = reader->next + VARSIZE_ANY_EXHDR(config);
+	reader->number = 0;
+}
+
+/* config_next_line -- read a line; false at the end */
+bool
+config_next_line(ConfigReader *reader, ConfigLine *line)
+{
+	const char *newline;
+
+	CHECK_FOR_INTERRUPTS();
+	if (reader->next == reader->end)
+		return false;
+
+	newline = memchr(reader->next, '\n', reader->end - reader->next);
+	line->start = reader->next;
+	line->end = newline ? newline : reader->end;
+	line->next = newline ? newline + 1 : reader->end;
+	line->number = ++reader->number;
+	reader->next = line->next;
+
+	while (line->end > line->start && line->end[-1] == '\r')
+		line->end--;
+	for (const char *c = line->start; c < line->end; c++)
+		if (((unsigned char) *c < ' ' && *c != '\t') || *c == '\x7f')
+			config_refuse(reader, line->number, NULL, "The line has a control character.", NULL);
+	return true;
+}
+
+/*
+ * config_refuse -- report what is wrong with a line
+ *
+ * The directive must be a name of the parser's own list, never text of the config: a line that is no directive may be
+ * a part of a key.
+ */
+void
+config_refuse(const ConfigReader *reader, int number, const char *directive, const char *reason, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_EGRESS_CONFIG),
+			 directive ?
+			 errmsg("line %d of the %s config: \"%s\" cannot be used", number, reader->format, directive) :
+			 errmsg("line %d of the %s config cannot be used", number, reader->format),
+			 errdetail("%s", reason),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+/* config_replace -- note that a part of the config is to be replaced; parts are noted in their order */
+void
+config_replace(ConfigEdits *edits, const char *start, const char *end, const char *with)
+{
+	ConfigEdit *edit;
+
+	if (edits->count == edits->capacity)
+	{
+		edits->capacity = edits->capacity ? edits->capacity * 2 : 8;
+		edits->items = edits->items ?
+			repalloc_huge(edits->items, edits->capacity * sizeof(ConfigEdit)) :
+			palloc(edits->capacity * sizeof(ConfigEdit));
+	}
+	edit = &edits->items[edits->count++];
+	edit->start = start;
+	edit->end = end;
+	edit->with = with;
+	edit->with_length = strlen(with);
+}
+
+/* config_apply -- the config with its edits */
+text *
+config_apply(text *config, const ConfigEdits *edits)
+{
+	const char *from = VARDATA_ANY(config);
+	const char *end = from + VARSIZE_ANY_EXHDR(config);
+	Size		size = VARSIZE_ANY_EXHDR(config) + VARHDRSZ;
+	text	   *result;
+	char	   *to;
+
+	for (size_t i = 0; i < edits->count; i++)
+		size += edits->items[i].with_length - (edits->items[i].end - edits->items[i].start);
+	if (!AllocSizeIsValid(size))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the config is too large with its credential")));
+
+	result = palloc(size);
+	SET_VARSIZE(result, size);
+	to = VARDATA(result);
+	for (size_t i = 0; i < edits->count; i++)
+	{
+		const ConfigEdit *edit = &edits->items[i];
+
+		memcpy(to, from, edit->start - from);
+		to += edit->start - from;
+		memcpy(to, edit->with, edit->with_length);
+		to += edit->with_length;
+		from = edit->end;
+	}
+	memcpy(to, from, end - from);
+	return result;
+}
+
+/* is_config_space -- white space within a line, in both formats */
+bool
+is_config_space(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* is_made_of -- is a string not empty, and of ASCII letters, digits and these characters alone? */
+static bool
+is_made_of(const char *value, const char *others)
+{
+	const char *c;
+
+	for (c = value; *c; c++)
+		if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr(others, *c)))
+			return false;
+	return c > value;
+}
+
+/* is_host -- may a string be a host's name or address? Whether it is one, the resolver says */
+bool
+is_host(const char *value)
+{
+	return is_made_of(value, ".-_:%") && *value != '-';
+}
+
+/* is_plain_name -- a name without anything that a shell, a path or an option could make something of */
+bool
+is_plain_name(const char *value)
+{
+	return is_made_of(value, "._-") && *value != '-' && *value != '.';
+}
+
+/* is_number -- digits alone, within bounds */
+bool
+is_number(const char *value, int64 low, int64 high)
+{
+	int64		number = 0;
+	const char *c;
+
+	for (c = value; *c; c++)
+	{
+		if (*c < '0' || *c > '9' || number > (PG_INT64_MAX - 9) / 10)
+			return false;
+		number = number * 10 + (*c - '0');
+	}
+	return c > value && number >= low && number <= high;
+}
+
+/* is_port -- a port's number, or what may be a service's name */
+bool
+is_port(const char *value)
+{
+	if (*value >= '0' && *value <= '9')
+		return is_number(value, 0, 65535);
+	return is_made_of(value, "-") && *value != '-';
+}
+
+/* is_address -- an address of a family, AF_UNSPEC for either */
+bool
+is_address(int family, const char *value)
+{
+	unsigned char address[16];
+
+	if (family == AF_UNSPEC)
+		family = strchr(value, ':') ? AF_INET6 : AF_INET;
+	return inet_pton(family, value, address) == 1;
+}
+
+/* is_address_range -- an address, with or without the length of a prefix */
+bool
+is_address_range(const char *value)
+{
+	char		address[INET6_ADDRSTRLEN];
+	const char *slash = strchr(value, '/');
+	size_t		length = slash ? (size_t) (slash - value) : strlen(value);
+
+	if (length >= sizeof(address))
+		return false;
+	memcpy(address, value, length);
+	address[length] = '\0';
+	return is_address(AF_UNSPEC, address) &&
+		(slash == NULL || is_number(slash + 1, 0, strchr(address, ':') ? 128 : 32));
+}

@@ -1,0 +1,81 @@
+/*
+ * config.h -- checking and rendering the configs of gateways
+ *
+ * Each format has a parser in a file of its own (config_openvpn.c, config_wireguard.c) that both checks and renders, so
+ * that what was checked is what is rendered. All functions are pure: no catalog, no SQL, memory of the current
+ * context. What they refuse is ERRCODE_EGRESS_CONFIG; the message names the line and the directive, and never holds
+ * anything else of the config or of a credential.
+ *
+ * Configs are detoasted text, credentials C strings. A rendered config is the only copy that is made of
+ * the credential: the caller wipes it when it is done with it.
+ */
+#ifndef EGRESS_CONFIG_H
+#define EGRESS_CONFIG_H
+
+#include "postgres.h"
+
+/* OpenVPN */
+extern void openvpn_check_config(text *config);
+extern bool openvpn_has_certificate(text *config);
+extern void openvpn_check_credential(const char *username, const char *password);
+extern text *openvpn_render_config(text *config, const char *username, const char *password);
+
+/* WireGuard */
+extern void wireguard_check_config(text *config);
+extern void wireguard_check_credential(const char *private_key);
+extern text *wireguard_render_config(text *config, const char *private_key);
+
+/* What follows is for the two parsers. */
+
+/* A line, without its end: without the newline, and the carriage returns before it. */
+typedef struct ConfigLine
+{
+	const char *start;
+	const char *end;
+	const char *next;			/* where the line after it starts */
+	int			number;			/* from 1 */
+} ConfigLine;
+
+/* A config, or a part of it, that is being read line by line. */
+typedef struct ConfigReader
+{
+	const char *format;			/* for messages */
+	const char *next;			/* the line to be read next */
+	const char *end;
+	int			number;			/* of the line read last */
+} ConfigReader;
+
+/* A part of a config that is to be replaced; start = end inserts. */
+typedef struct ConfigEdit
+{
+	const char *start;
+	const char *end;
+	const char *with;
+	size_t		with_length;
+} ConfigEdit;
+
+/* The edits of a config, by position. */
+typedef struct ConfigEdits
+{
+	ConfigEdit *items;
+	size_t		count;
+	size_t		capacity;
+} ConfigEdits;
+
+extern void config_open(ConfigReader *reader, text *config, const char *format);
+extern bool config_next_line(ConfigReader *reader, ConfigLine *line);
+extern void config_replace(ConfigEdits *edits, const char *start, const char *end, const char *with);
+extern text *config_apply(text *config, const ConfigEdits *edits);
+
+extern void config_refuse(const ConfigReader *reader, int number, const char *directive, const char *reason,
+						  const char *hint);
+
+extern bool is_config_space(char c);
+extern bool is_host(const char *value);
+extern bool is_port(const char *value);
+extern bool is_number(const char *value, int64 low, int64 high);
+extern bool is_address(int family, const char *value);
+extern bool is_address_range(const char *value);
+extern bool is_plain_name(const char *value);
+
+#endif							/* EGRESS_CONFIG_H */

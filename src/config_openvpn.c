@@ -1,0 +1,1142 @@
+/*
+ * config_openvpn.c -- OpenVPN client configs as openvpn(8) 2.6 reads them
+ *
+ * The allow-list. Only directives that are known to set up a client's tunnel and nothing else are accepted, and only
+ * with parameters that openvpn takes. A list of what is forbidden would be as good as the openvpn it was made for: the
+ * next release adds a directive that runs a command (2.7: dns-updown), and older spellings and builds have some
+ * that this one has not. Directives that are known and refused are in the same table, to say why. What is not
+ * in the table is refused without being named: it may be a line of a key that stands outside its block.
+ *
+ * Reading. Lines are split into parameters as openvpn splits them: white space; double quotes; single quotes; backslash
+ * before a backslash, a double quote or white space; "#" or ";" where a parameter may start. One "--" before
+ * a directive is dropped. "<tag>" alone on a line starts a block that ends at the first line that starts, after white
+ * space, with "</tag>"; what is between is not looked at. The content of <connection> is read as directives, with
+ * blocks of its own. "setenv opt" before a directive makes openvpn ignore the directive if it does not know it,
+ * and so do ignore-unknown-option and setenv FORWARD_COMPATIBLE; the directive is looked at all the same.
+ *
+ * Where openvpn's reading depends on its buffers, the config is refused. It takes a line in pieces of 255 bytes.
+ * Outside of blocks a longer line is an error. Inside, the pieces are joined again, but each may end the block,
+ * and what is left of a long line that ended it is read as a directive; hence no "</" in a long line of a block.
+ *
+ * Rendering. The first auth-user-pass, whether it stands alone, names a file or is a block, gives way to a block with
+ * the credential; others go. Without one the block is added at the end. A credential that has neither username
+ * nor password leaves blocks as they are, and takes out auth-user-pass without one, which would read a file or ask at
+ * the console. All other bytes stay.
+ */
+#include "config.h"
+
+#include <sys/socket.h>
+
+#include "mb/pg_wchar.h"
+
+#include "compat.h"
+#include "errors.h"
+
+/* openvpn reads lines into 256 bytes, with a zero at the end */
+#define LINE_LENGTH		255
+
+/* openvpn's MAX_PARMS: a directive and its parameters */
+#define MAX_WORDS		16
+
+/*
+ * The longest username or password. openvpn's own limit is 4095 bytes when it was built with PKCS#11 and 127 when not,
+ * and it cuts what is longer without a word.
+ */
+#define MAX_CREDENTIAL_LENGTH	127
+
+#define CLOSING_TAG		"</auth-user-pass>"
+
+/* why a directive is refused */
+#define RUNS_COMMAND	"It runs a command on the agent."
+#define LETS_COMMANDS	"It lets openvpn run commands on the agent."
+#define LOADS_CODE		"It loads code into openvpn."
+#define USES_DEVICE_KEY	"It uses a key of the agent, which is reached through code that openvpn loads."
+#define READS			"It reads a file on the agent."
+#define READS_CONFIG	"It reads more directives from a file on the agent."
+#define PROXY_FILE		"It takes a host and a port; what follows names a file with a password on the agent."
+#define OPENS_DEVICE	"It opens a file on the agent as a device."
+#define WRITES			"It writes a file on the agent."
+#define TAKES_OUTPUT	"It takes openvpn, or what it prints, away from the agent that runs it."
+#define CHANGES_IDENTITY "It changes the user or the directory that openvpn runs with."
+#define MANAGEMENT		"It belongs to the management interface, which can control openvpn and ask it for passwords."
+#define ASKS_CONSOLE	"It asks at the agent's console."
+#define OTHER_CREDENTIAL "It puts another credential in the place of the lease's."
+#define SETS_ENVIRONMENT "It sets the environment of the programs that openvpn starts."
+#define OTHER_TASK		"It makes openvpn do something else than connect."
+#define FOR_SERVER		"It is for a server."
+#define IS_PUSHED		"It can only come from a server."
+#define IS_GONE			"openvpn 2.6 does not have it any more."
+#define IS_NEW			"openvpn 2.6 does not have it yet."
+#define FOR_OTHERS		"openvpn has it only on other systems or in other builds, and stops at it everywhere else."
+#define NO_BLOCK		"It has to be a block."
+#define TOO_LONG		"The line has more than the 254 bytes that openvpn reads."
+
+/* what helps */
+#define USE_CUSTOM		"A provider of type custom takes any config."
+#define USE_BLOCK		"Put the content into the config, as a block."
+#define USE_OPTIONAL	"With \"setenv opt\" before it, openvpn ignores it where it does not have it."
+
+/* where a directive may be, and how it is to be taken; without any flag: a line outside of <connection> */
+#define CONNECTION		0x01	/* in <connection> as well */
+#define INLINE			0x02	/* as a block as well */
+#define IGNORABLE		0x04	/* harmless where openvpn has it, and an error where not, unless it may be ignored */
+
+/* A directive. */
+typedef struct Directive
+{
+	const char *name;
+	int			flags;
+	const char *parameters;		/* what it takes as a line, see match_parameters(); NULL: no line is accepted */
+	const char *reason;			/* why a line is refused that does not match, or NULL */
+} Directive;
+
+/* All directives of openvpn 2.4 to 2.7, by name. */
+static const Directive directives[] = {
+	{"allow-compression", 0, "no|asym|yes", NULL},
+	{"allow-deprecated-insecure-static-crypto", IGNORABLE, NULL, IS_NEW},
+	{"allow-nonadmin", 0, NULL, OTHER_TASK},
+	{"allow-pull-fqdn", 0, "", NULL},
+	{"allow-recursive-routing", 0, "", NULL},
+	{"askpass", 0, NULL, ASKS_CONSOLE},
+	{"auth", 0, "WORD", NULL},
+	{"auth-gen-token", 0, NULL, FOR_SERVER},
+	{"auth-gen-token-secret", 0, NULL, READS},
+	{"auth-nocache", 0, "", NULL},
+	{"auth-retry", 0, "none|nointeract|interact", NULL},
+	{"auth-token", 0, NULL, OTHER_CREDENTIAL},
+	{"auth-token-user", 0, NULL, OTHER_CREDENTIAL},
+	{"auth-user-pass", INLINE, "ANY?", NULL},
+	{"auth-user-pass-optional", 0, NULL, FOR_SERVER},
+	{"auth-user-pass-verify", 0, NULL, RUNS_COMMAND},
+	{"bcast-buffers", 0, NULL, FOR_SERVER},
+	{"bind", CONNECTION, "ipv6only?", NULL},
+	{"bind-dev", 0, "DEVICE", NULL},
+	{"block-ipv6", 0, "", NULL},
+	{"block-outside-dns", IGNORABLE, NULL, FOR_OTHERS},
+	{"ca", INLINE, NULL, READS},
+	{"capath", 0, NULL, READS},
+	{"ccd-exclusive", 0, NULL, FOR_SERVER},
+	{"cd", 0, NULL, CHANGES_IDENTITY},
+	{"cert", INLINE, NULL, READS},
+	{"chroot", 0, NULL, CHANGES_IDENTITY},
+	{"cipher", 0, "WORD", NULL},
+	{"client", 0, "", NULL},
+	{"client-cert-not-required", 0, NULL, IS_GONE},
+	{"client-config-dir", 0, NULL, READS},
+	{"client-connect", 0, NULL, RUNS_COMMAND},
+	{"client-crresponse", 0, NULL, RUNS_COMMAND},
+	{"client-disconnect", 0, NULL, RUNS_COMMAND},
+	{"client-nat", 0, "snat|dnat IP4 IP4 IP4", NULL},
+	{"client-to-client", 0, NULL, FOR_SERVER},
+	{"comp-lzo", 0, "yes|no|adaptive?", NULL},
+	{"comp-noadapt", 0, "", NULL},
+	{"compat-mode", 0, "VERSION WORD?", NULL},
+	{"compat-names", 0, NULL, IS_GONE},
+	{"compress", 0, "stub|stub-v2|migrate|lzo|lz4|lz4-v2?", NULL},
+	{"config", 0, NULL, READS_CONFIG},
+	{"connect-freq", 0, NULL, FOR_SERVER},
+	{"connect-freq-initial", 0, NULL, FOR_SERVER},
+	{"connect-retry", CONNECTION, "NUMBER NUMBER?", NULL},
+	{"connect-retry-max", CONNECTION, "NUMBER", NULL},
+	{"connect-timeout", CONNECTION, "NUMBER", NULL},
+	{"connection", INLINE, NULL, NO_BLOCK},
+	{"crl-verify", INLINE, NULL, READS},
+	{"cryptoapicert", 0, NULL, USES_DEVICE_KEY},
+	{"daemon", 0, NULL, TAKES_OUTPUT},
+	{"data-ciphers", 0, "WORD", NULL},
+	{"data-ciphers-fallback", 0, "WORD", NULL},
+	{"dev", 0, "DEVICE", NULL},
+	{"dev-node", 0, NULL, OPENS_DEVICE},
+	{"dev-type", 0, "tun|tap", NULL},
+	{"dh", INLINE, "none", READS},
+	{"dhcp-internal", 0, NULL, OTHER_TASK},
+	{"dhcp-option", 0, "WORD WORD?", NULL},
+	{"dhcp-pre-release", IGNORABLE, NULL, FOR_OTHERS},
+	{"dhcp-release", IGNORABLE, NULL, FOR_OTHERS},
+	{"dhcp-renew", IGNORABLE, NULL, FOR_OTHERS},
+	{"disable", 0, NULL, FOR_SERVER},
+	{"disable-dco", 0, "", NULL},
+	{"disable-occ", 0, "", NULL},
+	{"dns", 0, "WORD ANY ANY*", NULL},
+	{"dns-updown", 0, NULL, RUNS_COMMAND},
+	{"down", 0, NULL, RUNS_COMMAND},
+	{"down-pre", 0, "", NULL},
+	{"duplicate-cn", 0, NULL, FOR_SERVER},
+	{"ecdh-curve", 0, "WORD", NULL},
+	{"echo", 0, "ANY*", NULL},
+	{"engine", 0, NULL, LOADS_CODE},
+	{"errors-to-stderr", 0, "", NULL},
+	{"explicit-exit-notify", CONNECTION, "NUMBER?", NULL},
+	{"extra-certs", INLINE, NULL, READS},
+	{"fast-io", 0, "", NULL},
+	{"float", CONNECTION, "", NULL},
+	{"force-tls-key-material-export", 0, NULL, FOR_SERVER},
+	{"foreign-option", 0, NULL, IS_GONE},
+	{"fragment", CONNECTION, "68..65535 mtu?", NULL},
+	{"genkey", 0, NULL, OTHER_TASK},
+	{"gremlin", 0, NULL, OTHER_TASK},
+	{"group", 0, NULL, CHANGES_IDENTITY},
+	{"hand-window", 0, "NUMBER", NULL},
+	{"hash-size", 0, NULL, FOR_SERVER},
+	{"help", 0, NULL, OTHER_TASK},
+	{"http-proxy", CONNECTION, "HOST PORT auto|auto-nct?", PROXY_FILE},
+	{"http-proxy-option", CONNECTION, "VERSION|AGENT|EXT1|EXT2|CUSTOM-HEADER TEXT TEXT?", NULL},
+	{"http-proxy-override", 0, NULL, MANAGEMENT},
+	{"http-proxy-retry", CONNECTION, "ANY*", NULL},
+	{"http-proxy-timeout", CONNECTION, "NUMBER", NULL},
+	{"http-proxy-user-pass", INLINE, NULL, READS},
+	{"ifconfig", 0, "IP4 IP4", NULL},
+	{"ifconfig-ipv6", 0, "IP6NET IP6", NULL},
+	{"ifconfig-ipv6-pool", 0, NULL, FOR_SERVER},
+	{"ifconfig-ipv6-push", 0, NULL, FOR_SERVER},
+	{"ifconfig-noexec", 0, "", NULL},
+	{"ifconfig-nowarn", 0, "", NULL},
+	{"ifconfig-pool", 0, NULL, FOR_SERVER},
+	{"ifconfig-pool-linear", 0, NULL, FOR_SERVER},
+	{"ifconfig-pool-persist", 0, NULL, WRITES},
+	{"ifconfig-push", 0, NULL, FOR_SERVER},
+	{"ifconfig-push-constraint", 0, NULL, FOR_SERVER},
+	{"ignore-unknown-option", 0, "WORD WORD*", NULL},
+	{"inactive", 0, "NUMBER NUMBER?", NULL},
+	{"inetd", 0, NULL, OTHER_TASK},
+	{"ip-remote-hint", 0, "HOST?", NULL},
+	{"ip-win32", IGNORABLE, NULL, FOR_OTHERS},
+	{"ipchange", 0, NULL, RUNS_COMMAND},
+	{"iproute", 0, NULL, RUNS_COMMAND},
+	{"iroute", 0, NULL, FOR_SERVER},
+	{"iroute-ipv6", 0, NULL, FOR_SERVER},
+	{"keepalive", 0, "NUMBER NUMBER", NULL},
+	{"key", INLINE, NULL, READS},
+	{"key-derivation", 0, NULL, IS_PUSHED},
+	{"key-direction", CONNECTION, "0|1", NULL},
+	{"key-method", IGNORABLE, NULL, IS_GONE},
+	{"keying-material-exporter", 0, NULL, FOR_SERVER},
+	{"keysize", IGNORABLE, NULL, IS_GONE},
+	{"learn-address", 0, NULL, RUNS_COMMAND},
+	{"link-mtu", CONNECTION, "NUMBER", NULL},
+	{"lladdr", 0, "MAC", NULL},
+	{"local", CONNECTION, "HOST", NULL},
+	{"log", 0, NULL, TAKES_OUTPUT},
+	{"log-append", 0, NULL, TAKES_OUTPUT},
+	{"lport", CONNECTION, "PORT", NULL},
+	{"machine-readable-output", 0, "", NULL},
+	{"management", 0, NULL, MANAGEMENT},
+	{"management-client", 0, NULL, MANAGEMENT},
+	{"management-client-auth", 0, NULL, MANAGEMENT},
+	{"management-client-group", 0, NULL, MANAGEMENT},
+	{"management-client-pf", 0, NULL, MANAGEMENT},
+	{"management-client-user", 0, NULL, MANAGEMENT},
+	{"management-external-cert", 0, NULL, MANAGEMENT},
+	{"management-external-key", 0, NULL, MANAGEMENT},
+	{"management-forget-disconnect", 0, NULL, MANAGEMENT},
+	{"management-hold", 0, NULL, MANAGEMENT},
+	{"management-log-cache", 0, NULL, MANAGEMENT},
+	{"management-query-passwords", 0, NULL, MANAGEMENT},
+	{"management-query-proxy", 0, NULL, MANAGEMENT},
+	{"management-query-remote", 0, NULL, MANAGEMENT},
+	{"management-signal", 0, NULL, MANAGEMENT},
+	{"management-up-down", 0, NULL, MANAGEMENT},
+	{"mark", 0, "NUMBER", NULL},
+	{"max-clients", 0, NULL, FOR_SERVER},
+	{"max-packet-size", CONNECTION, "NUMBER", NULL},
+	{"max-routes", 0, "NUMBER?", NULL},
+	{"max-routes-per-client", 0, NULL, FOR_SERVER},
+	{"memstats", 0, NULL, WRITES},
+	{"mktun", 0, NULL, OTHER_TASK},
+	{"mlock", 0, "", NULL},
+	{"mode", 0, "p2p", NULL},
+	{"msg-channel", 0, NULL, IS_GONE},
+	{"mssfix", CONNECTION, "NUMBER? mtu|fixed?", NULL},
+	{"mtu-disc", CONNECTION, "yes|maybe|no", NULL},
+	{"mtu-dynamic", 0, NULL, IS_GONE},
+	{"mtu-test", 0, "", NULL},
+	{"multihome", 0, "", NULL},
+	{"mute", 0, "NUMBER", NULL},
+	{"mute-replay-warnings", 0, "", NULL},
+	{"ncp-ciphers", 0, "WORD", NULL},
+	{"ncp-disable", IGNORABLE, NULL, IS_GONE},
+	{"nice", 0, "0..19", NULL},
+	{"no-iv", IGNORABLE, NULL, IS_GONE},
+	{"no-name-remapping", 0, NULL, IS_GONE},
+	{"no-replay", 0, "", NULL},
+	{"nobind", CONNECTION, "", NULL},
+	{"ns-cert-type", 0, "server|client", NULL},
+	{"opt-verify", 0, NULL, FOR_SERVER},
+	{"override-username", 0, NULL, OTHER_CREDENTIAL},
+	{"parameter", 0, "ANY*", NULL},
+	{"passtos", 0, "", NULL},
+	{"pause-exit", 0, NULL, FOR_OTHERS},
+	{"peer-fingerprint", INLINE, "FINGERPRINT", NULL},
+	{"peer-id", 0, "NUMBER", NULL},
+	{"persist-key", 0, "", NULL},
+	{"persist-local-ip", 0, "", NULL},
+	{"persist-remote-ip", 0, "", NULL},
+	{"persist-tun", 0, "", NULL},
+	{"ping", 0, "NUMBER", NULL},
+	{"ping-exit", 0, "NUMBER", NULL},
+	{"ping-restart", 0, "NUMBER", NULL},
+	{"ping-timer-rem", 0, "", NULL},
+	{"pkcs11-cert-private", 0, NULL, USES_DEVICE_KEY},
+	{"pkcs11-id", 0, NULL, USES_DEVICE_KEY},
+	{"pkcs11-id-management", 0, NULL, USES_DEVICE_KEY},
+	{"pkcs11-pin-cache", 0, NULL, USES_DEVICE_KEY},
+	{"pkcs11-private-mode", 0, NULL, USES_DEVICE_KEY},
+	{"pkcs11-protected-authentication", 0, NULL, USES_DEVICE_KEY},
+	{"pkcs11-providers", 0, NULL, LOADS_CODE},
+	{"pkcs12", INLINE, NULL, READS},
+	{"plugin", 0, NULL, LOADS_CODE},
+	{"port", CONNECTION, "PORT", NULL},
+	{"port-share", 0, NULL, FOR_SERVER},
+	{"preresolve", 0, "ANY?", NULL},
+	{"prng", 0, "WORD NUMBER?", NULL},
+	{"proto", CONNECTION, "PROTO", NULL},
+	{"proto-force", 0, "udp|tcp", NULL},
+	{"protocol-flags", 0, NULL, IS_PUSHED},
+	{"providers", 0, NULL, LOADS_CODE},
+	{"pull", 0, "", NULL},
+	{"pull-filter", 0, "accept|ignore|reject ANY", NULL},
+	{"push", 0, NULL, FOR_SERVER},
+	{"push-continuation", 0, NULL, IS_PUSHED},
+	{"push-peer-info", 0, "", NULL},
+	{"push-remove", 0, NULL, FOR_SERVER},
+	{"push-reset", 0, NULL, FOR_SERVER},
+	{"rcvbuf", 0, "NUMBER", NULL},
+	{"rdns-internal", 0, NULL, OTHER_TASK},
+	{"redirect-gateway", 0, "local|autolocal|def1|bypass-dhcp|bypass-dns|block-local|ipv6|!ipv4*", NULL},
+	{"redirect-private", 0, "local|autolocal|def1|bypass-dhcp|bypass-dns|block-local|ipv6|!ipv4*", NULL},
+	{"register-dns", IGNORABLE, NULL, FOR_OTHERS},
+	{"remap-usr1", 0, "SIGHUP|SIGTERM", NULL},
+	{"remote", CONNECTION, "HOST PORT? PROTO?", NULL},
+	{"remote-cert-eku", 0, "TEXT", NULL},
+	{"remote-cert-ku", 0, "WORD*", NULL},
+	{"remote-cert-tls", 0, "server|client", NULL},
+	{"remote-random", 0, "", NULL},
+	{"remote-random-hostname", 0, "", NULL},
+	{"reneg-bytes", 0, "NUMBER", NULL},
+	{"reneg-pkts", 0, "NUMBER", NULL},
+	{"reneg-sec", 0, "NUMBER NUMBER?", NULL},
+	{"replay-persist", 0, NULL, WRITES},
+	{"replay-window", 0, "0..65536 0..600?", NULL},
+	{"resolv-retry", 0, "infinite|NUMBER", NULL},
+	{"rmtun", 0, NULL, OTHER_TASK},
+	{"route", 0, "HOST HOST? HOST? default|NUMBER?", NULL},
+	{"route-delay", 0, "NUMBER? NUMBER?", NULL},
+	{"route-gateway", 0, "dhcp|vpn_gateway|net_gateway|remote_host|IP4", NULL},
+	{"route-ipv6", 0, "NETWORK default|IP6? NUMBER?", NULL},
+	{"route-ipv6-gateway", 0, "IP6", NULL},
+	{"route-method", 0, "adaptive|ipapi|exe", NULL},
+	{"route-metric", 0, "NUMBER", NULL},
+	{"route-noexec", 0, "", NULL},
+	{"route-nopull", 0, "", NULL},
+	{"route-pre-down", 0, NULL, RUNS_COMMAND},
+	{"route-table", IGNORABLE, NULL, IS_NEW},
+	{"route-up", 0, NULL, RUNS_COMMAND},
+	{"rport", CONNECTION, "PORT", NULL},
+	{"script-security", 0, NULL, LETS_COMMANDS},
+	{"secret", INLINE, NULL, READS},
+	{"server", 0, NULL, FOR_SERVER},
+	{"server-bridge", 0, NULL, FOR_SERVER},
+	{"server-ipv6", 0, NULL, FOR_SERVER},
+	{"server-poll-timeout", CONNECTION, "NUMBER", NULL},
+	{"service", 0, NULL, FOR_OTHERS},
+	{"session-timeout", 0, "NUMBER", NULL},
+	{"setcon", 0, NULL, CHANGES_IDENTITY},
+	{"setenv", 0, "WORD ANY?", NULL},
+	{"setenv-safe", 0, NULL, SETS_ENVIRONMENT},
+	{"shaper", 0, "100..100000000", NULL},
+	{"show-adapters", 0, NULL, OTHER_TASK},
+	{"show-ciphers", 0, NULL, OTHER_TASK},
+	{"show-curves", 0, NULL, OTHER_TASK},
+	{"show-digests", 0, NULL, OTHER_TASK},
+	{"show-engines", 0, NULL, OTHER_TASK},
+	{"show-gateway", 0, NULL, OTHER_TASK},
+	{"show-groups", 0, NULL, OTHER_TASK},
+	{"show-net", 0, NULL, OTHER_TASK},
+	{"show-net-up", IGNORABLE, NULL, FOR_OTHERS},
+	{"show-pkcs11-ids", 0, NULL, OTHER_TASK},
+	{"show-tls", 0, NULL, OTHER_TASK},
+	{"show-valid-subnets", 0, NULL, OTHER_TASK},
+	{"single-session", 0, "", NULL},
+	{"sndbuf", 0, "NUMBER", NULL},
+	{"socket-flags", 0, "TCP_NODELAY*", NULL},
+	{"socks-proxy", CONNECTION, "HOST PORT?", PROXY_FILE},
+	{"socks-proxy-retry", CONNECTION, "ANY*", NULL},
+	{"stale-routes-check", 0, NULL, FOR_SERVER},
+	{"static-challenge", 0, NULL, ASKS_CONSOLE},
+	{"status", 0, NULL, WRITES},
+	{"status-version", 0, "1..3", NULL},
+	{"suppress-timestamps", 0, "", NULL},
+	{"syslog", 0, NULL, TAKES_OUTPUT},
+	{"tap-sleep", IGNORABLE, NULL, FOR_OTHERS},
+	{"tcp-nodelay", 0, "", NULL},
+	{"tcp-queue-limit", 0, NULL, FOR_SERVER},
+	{"test-crypto", 0, NULL, OTHER_TASK},
+	{"tls-auth", INLINE | CONNECTION, NULL, READS},
+	{"tls-cert-profile", 0, "legacy|preferred|insecure|suiteb", NULL},
+	{"tls-cipher", 0, "WORD", NULL},
+	{"tls-ciphersuites", 0, "WORD", NULL},
+	{"tls-client", 0, "", NULL},
+	{"tls-crypt", INLINE | CONNECTION, NULL, READS},
+	{"tls-crypt-v2", INLINE | CONNECTION, NULL, READS},
+	{"tls-crypt-v2-max-age", 0, NULL, FOR_SERVER},
+	{"tls-crypt-v2-verify", 0, NULL, RUNS_COMMAND},
+	{"tls-exit", 0, "", NULL},
+	{"tls-export-cert", 0, NULL, WRITES},
+	{"tls-groups", 0, "WORD", NULL},
+	{"tls-remote", 0, NULL, IS_GONE},
+	{"tls-server", 0, NULL, FOR_SERVER},
+	{"tls-timeout", 0, "NUMBER", NULL},
+	{"tls-verify", 0, NULL, RUNS_COMMAND},
+	{"tls-version-max", 0, "1.0|1.1|1.2|1.3", NULL},
+	{"tls-version-min", 0, "1.0|1.1|1.2|1.3 or-highest?", NULL},
+	{"tmp-dir", 0, NULL, WRITES},
+	{"topology", 0, "net30|p2p|subnet", NULL},
+	{"tran-window", 0, "NUMBER", NULL},
+	{"tun-ipv6", 0, "", NULL},
+	{"tun-mtu", CONNECTION, "100..65536 NUMBER?", NULL},
+	{"tun-mtu-extra", CONNECTION, "NUMBER", NULL},
+	{"tun-mtu-max", CONNECTION, "68..65536 NUMBER?", NULL},
+	{"txqueuelen", 0, "NUMBER", NULL},
+	{"udp-mtu", CONNECTION, "NUMBER", NULL},
+	{"up", 0, NULL, RUNS_COMMAND},
+	{"up-delay", 0, "", NULL},
+	{"up-restart", 0, "", NULL},
+	{"use-prediction-resistance", IGNORABLE, NULL, FOR_OTHERS},
+	{"user", 0, NULL, CHANGES_IDENTITY},
+	{"username-as-common-name", 0, NULL, FOR_SERVER},
+	{"verb", 0, "NUMBER", NULL},
+	{"verify-client-cert", 0, NULL, FOR_SERVER},
+	{"verify-hash", INLINE, "FINGERPRINT SHA1|SHA256?", NULL},
+	{"verify-x509-name", 0, "TEXT subject|name|name-prefix?", NULL},
+	{"version", 0, NULL, OTHER_TASK},
+	{"vlan-accept", 0, NULL, FOR_SERVER},
+	{"vlan-pvid", 0, NULL, FOR_SERVER},
+	{"vlan-tagging", 0, NULL, FOR_SERVER},
+	{"win-sys", 0, NULL, RUNS_COMMAND},
+	{"windows-driver", IGNORABLE, NULL, FOR_OTHERS},
+	{"writepid", 0, NULL, WRITES},
+	{"x509-track", 0, NULL, FOR_SERVER},
+	{"x509-username-field", 0, NULL, FOR_SERVER},
+};
+
+/* What a config holds. */
+typedef struct OpenvpnConfig
+{
+	ConfigReader reader;
+	int			connection_line;	/* of the <connection> that is being read, 0 outside */
+	bool		has_remote;		/* in this <connection>, or in all */
+	bool		ignores_all;	/* openvpn ignores every directive that it does not know */
+	bool		ignores[lengthof(directives)];	/* it ignores this one if it does not know it */
+	int			cert_line;		/* where these blocks are, 0 without */
+	int			key_line;
+	bool		has_other_identity; /* <pkcs12> or <secret> */
+
+	/* what rendering does */
+	const char *username;		/* or NULL */
+	const char *password;
+	bool		credential_placed;
+	ConfigEdits edits;
+} OpenvpnConfig;
+
+static void read_directives(OpenvpnConfig *config);
+
+/* is_word -- a name, a list of algorithms or the like: nothing that a shell or a script could stumble over */
+static bool
+is_word(const char *value)
+{
+	for (const char *c = value; *c; c++)
+		if (*c <= ' ' || *c >= '\x7f' || strchr("\"'\\`$&;|<>()*", *c))
+			return false;
+	return *value != '\0';
+}
+
+/* is_any -- text, which may be empty */
+static bool
+is_any(const char *value)
+{
+	return true;
+}
+
+/* is_text -- text */
+static bool
+is_text(const char *value)
+{
+	return *value != '\0';
+}
+
+/* is_any_number -- a number that fits in openvpn's int */
+static bool
+is_any_number(const char *value)
+{
+	return is_number(value, 0, PG_INT32_MAX);
+}
+
+/* is_proto -- a client's transport */
+static bool
+is_proto(const char *value)
+{
+	static const char *const protos[] = {
+		"udp", "udp4", "udp6", "tcp", "tcp4", "tcp6", "tcp-client", "tcp4-client", "tcp6-client"
+	};
+
+	for (size_t i = 0; i < lengthof(protos); i++)
+		if (strcmp(value, protos[i]) == 0)
+			return true;
+	return false;
+}
+
+/* is_device -- the name of a network device, not the path of a file or of a program */
+static bool
+is_device(const char *value)
+{
+	return is_plain_name(value) && strlen(value) <= 15;
+}
+
+/* is_ip4 -- an IPv4 address */
+static bool
+is_ip4(const char *value)
+{
+	return is_address(AF_INET, value);
+}
+
+/* is_ip6 -- an IPv6 address */
+static bool
+is_ip6(const char *value)
+{
+	return is_address(AF_INET6, value);
+}
+
+/* is_network -- an IPv6 network */
+static bool
+is_network(const char *value)
+{
+	return strchr(value, ':') && is_address_range(value);
+}
+
+/* is_ip6_net -- an IPv6 address with a prefix of a length that ifconfig-ipv6 takes */
+static bool
+is_ip6_net(const char *value)
+{
+	const char *slash = strchr(value, '/');
+
+	return slash && is_network(value) && is_number(slash + 1, 64, 124);
+}
+
+/* is_hex_list -- bytes in hexadecimal, separated by colons */
+static bool
+is_hex_list(const char *value, size_t count)
+{
+	size_t		length = strlen(value);
+
+	if (length != count * 3 - 1)
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if (!(i % 3 == 2 ? value[i] == ':' : strchr("0123456789abcdefABCDEF", value[i]) != NULL))
+			return false;
+	return true;
+}
+
+/* is_mac -- the address of a network card */
+static bool
+is_mac(const char *value)
+{
+	return is_hex_list(value, 6);
+}
+
+/* is_fingerprint -- a SHA-256 hash, or an old SHA-1 one */
+static bool
+is_fingerprint(const char *value)
+{
+	return is_hex_list(value, 32) || is_hex_list(value, 20);
+}
+
+/* is_version -- three numbers */
+static bool
+is_version(const char *value)
+{
+	for (int i = 0; i < 3; i++)
+	{
+		size_t		digits = strspn(value, "0123456789");
+
+		if (digits < 1 || digits > 5 || value[digits] != (i < 2 ? '.' : '\0'))
+			return false;
+		value += digits + 1;
+	}
+	return true;
+}
+
+static const struct
+{
+	const char *name;
+	bool		(*is_valid) (const char *value);
+}			kinds[] = {
+	{"ANY", is_any},
+	{"DEVICE", is_device},
+	{"FINGERPRINT", is_fingerprint},
+	{"HOST", is_host},
+	{"IP4", is_ip4},
+	{"IP6", is_ip6},
+	{"IP6NET", is_ip6_net},
+	{"MAC", is_mac},
+	{"NETWORK", is_network},
+	{"NUMBER", is_any_number},
+	{"PORT", is_port},
+	{"PROTO", is_proto},
+	{"TEXT", is_text},
+	{"VERSION", is_version},
+	{"WORD", is_word},
+};
+
+/* match_alternative -- is a parameter of this kind, within this range, or this word? */
+static bool
+match_alternative(const char *alternative, size_t length, const char *value)
+{
+	size_t		digits = strspn(alternative, "0123456789");
+
+	if (digits + 2 < length && strncmp(alternative + digits, "..", 2) == 0)
+		return is_number(value, strtoll(alternative, NULL, 10), strtoll(alternative + digits + 2, NULL, 10));
+	for (size_t i = 0; i < lengthof(kinds); i++)
+		if (strlen(kinds[i].name) == length && strncmp(kinds[i].name, alternative, length) == 0)
+			return kinds[i].is_valid(value);
+	return strlen(value) == length && strncmp(alternative, value, length) == 0;
+}
+
+/*
+ * match_parameters -- does a directive take these parameters?
+ *
+ * The pattern has an item for each parameter: kinds, ranges and words, separated by "|"; with "?" behind them
+ * the parameter may be left out, and with "*" it may be there any number of times.
+ */
+static bool
+match_parameters(const char *pattern, int count, char **parameters)
+{
+	int			next = 0;
+
+	while (*pattern)
+	{
+		size_t		length = strcspn(pattern, " ");
+		bool		repeated = pattern[length - 1] == '*';
+		bool		optional = repeated || pattern[length - 1] == '?';
+		const char *item_end = pattern + length - (optional ? 1 : 0);
+
+		do
+		{
+			const char *alternative = pattern;
+			bool		matched = false;
+
+			if (next == count)
+				break;
+			while (!matched && alternative < item_end)
+			{
+				size_t		alternative_length = strcspn(alternative, "| ?*");
+
+				matched = match_alternative(alternative, alternative_length, parameters[next]);
+				alternative += alternative_length + 1;
+			}
+			if (!matched)
+				return false;
+			next++;
+			optional = true;
+		} while (repeated);
+		if (!optional)
+			return false;
+		pattern += length;
+		pattern += strspn(pattern, " ");
+	}
+	return next == count;
+}
+
+/* is_name_server -- what "dns server" takes: an address with or without a port */
+static bool
+is_name_server(char *value)
+{
+	char	   *port = strrchr(value, ':');
+
+	if (*value == '[')
+	{
+		if (port == NULL || port[-1] != ']' || !is_number(port + 1, 1, 65535))
+			return false;
+		port[-1] = '\0';
+		return is_address(AF_INET6, value + 1);
+	}
+	if (port && strchr(value, ':') == port)
+	{
+		if (!is_number(port + 1, 1, 65535))
+			return false;
+		*port = '\0';
+	}
+	return is_address(AF_UNSPEC, value);
+}
+
+/* are_dns_parameters -- what dns takes: search domains, or a property of a server */
+static bool
+are_dns_parameters(int count, char **parameters)
+{
+	if (strcmp(parameters[0], "search-domains") == 0)
+		return match_parameters("HOST HOST*", count - 1, parameters + 1);
+	if (strcmp(parameters[0], "server") != 0 || count < 4 || !is_number(parameters[1], 0, 127))
+		return false;
+	if (strcmp(parameters[2], "address") == 0)
+	{
+		for (int i = 3; i < count; i++)
+			if (!is_name_server(parameters[i]))
+				return false;
+		return count - 3 <= 8;
+	}
+	return match_parameters("resolve-domains HOST HOST*", count - 2, parameters + 2) ||
+		match_parameters("dnssec yes|no|optional", count - 2, parameters + 2) ||
+		match_parameters("transport plain|DoH|DoT", count - 2, parameters + 2) ||
+		match_parameters("sni HOST", count - 2, parameters + 2);
+}
+
+/* takes_parameters -- does a directive take these parameters as a line? */
+static bool
+takes_parameters(const Directive *directive, int count, char **parameters)
+{
+	if (directive->parameters == NULL || !match_parameters(directive->parameters, count, parameters))
+		return false;
+	if (strcmp(directive->name, "dns") == 0)
+		return are_dns_parameters(count, parameters);
+	if (strcmp(directive->name, "keepalive") == 0)
+		return atoi(parameters[0]) > 0 && atoi(parameters[1]) / 2 >= atoi(parameters[0]);
+	if (strcmp(directive->name, "http-proxy-option") == 0)
+		return count == 2 || strncmp(parameters[0], "EXT", 3) == 0 || strncmp(parameters[0], "CUSTOM", 6) == 0;
+	return true;
+}
+
+/*
+ * is_harmless_variable -- may setenv set this?
+ *
+ * openvpn hands its environment to what it starts (2.7 starts a script of its own for DNS), where LD_PRELOAD, PATH and
+ * the like would run a command. These are read by openvpn itself, or are sent to the server.
+ */
+static bool
+is_harmless_variable(const char *name)
+{
+	static const char *const variables[] = {
+		"CLIENT_CERT", "FORWARD_COMPATIBLE", "FRIENDLY_NAME", "PUSH_PEER_INFO", "REMOTE_RANDOM_HOSTNAME",
+		"SERVER_POLL_TIMEOUT"
+	};
+
+	if (strncmp(name, "UV_", 3) == 0 || strncmp(name, "IV_", 3) == 0)
+		return is_plain_name(name);
+	for (size_t i = 0; i < lengthof(variables); i++)
+		if (strcmp(name, variables[i]) == 0)
+			return true;
+	return false;
+}
+
+/* find_directive -- by name; NULL if openvpn has none of that name */
+static const Directive *
+find_directive(const char *name)
+{
+	size_t		low = 0;
+	size_t		high = lengthof(directives);
+
+	while (low < high)
+	{
+		size_t		middle = (low + high) / 2;
+		int			order = strcmp(name, directives[middle].name);
+
+		if (order == 0)
+			return &directives[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+/*
+ * split_line -- split a line into words as openvpn does
+ *
+ * The words are put into the buffer, which has room for the line and a zero for each word. Returns their number; with
+ * -1, *problem says why openvpn could not read the line.
+ */
+static int
+split_line(const char *start, const char *end, char *buffer, char **words, const char **problem)
+{
+	int			count = 0;
+	char		quote = '\0';
+	bool		in_word = false;
+	bool		escaped = false;
+
+	for (const char *c = start; c < end; c++)
+	{
+		if (!escaped && *c == '\\' && quote != '\'')
+		{
+			escaped = true;
+			continue;
+		}
+		if (!in_word)
+		{
+			if (is_config_space(*c))
+			{
+				escaped = false;
+				continue;
+			}
+			if (*c == '#' || *c == ';')
+				return count;
+			if (count == MAX_WORDS)
+			{
+				*problem = "It has more than 15 parameters.";
+				return -1;
+			}
+			words[count++] = buffer;
+			in_word = true;
+			if (!escaped && (*c == '"' || *c == '\''))
+			{
+				quote = *c;
+				continue;
+			}
+		}
+		else if (!escaped && (quote ? *c == quote : is_config_space(*c)))
+		{
+			*buffer++ = '\0';
+			in_word = false;
+			quote = '\0';
+			continue;
+		}
+		if (escaped && *c != '\\' && *c != '"' && !is_config_space(*c))
+		{
+			*problem = "It has a backslash that is not before a backslash, a double quote or a space.";
+			return -1;
+		}
+		*buffer++ = *c;
+		escaped = false;
+	}
+	if (quote)
+	{
+		*problem = "A quotation is not closed.";
+		return -1;
+	}
+	if (escaped)
+	{
+		*problem = "It ends in a backslash.";
+		return -1;
+	}
+	if (in_word)
+		*buffer = '\0';
+	return count;
+}
+
+/* skip_space -- the first byte of a line that is no white space */
+static const char *
+skip_space(const char *start, const char *end)
+{
+	while (start < end && is_config_space(*start))
+		start++;
+	return start;
+}
+
+/* read_block -- read up to the line that closes a block, which becomes *line */
+static void
+read_block(OpenvpnConfig *config, const char *tag, ConfigLine *line)
+{
+	int			opened = line->number;
+	size_t		tag_length = strlen(tag);
+
+	while (config_next_line(&config->reader, line))
+	{
+		const char *start = skip_space(line->start, line->end);
+		bool		is_long = line->next - line->start > LINE_LENGTH;
+
+		if (is_long && config->connection_line)
+			config_refuse(&config->reader, line->number, NULL, TOO_LONG, NULL);
+		if ((size_t) (line->end - start) >= tag_length + 3 &&
+			memcmp(start, "</", 2) == 0 &&
+			memcmp(start + 2, tag, tag_length) == 0 &&
+			start[tag_length + 2] == '>')
+		{
+			if (is_long || skip_space(start + tag_length + 3, line->end) < line->end)
+				config_refuse(&config->reader, line->number, tag, "Something follows the end of its block.", NULL);
+			return;
+		}
+		for (const char *c = start; is_long && (c = memchr(c, '<', line->end - c)) != NULL; c++)
+			if (c + 1 < line->end && c[1] == '/')
+				config_refuse(&config->reader, line->number, tag,
+							  "openvpn reads a line of more than 254 bytes in parts, "
+							  "and may take one for the block's end.", NULL);
+	}
+	config_refuse(&config->reader, opened, tag, "Its block is not closed.", NULL);
+}
+
+/* read_connection -- read the content of a <connection>, which is between two lines */
+static void
+read_connection(OpenvpnConfig *config, const ConfigLine *opening, const ConfigLine *closing)
+{
+	ConfigReader outer = config->reader;
+
+	config->reader.next = opening->next;
+	config->reader.end = closing->start;
+	config->reader.number = opening->number;
+	config->connection_line = opening->number;
+	config->has_remote = false;
+	read_directives(config);
+	if (!config->has_remote)
+		config_refuse(&config->reader, opening->number, "connection", "The block has no remote.", NULL);
+
+	config->reader = outer;
+	config->connection_line = 0;
+}
+
+/* place_block -- put the credential's block in the place of a part of the config */
+static void
+place_block(OpenvpnConfig *config, const char *start, const char *end, const char *before, const char *after)
+{
+	config_replace(&config->edits, start, end, before);
+	config_replace(&config->edits, end, end, "<auth-user-pass>\n");
+	config_replace(&config->edits, end, end, config->username);
+	config_replace(&config->edits, end, end, "\n");
+	config_replace(&config->edits, end, end, config->password);
+	config_replace(&config->edits, end, end, "\n" CLOSING_TAG);
+	config_replace(&config->edits, end, end, after);
+	config->credential_placed = true;
+}
+
+/* place_credential -- note how an auth-user-pass, which begins and ends at these places, is to be rendered */
+static void
+place_credential(OpenvpnConfig *config, const char *start, const ConfigLine *last, bool is_block)
+{
+	if (config->username && !config->credential_placed)
+		place_block(config, start, last->end, "", "");
+	else if (config->username || !is_block)
+		config_replace(&config->edits, start, last->next, "");
+}
+
+/* read_inline -- read a directive that is a block; *line is its first line, and becomes its last */
+static void
+read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLine *line)
+{
+	const Directive *directive = find_directive(tag);
+	ConfigLine	opening = *line;
+
+	if (directive == NULL)
+		config_refuse(&config->reader, line->number, NULL, "It is not a block that openvpn has.", NULL);
+	if (!(directive->flags & INLINE))
+		config_refuse(&config->reader, line->number, directive->name,
+					  directive->reason ? directive->reason : "It cannot be a block.", NULL);
+	if (config->connection_line && !(directive->flags & CONNECTION))
+		config_refuse(&config->reader, line->number, directive->name, "It cannot be in a <connection> block.", NULL);
+
+	read_block(config, directive->name, line);
+	if (strcmp(directive->name, "connection") == 0)
+		read_connection(config, &opening, line);
+	else if (strcmp(directive->name, "auth-user-pass") == 0)
+		place_credential(config, start, line, true);
+	else if (strcmp(directive->name, "cert") == 0)
+		config->cert_line = opening.number;
+	else if (strcmp(directive->name, "key") == 0)
+		config->key_line = opening.number;
+	else if (strcmp(directive->name, "pkcs12") == 0 || strcmp(directive->name, "secret") == 0)
+		config->has_other_identity = true;
+}
+
+/* note_ignored -- note what ignore-unknown-option names */
+static void
+note_ignored(OpenvpnConfig *config, const char *name)
+{
+	const Directive *directive = find_directive(strncmp(name, "--", 2) == 0 ? name + 2 : name);
+
+	if (directive)
+		config->ignores[directive - directives] = true;
+}
+
+/* read_directive -- check a directive that is a line */
+static void
+read_directive(OpenvpnConfig *config, int count, char **words, const char *start, const ConfigLine *line)
+{
+	bool		optional = false;
+	const Directive *directive;
+
+	if (count > 1 && strcmp(words[0], "setenv") == 0 && strcmp(words[1], "opt") == 0)
+	{
+		if (count == 2)
+			config_refuse(&config->reader, line->number, "setenv", "\"setenv opt\" has no directive.", NULL);
+		words += 2;
+		count -= 2;
+		optional = true;
+	}
+	directive = find_directive(words[0]);
+	if (directive == NULL)
+		config_refuse(&config->reader, line->number, NULL, "It is not a directive that openvpn has.", USE_CUSTOM);
+	if (directive->flags & IGNORABLE)
+	{
+		/* a <connection> block is read without what was said outside */
+		if (optional || (!config->connection_line && (config->ignores_all || config->ignores[directive - directives])))
+			return;
+		config_refuse(&config->reader, line->number, directive->name, directive->reason, USE_OPTIONAL);
+	}
+	if (strcmp(directive->name, "setenv") == 0 && count > 1 && !is_harmless_variable(words[1]))
+		config_refuse(&config->reader, line->number, directive->name, SETS_ENVIRONMENT, USE_CUSTOM);
+	if (!takes_parameters(directive, count - 1, words + 1))
+	{
+		if (directive->reason == NULL)
+			config_refuse(&config->reader, line->number, directive->name,
+						  "A parameter is missing, wrong, or too many.", NULL);
+		config_refuse(&config->reader, line->number, directive->name, directive->reason,
+					  directive->flags & INLINE ? USE_BLOCK : USE_CUSTOM);
+	}
+	if (config->connection_line && !(directive->flags & CONNECTION))
+		config_refuse(&config->reader, line->number, directive->name, "It cannot be in a <connection> block.", NULL);
+
+	if (strcmp(directive->name, "remote") == 0)
+		config->has_remote = true;
+	else if (strcmp(directive->name, "auth-user-pass") == 0)
+		place_credential(config, start, line, false);
+	else if (strcmp(directive->name, "ignore-unknown-option") == 0)
+		for (int i = 1; i < count; i++)
+			note_ignored(config, words[i]);
+	else if (strcmp(directive->name, "setenv") == 0 && strcmp(words[1], "FORWARD_COMPATIBLE") == 0)
+		config->ignores_all = count > 2 && strcmp(words[2], "1") == 0;
+}
+
+/* read_directives -- check what the reader is at: the whole config, or the content of a <connection> */
+static void
+read_directives(OpenvpnConfig *config)
+{
+	ConfigLine	line;
+
+	while (config_next_line(&config->reader, &line))
+	{
+		char		buffer[LINE_LENGTH + 1];
+		char	   *words[MAX_WORDS];
+		int			count;
+		const char *start = line.start;
+		const char *problem = NULL;
+
+		if (line.next - line.start > LINE_LENGTH)
+			config_refuse(&config->reader, line.number, NULL, TOO_LONG, NULL);
+		if (line.number == 1 && line.end - start >= 3 && memcmp(start, "\xEF\xBB\xBF", 3) == 0)
+			start += 3;
+		count = split_line(start, line.end, buffer, words, &problem);
+		if (count < 0)
+			config_refuse(&config->reader, line.number, NULL, problem, NULL);
+		if (count == 0)
+			continue;
+
+		if (strncmp(words[0], "--", 2) == 0 && words[0][2] != '\0')
+			words[0] += 2;
+		if (count == 1 && words[0][0] == '<' && words[0][strlen(words[0]) - 1] == '>')
+		{
+			words[0][strlen(words[0]) - 1] = '\0';
+			read_inline(config, words[0] + 1, start, &line);
+		}
+		else
+			read_directive(config, count, words, start, &line);
+	}
+}
+
+/* read_config -- check a config, and note how it is rendered with a username and a password, or with neither */
+static void
+read_config(text *config_text, const char *username, const char *password, OpenvpnConfig *config)
+{
+	memset(config, 0, sizeof(*config));
+	config->username = username;
+	config->password = password;
+	config_open(&config->reader, config_text, "OpenVPN");
+	read_directives(config);
+
+	if (!config->has_remote)
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_CONFIG),
+				 errmsg("the OpenVPN config has no remote"),
+				 errdetail("It needs at least one remote, by itself or in a <connection> block.")));
+	if (config->cert_line > 0 && config->key_line == 0)
+		config_refuse(&config->reader, config->cert_line, "cert", "There is no <key> that belongs to it.", NULL);
+	if (config->key_line > 0 && config->cert_line == 0)
+		config_refuse(&config->reader, config->key_line, "key", "There is no <cert> that belongs to it.", NULL);
+}
+
+/* close_config -- free what read_config() allocated */
+static void
+close_config(OpenvpnConfig *config)
+{
+	if (config->edits.items)
+		pfree(config->edits.items);
+}
+
+/* openvpn_check_config -- refuse a config that openvpn would not take, or that does more than set up a tunnel */
+void
+openvpn_check_config(text *config_text)
+{
+	OpenvpnConfig config;
+
+	read_config(config_text, NULL, NULL, &config);
+	close_config(&config);
+}
+
+/* openvpn_has_certificate -- can the config connect without a username and a password? */
+bool
+openvpn_has_certificate(text *config_text)
+{
+	OpenvpnConfig config;
+
+	read_config(config_text, NULL, NULL, &config);
+	close_config(&config);
+	return config.has_other_identity || (config.cert_line > 0 && config.key_line > 0);
+}
+
+/* check_value -- refuse a username or a password that openvpn would not read as it is */
+static void
+check_value(const char *name, const char *value)
+{
+	const char *detail = NULL;
+
+	if (*value == '\0')
+		detail = "It is empty.";
+	else if (strlen(value) > MAX_CREDENTIAL_LENGTH)
+		detail = "It has more than the 127 bytes that openvpn reads.";
+	else if (strstr(value, CLOSING_TAG))
+		detail = "It holds the tag that ends the block in which openvpn reads it.";
+	for (const unsigned char *c = (const unsigned char *) value; detail == NULL && *c; c++)
+		if (*c < ' ' || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f && GetDatabaseEncoding() == PG_UTF8))
+			detail = "It has a control character.";
+	if (detail)
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_CONFIG),
+				 errmsg("%s cannot be used with OpenVPN", name),
+				 errdetail("%s", detail)));
+}
+
+/*
+ * openvpn_check_credential -- refuse a username and a password that openvpn would not read as they are
+ *
+ * Both NULL is for the caller to judge: it needs openvpn_has_certificate().
+ */
+void
+openvpn_check_credential(const char *username, const char *password)
+{
+	if ((username == NULL) != (password == NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_CONFIG),
+				 errmsg("%s is missing", username ? "password" : "username"),
+				 errdetail("OpenVPN takes a username and a password, or neither.")));
+	if (username)
+	{
+		check_value("username", username);
+		check_value("password", password);
+	}
+}
+
+/*
+ * openvpn_render_config -- the config with the credential, or without one if both parts are NULL
+ *
+ * The result holds the password: the caller wipes it.
+ */
+text *
+openvpn_render_config(text *config_text, const char *username, const char *password)
+{
+	const char *end = VARDATA_ANY(config_text) + VARSIZE_ANY_EXHDR(config_text);
+	OpenvpnConfig config;
+	text	   *result;
+
+	openvpn_check_credential(username, password);
+	read_config(config_text, username, password, &config);
+	if (username && !config.credential_placed)
+		place_block(&config, end, end, end[-1] == '\n' ? "" : "\n", "\n");
+	result = config_apply(config_text, &config.edits);
+	close_config(&config);
+	return result;
+}

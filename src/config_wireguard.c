@@ -1,0 +1,421 @@
+/*
+ * config_wireguard.c -- WireGuard configs as wg(8) and wg-quick(8) read them
+ *
+ * Two programs read the file. wg-quick is a bash script: it takes its own keys (Address, DNS, MTU, Table, the hooks and
+ * SaveConfig) out of [Interface], by the text before the first "=" without the white space around it, and gives every
+ * other line to wg. wg removes all white space of a line before it looks. Both cut a line at "#" and ignore letter
+ * case. A line is accepted here only if both programs read it the same way.
+ *
+ * Keys that are not known are refused, as wg refuses them. Of wg-quick's keys the hooks are refused, because it hands
+ * their values to eval, and SaveConfig, because it writes the file anew. The values of the others reach ip(8) and
+ * resolvconf(8), some of them unquoted in the script, where the shell splits them and expands wildcards: they are
+ * accepted only in a form that has no character that means anything to a shell.
+ *
+ * Rendering puts the credential's key in the place of the value of every PrivateKey (wg uses the last), or adds
+ * a PrivateKey line under [Interface]. All other bytes stay.
+ */
+#include "config.h"
+
+#include <sys/socket.h>
+
+#include "errors.h"
+
+/* 32 bytes in base64 */
+#define KEY_LENGTH	44
+
+static const char *const RUNS_COMMAND = "wg-quick runs its value as a command on the agent.";
+static const char *const WRITES_FILE = "wg-quick would write the config's file on the agent anew.";
+static const char *const USE_CUSTOM = "A provider of type custom takes any config.";
+
+typedef enum Section
+{
+	SECTION_NONE,
+	SECTION_INTERFACE,
+	SECTION_PEER
+} Section;
+
+/* A key of a section. */
+typedef struct WireguardKey
+{
+	Section		section;
+	const char *name;
+	bool		for_wg;			/* wg's, not wg-quick's */
+	bool		(*is_valid) (char *value);	/* may change the value; NULL if any is */
+	const char *reason;			/* why it is refused, or NULL */
+} WireguardKey;
+
+/* What a config holds. */
+typedef struct WireguardConfig
+{
+	ConfigLine	header;			/* the line [Interface], if number > 0 */
+	const char *private_key;	/* the credential's, empty when nothing is rendered */
+	ConfigEdits edits;
+} WireguardConfig;
+
+/* base64_value -- the six bits of a base64 digit, -1 if it is none */
+static int
+base64_value(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* is_key -- base64 of 32 bytes, as wg has it: padded, and no bit set beyond the 32 bytes */
+static bool
+is_key(char *value)
+{
+	bool		valid = strlen(value) == KEY_LENGTH && value[KEY_LENGTH - 1] == '=';
+
+	for (int i = 0; valid && i < KEY_LENGTH - 1; i++)
+		valid = base64_value(value[i]) >= 0;
+	return valid && base64_value(value[KEY_LENGTH - 2]) % 4 == 0;
+}
+
+/* next_item -- cut the next item off a list; NULL at the end */
+static char *
+next_item(char **list, const char *separators)
+{
+	char	   *item = *list + strspn(*list, separators);
+
+	if (*item == '\0')
+		return NULL;
+	*list = item + strcspn(item, separators);
+	if (**list)
+		*(*list)++ = '\0';
+	return item;
+}
+
+/* is_address_list -- addresses for the interface; the shell splits them at commas and white space */
+static bool
+is_address_list(char *value)
+{
+	char	   *item;
+
+	while ((item = next_item(&value, ", \t")) != NULL)
+		if (!is_address_range(item))
+			return false;
+	return true;
+}
+
+/* is_dns_list -- name servers and search domains, split as addresses are */
+static bool
+is_dns_list(char *value)
+{
+	char	   *item;
+
+	while ((item = next_item(&value, ", \t")) != NULL)
+		if (!is_address(AF_UNSPEC, item) &&
+			(item[strspn(item, "0123456789.")] == '\0' || !is_plain_name(item)))
+			return false;
+	return true;
+}
+
+/* is_mtu -- empty lets wg-quick choose */
+static bool
+is_mtu(char *value)
+{
+	return *value == '\0' || is_number(value, 68, 65535);
+}
+
+/* is_table -- a routing table by number or name, auto, or off; empty is auto */
+static bool
+is_table(char *value)
+{
+	return *value == '\0' || is_plain_name(value);
+}
+
+/* is_listen_port -- as getaddrinfo() has it */
+static bool
+is_listen_port(char *value)
+{
+	return is_port(value);
+}
+
+/* is_fwmark -- 32 bits, decimal or hexadecimal, or off */
+static bool
+is_fwmark(char *value)
+{
+	if (strncmp(value, "0x", 2) == 0)
+		return value[2] != '\0' && value[2 + strspn(value + 2, "0123456789abcdefABCDEF")] == '\0' &&
+			strlen(value + 2 + strspn(value + 2, "0")) <= 8;
+	return pg_strcasecmp(value, "off") == 0 || is_number(value, 0, PG_UINT32_MAX);
+}
+
+/* is_endpoint -- host:port or [address]:port */
+static bool
+is_endpoint(char *value)
+{
+	char	   *colon = strrchr(value, ':');
+
+	if (colon == NULL || !is_port(colon + 1))
+		return false;
+	*colon = '\0';
+	if (*value == '[')
+	{
+		if (colon[-1] != ']')
+			return false;
+		colon[-1] = '\0';
+		value++;
+	}
+	return is_host(value);
+}
+
+/* is_allowed_ips -- addresses with or without a prefix, separated by one comma each */
+static bool
+is_allowed_ips(char *value)
+{
+	char	   *comma;
+
+	while ((comma = strchr(value, ',')) != NULL)
+	{
+		*comma = '\0';
+		if (!is_address_range(value))
+			return false;
+		value = comma + 1;
+	}
+	return is_address_range(value);
+}
+
+/* is_keepalive -- seconds, or off */
+static bool
+is_keepalive(char *value)
+{
+	return pg_strcasecmp(value, "off") == 0 || is_number(value, 0, 65535);
+}
+
+static const WireguardKey wireguard_keys[] = {
+	{SECTION_INTERFACE, "PrivateKey", true, NULL, NULL},
+	{SECTION_INTERFACE, "ListenPort", true, is_listen_port, NULL},
+	{SECTION_INTERFACE, "FwMark", true, is_fwmark, NULL},
+	{SECTION_INTERFACE, "Address", false, is_address_list, NULL},
+	{SECTION_INTERFACE, "DNS", false, is_dns_list, NULL},
+	{SECTION_INTERFACE, "MTU", false, is_mtu, NULL},
+	{SECTION_INTERFACE, "Table", false, is_table, NULL},
+	{SECTION_INTERFACE, "PreUp", false, NULL, RUNS_COMMAND},
+	{SECTION_INTERFACE, "PostUp", false, NULL, RUNS_COMMAND},
+	{SECTION_INTERFACE, "PreDown", false, NULL, RUNS_COMMAND},
+	{SECTION_INTERFACE, "PostDown", false, NULL, RUNS_COMMAND},
+	{SECTION_INTERFACE, "SaveConfig", false, NULL, WRITES_FILE},
+	{SECTION_PEER, "PublicKey", true, is_key, NULL},
+	{SECTION_PEER, "PresharedKey", true, is_key, NULL},
+	{SECTION_PEER, "Endpoint", true, is_endpoint, NULL},
+	{SECTION_PEER, "AllowedIPs", true, is_allowed_ips, NULL},
+	{SECTION_PEER, "PersistentKeepalive", true, is_keepalive, NULL},
+};
+
+/* trim -- leave out white space around a part of a line */
+static void
+trim(const char **start, const char **end)
+{
+	while (*start < *end && is_config_space(**start))
+		(*start)++;
+	while (*end > *start && is_config_space((*end)[-1]))
+		(*end)--;
+}
+
+/* copy_part -- a part of a line as a string, for wg without any white space */
+static char *
+copy_part(const char *start, const char *end, bool for_wg)
+{
+	char	   *copy = palloc(end - start + 1);
+	char	   *to = copy;
+
+	for (const char *c = start; c < end; c++)
+		if (!for_wg || !is_config_space(*c))
+			*to++ = *c;
+	*to = '\0';
+	return copy;
+}
+
+/* find_key -- what a key is; NULL if it is none. A section is asked for first, but any will do to refuse */
+static const WireguardKey *
+find_key(Section section, const char *start, const char *end)
+{
+	char	   *name = copy_part(start, end, false);
+	char	   *name_for_wg = copy_part(start, end, true);
+	const WireguardKey *found = NULL;
+
+	for (size_t i = 0; i < lengthof(wireguard_keys); i++)
+	{
+		const WireguardKey *key = &wireguard_keys[i];
+
+		if (pg_strcasecmp(key->for_wg ? name_for_wg : name, key->name) == 0)
+			found = key;
+	}
+	if (found && found->section != section && found->reason == NULL)
+		found = NULL;
+	pfree(name);
+	pfree(name_for_wg);
+	return found;
+}
+
+/* read_setting -- check a line "key = value"; returns what it sets */
+static const WireguardKey *
+read_setting(ConfigReader *reader, const ConfigLine *line, Section section, const char *start, const char *end,
+			 WireguardConfig *config)
+{
+	const char *equals = memchr(start, '=', end - start);
+	const char *key_end = equals ? equals : end;
+	const char *value_start = equals ? equals + 1 : end;
+	const char *value_end = end;
+	const WireguardKey *key;
+
+	trim(&start, &key_end);
+	trim(&value_start, &value_end);
+	key = find_key(section, start, key_end);
+	if (key == NULL)
+		config_refuse(reader, line->number, NULL,
+					  section == SECTION_INTERFACE ? "It is not a key that [Interface] has." :
+					  section == SECTION_PEER ? "It is not a key that [Peer] has." :
+					  "It is in no section.",
+					  "The keys are those of wg(8) and wg-quick(8).");
+	if (key->reason)
+		config_refuse(reader, line->number, key->name, key->reason, USE_CUSTOM);
+	if (equals == NULL)
+		config_refuse(reader, line->number, key->name, "It has no \"=\" and no value.", NULL);
+
+	/* the credential's key takes the value's place, so it may be empty, or a word that says what goes there */
+	if (strcmp(key->name, "PrivateKey") == 0)
+	{
+		if (value_start == value_end)
+			value_start = value_end = equals + 1;
+		config_replace(&config->edits, value_start, value_end, config->private_key);
+	}
+	if (key->is_valid)
+	{
+		char	   *value = copy_part(value_start, value_end, key->for_wg);
+
+		if (!key->is_valid(value))
+			config_refuse(reader, line->number, key->name, "Its value is not one that it can have.", NULL);
+		pfree(value);
+	}
+	return key;
+}
+
+/* is_header -- is a part of a line the header of a section? */
+static bool
+is_header(const char *start, const char *end, const char *header)
+{
+	return (size_t) (end - start) == strlen(header) && pg_strncasecmp(start, header, end - start) == 0;
+}
+
+/* check_peer -- refuse a [Peer] without a PublicKey, when it is over */
+static void
+check_peer(ConfigReader *reader, int peer_line, bool has_public_key)
+{
+	if (peer_line > 0 && !has_public_key)
+		config_refuse(reader, peer_line, "[Peer]", "It has no PublicKey.", NULL);
+}
+
+/* read_config -- check a config, and note how it is rendered with a private key */
+static void
+read_config(text *config_text, const char *private_key, WireguardConfig *config)
+{
+	ConfigReader reader;
+	ConfigLine	line;
+	Section		section = SECTION_NONE;
+	int			peer_line = 0;
+	bool		has_public_key = false;
+
+	memset(config, 0, sizeof(*config));
+	config->private_key = private_key;
+	config_open(&reader, config_text, "WireGuard");
+	while (config_next_line(&reader, &line))
+	{
+		const char *start = line.start;
+		const char *end = memchr(start, '#', line.end - start);
+
+		if (end == NULL)
+			end = line.end;
+		trim(&start, &end);
+		if (start == end)
+			continue;
+		if (*start != '[')
+		{
+			const WireguardKey *key = read_setting(&reader, &line, section, start, end, config);
+
+			if (strcmp(key->name, "PublicKey") == 0)
+				has_public_key = true;
+		}
+		else if (is_header(start, end, "[Interface]"))
+		{
+			if (config->header.number > 0)
+				config_refuse(&reader, line.number, "[Interface]", "It is there a second time.", NULL);
+			section = SECTION_INTERFACE;
+			config->header = line;
+		}
+		else if (is_header(start, end, "[Peer]"))
+		{
+			check_peer(&reader, peer_line, has_public_key);
+			section = SECTION_PEER;
+			peer_line = line.number;
+			has_public_key = false;
+		}
+		else
+			config_refuse(&reader, line.number, NULL, "It is neither [Interface] nor [Peer].", NULL);
+	}
+	check_peer(&reader, peer_line, has_public_key);
+
+	if (config->header.number == 0 || peer_line == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_CONFIG),
+				 errmsg("the WireGuard config has no %s", config->header.number > 0 ? "[Peer]" : "[Interface]"),
+				 errdetail("It needs one [Interface] and at least one [Peer].")));
+}
+
+/* wireguard_check_config -- refuse a config that wg or wg-quick would not take, or that runs commands */
+void
+wireguard_check_config(text *config_text)
+{
+	WireguardConfig config;
+
+	read_config(config_text, "", &config);
+	if (config.edits.items)
+		pfree(config.edits.items);
+}
+
+/* wireguard_check_credential -- refuse what is no private key */
+void
+wireguard_check_credential(const char *private_key)
+{
+	if (!is_key(unconstify(char *, private_key)))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_CONFIG),
+				 errmsg("private_key is not a WireGuard key"),
+				 errdetail("A key is 32 bytes in base64, 44 characters in all."),
+				 errhint("wg genkey makes one.")));
+}
+
+/*
+ * wireguard_render_config -- the config with the credential's private key
+ *
+ * The result holds the key: the caller wipes it.
+ */
+text *
+wireguard_render_config(text *config_text, const char *private_key)
+{
+	WireguardConfig config;
+	text	   *result;
+
+	wireguard_check_credential(private_key);
+	read_config(config_text, private_key, &config);
+	if (config.edits.count == 0)
+	{
+		/* a line of its own that ends as [Interface] does; a last line without a newline stays without one */
+		bool		has_newline = config.header.next[-1] == '\n';
+		const char *newline = config.header.next - config.header.end > 1 ? "\r\n" : "\n";
+		const char *place = has_newline ? config.header.next : config.header.end;
+
+		config_replace(&config.edits, place, place, has_newline ? "PrivateKey = " : "\nPrivateKey = ");
+		config_replace(&config.edits, place, place, private_key);
+		config_replace(&config.edits, place, place, has_newline ? newline : "");
+	}
+	result = config_apply(config_text, &config.edits);
+	pfree(config.edits.items);
+	return result;
+}

@@ -1,0 +1,183 @@
+/*
+ * standalone.c -- what the parsers use of PostgreSQL, as little of it as they use
+ *
+ * Every allocation is one of malloc, so that AddressSanitizer sees each byte outside of it. Memory is searched for the
+ * secret when it is freed.
+ */
+#include "standalone.h"
+
+#include <setjmp.h>
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* An allocation; the bytes follow. */
+typedef struct Block
+{
+	struct Block *next;
+	struct Block *previous;
+	size_t		size;
+} Block;
+
+volatile sig_atomic_t InterruptPending = false;
+StandaloneError standalone_error;
+const char *standalone_secret = NULL;
+
+static Block blocks = {&blocks, &blocks, 0};
+static jmp_buf on_error;
+
+bool
+attempt(void (*function) (void *argument), void *argument)
+{
+	memset(&standalone_error, 0, sizeof(standalone_error));
+	if (setjmp(on_error) != 0)
+		return false;
+	function(argument);
+	return true;
+}
+
+text *
+make_text(const char *data, size_t length)
+{
+	text	   *result = palloc(length + VARHDRSZ);
+
+	SET_VARSIZE(result, length + VARHDRSZ);
+	memcpy(VARDATA(result), data, length);
+	return result;
+}
+
+/* free_block -- free an allocation; it must not hold the secret */
+static void
+free_block(Block *block)
+{
+	if (standalone_secret && memmem(block + 1, block->size, standalone_secret, strlen(standalone_secret)))
+	{
+		fprintf(stderr, "memory that is freed holds the secret\n");
+		abort();
+	}
+	block->previous->next = block->next;
+	block->next->previous = block->previous;
+	free(block);
+}
+
+void
+free_all(const void *kept)
+{
+	if (kept)
+		memset(unconstify(void *, kept), 0, ((Block *) unconstify(void *, kept) - 1)->size);
+	while (blocks.next != &blocks)
+		free_block(blocks.next);
+}
+
+void *
+palloc(Size size)
+{
+	Block	   *block;
+
+	if (!AllocSizeIsValid(size))
+		ereport(ERROR, (errmsg("invalid memory alloc request size")));
+	block = malloc(sizeof(Block) + size);
+	if (block == NULL)
+		abort();
+	memset(block + 1, 0x7f, size);
+	block->size = size;
+	block->next = blocks.next;
+	block->previous = &blocks;
+	block->next->previous = block;
+	block->previous->next = block;
+	return block + 1;
+}
+
+void
+pfree(void *pointer)
+{
+	free_block((Block *) pointer - 1);
+}
+
+void *
+repalloc_huge(void *pointer, Size size)
+{
+	Block	   *old = (Block *) pointer - 1;
+	void	   *new = palloc(size);
+
+	memcpy(new, pointer, Min(old->size, size));
+	pfree(pointer);
+	return new;
+}
+
+void
+ProcessInterrupts(void)
+{
+}
+
+int
+GetDatabaseEncoding(void)
+{
+	return PG_UTF8;
+}
+
+int
+pg_strcasecmp(const char *a, const char *b)
+{
+	return strcasecmp(a, b);
+}
+
+int
+pg_strncasecmp(const char *a, const char *b, size_t length)
+{
+	return strncasecmp(a, b, length);
+}
+
+bool
+errstart(int level, const char *domain)
+{
+	return true;
+}
+
+bool
+errstart_cold(int level, const char *domain)
+{
+	return true;
+}
+
+int
+errcode(int code)
+{
+	standalone_error.code = code;
+	return 0;
+}
+
+/* the three texts of an error, cut off as a server would not do */
+#define KEEP(field) \
+	do { \
+		va_list		arguments; \
+		va_start(arguments, format); \
+		vsnprintf(standalone_error.field, sizeof(standalone_error.field), format, arguments); \
+		va_end(arguments); \
+		return 0; \
+	} while (0)
+
+int
+errmsg(const char *format,...)
+{
+	KEEP(message);
+}
+
+int
+errdetail(const char *format,...)
+{
+	KEEP(detail);
+}
+
+int
+errhint(const char *format,...)
+{
+	KEEP(hint);
+}
+
+void
+errfinish(const char *file, int line, const char *function)
+{
+	longjmp(on_error, 1);
+}

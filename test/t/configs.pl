@@ -1,0 +1,298 @@
+# configs.pl -- configs and credentials through the parsers, and what the parsers accept through the real programs
+#
+# The rules: a config that is accepted is one that openvpn, wg-quick and wg read without an error, and has nothing that
+# runs a command, loads code, or reads or writes a file on the agent; what is refused is NG007, and names the line and
+# the directive (DESIGN sections 5 and 7, doc/configs.md).
+#
+# The parsers are built without a server (test/config/standalone.c), under AddressSanitizer and UBSan where the
+# compiler has them. test/config/corpus has whole configs: what is in accepted/ is rendered and given to the
+# real program; refused/expected says which line and directive the refusal names. test/config/fuzz.c makes up many more
+# and judges them by itself; some of those that are accepted are given to the real programs here.
+#
+# How to make the programs read a config and no more:
+#  - openvpn prints its version once all options are read and found to fit. After that it opens the management
+#    socket, which is at a place where it cannot be, and ends. With verb 4 it prints the options as it understood them.
+#  - wg-quick strip prints what it would give to wg, and wg setconf reads that before it finds that there is no such
+#    interface.
+#
+# Environment: EGRESS_FUZZ_COUNT, how many configs and credentials are made up (100000). EGRESS_FUZZ_SEED, the seed (1).
+use strict;
+use warnings;
+use FindBin;
+
+use File::Temp qw(tempdir);
+use IPC::Open3;
+use Test::More;
+
+my $root = "$FindBin::Bin/../..";
+my $corpus = "$root/test/config/corpus";
+my $count = $ENV{EGRESS_FUZZ_COUNT} // 100_000;
+my $seed = $ENV{EGRESS_FUZZ_SEED} // 1;
+my $folder = tempdir(CLEANUP => 1);
+
+my $username = 'user one';
+my $password = 'pass#word;one';
+my $private_key = 'KKj9BQcfDB1oC5v+x0JwnWIDcZsQO3jDsFqnkWRjxlA=';
+
+# no program that is started here needs a network
+my @isolated = system('unshare -n true 2>/dev/null') == 0 ? ('unshare', '-n') : ();
+
+# run -- run a command with this on its standard input; its exit status, standard output and standard error
+sub run {
+    my ($input, @command) = @_;
+    open my $in, '>:raw', "$folder/in" or die $!;
+    print $in $input;
+    close $in or die $!;
+    open $in, '<', "$folder/in" or die $!;
+    open my $out, '+>:raw', "$folder/out" or die $!;
+    open my $err, '+>:raw', "$folder/err" or die $!;
+    my $pid = open3('<&' . fileno $in, '>&' . fileno $out, '>&' . fileno $err, @command);
+    waitpid $pid, 0;
+    my $status = $?;
+    local $/;
+    seek $_, 0, 0 for $out, $err;
+    return ($status, scalar <$out> // '', scalar <$err> // '');
+}
+
+sub slurp {
+    my ($file) = @_;
+    open my $handle, '<:raw', $file or die "$file: $!";
+    local $/;
+    return scalar <$handle> // '';
+}
+
+# have -- is a program there?
+sub have {
+    my ($program) = @_;
+    return grep { -x "$_/$program" } split(/:/, $ENV{PATH}), '/usr/sbin', '/sbin';
+}
+
+$ENV{PATH} .= ':/usr/sbin:/sbin';
+
+# build -- compile a program of test/config with the parsers
+sub build {
+    my ($program, $options, @sources) = @_;
+    chomp(my $headers = `@{[$ENV{PG_CONFIG} // 'pg_config']} --includedir-server`);
+    return run('', $ENV{CC} // 'gcc', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-Wno-unused-parameter',
+        '-D_GNU_SOURCE', @$options, "-I$headers", "-I$root/src", "-I$root/test/config",
+        (map { "$root/test/config/$_" } @sources, 'standalone.c'),
+        (map { "$root/src/$_" } qw(config.c config_openvpn.c config_wireguard.c)),
+        '-o', "$folder/$program");
+}
+
+# openvpn_reads -- give a config to openvpn; what it printed, and whether it took all options
+sub openvpn_reads {
+    my ($config) = @_;
+    open my $file, '>:raw', "$folder/client.ovpn" or die $!;
+    print $file $config;
+    close $file or die $!;
+    my (undef, $out, $err) = run('', 'timeout', '20', @isolated, 'openvpn', '--config', "$folder/client.ovpn",
+        '--verb', '4', '--mute', '0', '--management', '/proc/nowhere', 'unix');
+    return ("$out$err", $out =~ /^[^\n]*OpenVPN 2\.\d+\S* \S+ \[/m);
+}
+
+# the settings that openvpn prints with verb 4, and that no accepted config may change
+my $harmful = qr/^[^\n]*\s(?:\w*_script|ipchange|username|groupname|chroot_dir|cd_dir|writepid|status_file|
+    packet_id_file|key_pass_file|client_config_dir|tls_verify|tls_export_peer_cert_dir|ca_path|dev_node|auth_token_secret_file|
+    ifconfig_pool_persist_filename|pkcs11_providers)\ =\ '(?!\[UNDEF\])|
+    ^[^\n]*\s(?:daemon|log)\ =\ ENABLED|
+    ^[^\n]*\s\w+_file\ =\ '(?!\[UNDEF\]|\[INLINE\])/mx;
+
+# what openvpn prints when a line is not what it can be; what is said of the config as a whole is something else
+my $misread = qr/Error\ opening\ configuration\ file|egress-forbidden-file|
+    (?:Options error|ERROR):\ (?:Unrecognized|In\ |option\ |No\ closing|Residual|Parameter|Bad|Endtag)|
+    is\ not\ expected\ to\ be\ inline|cannot\ be\ used\ in\ this\ context|Maximum\ option\ line/x;
+
+# wireguard_reads -- give a config to wg-quick strip and then to wg; what failed, '' if nothing did
+sub wireguard_reads {
+    my ($config) = @_;
+    open my $file, '>:raw', "$folder/wg0.conf" or die $!;
+    print $file $config;
+    close $file or die $!;
+    chmod 0600, "$folder/wg0.conf";
+    my ($status, $stripped, $err) = run('', 'wg-quick', 'strip', "$folder/wg0.conf");
+    return "wg-quick strip: $err" if $status != 0;
+    local $ENV{WG_ENDPOINT_RESOLUTION_RETRIES} = 0;
+    (undef, undef, $err) = run($stripped, 'timeout', '20', @isolated, 'wg', 'setconf', 'egress-none', '/dev/stdin');
+    return '' if $err =~ /Unable to modify interface/ || $err =~ /Name or service not known|Temporary failure/;
+    return "wg setconf: $err";
+}
+
+my ($status, undef, $err) = build('render', [], 'render.c');
+is $status, 0, 'the parsers can be built without a server' or BAIL_OUT($err);
+my @sanitizers = ('-fsanitize=address,undefined', '-fno-sanitize-recover=all');
+($status, undef, $err) = build('fuzz', \@sanitizers, 'fuzz.c', 'scanner.c');
+if ($status != 0) {
+    diag "not tested: no sanitizers: $err";
+    ($status, undef, $err) = build('fuzz', [], 'fuzz.c', 'scanner.c');
+}
+is $status, 0, 'and so can the fuzz program' or BAIL_OUT($err);
+
+my ($openvpn_version) = have('openvpn') ? `openvpn --version` =~ /^OpenVPN (2\.\d+)/ : ();
+my $no_openvpn = !$openvpn_version ? 'openvpn is not installed'
+    : $openvpn_version < 2.6 ? "openvpn is $openvpn_version, and not 2.6" : '';
+my $no_wireguard = !have('wg-quick') ? 'wg-quick is not installed' : $> != 0 ? 'wg-quick wants root' : '';
+diag "not tested: $_" for grep { $_ } $no_openvpn, $no_wireguard;
+
+subtest 'accepted OpenVPN configs' => sub {
+    for my $file (sort glob "$corpus/openvpn/accepted/*.ovpn") {
+        my ($name) = $file =~ m{([^/]*)$};
+        my $config = slurp($file);
+
+        # a static key knows no users
+        my $static = $config =~ /^<secret>/m;
+        my @credential = $static ? () : ($username, $password);
+        my ($status, $rendered, $err) = run($config, "$folder/render", 'openvpn', @credential);
+        is $status, 0, "$name is accepted" or diag $err;
+
+        if ($static) {
+            is $rendered, $config, 'without a credential it stays as it is';
+        }
+        else {
+            my $block = "<auth-user-pass>\n$username\n$password\n</auth-user-pass>";
+            is scalar(() = $rendered =~ /\Q$block\E\r?$/mg), 1, 'the credential is in it once';
+            unlike $rendered, qr/^[\s-]*(?:setenv opt )?auth-user-pass/m, 'and no other auth-user-pass';
+            (my $left = $rendered) =~ s/\Q$block\E//;
+            my $gone = length($config) - length($left);
+            ok $gone >= -2 && $gone < 100, 'nothing else is gone';
+
+            my ($status, $without) = run($config, "$folder/render", 'openvpn');
+            is $status, 0, 'it can be rendered without a credential';
+            unlike $without, qr/^[\s-]*(?:setenv opt )?auth-user-pass/m, 'that reads no file and asks nobody';
+        }
+        SKIP: {
+            skip $no_openvpn, 2 if $no_openvpn;
+            my ($output, $taken) = openvpn_reads($rendered);
+            ok $taken, "openvpn takes $name" or diag $output;
+            unlike $output, $harmful, 'and understands nothing else by it';
+            like $output, qr/\sauth_user_pass_file = '\[INLINE\]'/, 'but the inline credential' if !$static;
+        }
+    }
+};
+
+subtest 'a credential without username and password' => sub {
+    my $inline = "client\nremote h\n<auth-user-pass>\nown\nown\n</auth-user-pass>\n";
+    my (undef, $rendered) = run($inline, "$folder/render", 'openvpn');
+    is $rendered, $inline, 'what the config brings along inline stays';
+    (undef, $rendered) = run("client\nremote h\nauth-user-pass /etc/shadow", "$folder/render", 'openvpn');
+    is $rendered, "client\nremote h\n", 'what reads a file goes';
+};
+
+subtest 'accepted WireGuard configs' => sub {
+    for my $file (sort glob "$corpus/wireguard/accepted/*.conf") {
+        my ($name) = $file =~ m{([^/]*)$};
+        my $config = slurp($file);
+        my ($status, $rendered, $err) = run($config, "$folder/render", 'wireguard', $private_key);
+        is $status, 0, "$name is accepted" or diag $err;
+        my $had = () = $config =~ /^\s*private ?key\s*=/mig;
+        my $has = () = $rendered =~ /^\s*private ?key\s*=\s*\Q$private_key\E\s*(?:#|\r?$)/mig;
+        is $has, $had || 1, 'the key is in it';
+        is $rendered =~ tr/\n//, $config =~ tr/\n// + ($had ? 0 : 1), 'no other line came or went';
+        is scalar(() = $rendered =~ /\r$/mg), scalar(() = $config =~ /\r$/mg) + (!$had && $config =~ /\r/ ? 1 : 0),
+            'lines end as they did';
+        SKIP: {
+            skip $no_wireguard, 1 if $no_wireguard;
+            is wireguard_reads($rendered), '', "wg-quick and wg take $name";
+        }
+    }
+};
+
+for my $format ('openvpn', 'wireguard') {
+    subtest "refused $format configs" => sub {
+        my %files = map { m{([^/]*)$}; ($1 => 1) } glob "$corpus/$format/refused/*.*";
+        for (split /\n/, slurp("$corpus/$format/refused/expected")) {
+            next if /^#/;
+            my ($name, $line, $directive) = split ' ';
+            delete $files{$name};
+            my ($status, $rendered, $err) = run(slurp("$corpus/$format/refused/$name"), "$folder/render", $format);
+            my ($message) = split /\n/, $err;
+            is $status >> 8, 1, "$name is refused";
+            is $rendered, '', 'and not rendered';
+            like $message, qr/^NG007: /, 'as NG007';
+            like $message, $line ? qr/^NG007: line $line of the / : qr/^NG007: the /, "in line $line";
+            if ($directive eq '-') {
+                unlike $message, qr/"/, 'nothing of it is quoted';
+            }
+            else {
+                like $message, qr/: "\Q$directive\E" /, "for $directive";
+            }
+        }
+        is_deeply [sort keys %files], [], 'there is no other file';
+    };
+}
+
+# what the table of src/config_openvpn.c and that of src/config_wireguard.c say of a directive
+my %reason;
+for (slurp("$root/src/config_openvpn.c") =~ /^\t(\{"[\w-]+", .*\}),$/mg) {
+    $reason{openvpn}{$1} = $2 if /^\{"([\w-]+)", .*, (\w+)\}$/;
+}
+for (slurp("$root/src/config_wireguard.c") =~ /^\t(\{SECTION_\w+, ".*\}),$/mg) {
+    $reason{wireguard}{$1} = $2 if /"(\w+)".*, (\w+)\}$/;
+}
+
+subtest 'the tables' => sub {
+    my @names = keys %{ $reason{openvpn} };
+    cmp_ok scalar(@names), '>', 300, 'openvpn has many directives';
+    for my $name (sort @names) {
+        my (undef, undef, $err) = run("remote h\n--$name\n", "$folder/render", 'openvpn');
+        unlike $err, qr/not a directive/, "$name is found";
+    }
+    my $reference = slurp("$root/doc/configs.md");
+    for my $format ('openvpn', 'wireguard') {
+        for my $name (sort grep { $reason{$format}{$_} ne 'NULL' } keys %{ $reason{$format} }) {
+            like $reference, qr/`\Q$name\E`/, "doc/configs.md has $name";
+        }
+    }
+};
+
+subtest 'the directives that openvpn has' => sub {
+    plan skip_all => $no_openvpn if $no_openvpn;
+    my %names = map { $_ => 1 } `openvpn --help` =~ /^--([a-z0-9-]+)/mg;
+    cmp_ok scalar(keys %names), '>', 200, 'openvpn --help lists many';
+    my @unknown = grep { !exists $reason{openvpn}{$_} } sort keys %names;
+    is "@unknown", '', 'none of them is unknown';
+
+    # all that are accepted without a parameter, at once
+    my $config = "remote 127.0.0.1\n";
+    for my $name (sort grep { $reason{openvpn}{$_} eq 'NULL' } keys %{ $reason{openvpn} }) {
+        my ($status) = run("remote h\n$name\n", "$folder/render", 'openvpn');
+        $config .= "$name\n" if $status == 0;
+    }
+    my ($output) = openvpn_reads($config);
+    unlike $output, $misread, 'openvpn takes what is accepted without a parameter';
+};
+
+subtest "fuzz: $count configs and credentials, seed $seed" => sub {
+    my $samples = "$folder/samples";
+    mkdir $samples or die $!;
+    my $began = time;
+    chdir $folder or die $!;
+    my ($status, $out, $err) = run('', "$folder/fuzz", $corpus, $count, $seed, $samples);
+    chdir $root or die $!;
+    is $status, 0, 'no crash, and nothing that should not be'
+        or diag $err, -e "$folder/fuzz-failure" ? slurp("$folder/fuzz-failure") : ();
+    note $out, time - $began, ' seconds';
+
+    SKIP: {
+        skip $no_openvpn, 1 if $no_openvpn;
+        my @bad;
+        for my $file (glob "$samples/*.ovpn") {
+            my ($output) = openvpn_reads(slurp($file));
+
+            # a device or a role may be missing; but no line may be misread
+            push @bad, "$file: $output" if $output =~ $harmful || $output =~ $misread;
+        }
+        is scalar(@bad), 0, 'openvpn reads what was accepted as the parser did' or diag @bad;
+    }
+    SKIP: {
+        skip $no_wireguard, 1 if $no_wireguard;
+        my @bad;
+        for my $file (glob "$samples/*.conf") {
+            my $problem = wireguard_reads(slurp($file));
+            push @bad, "$file: $problem" if $problem;
+        }
+        is scalar(@bad), 0, 'wg-quick and wg read what was accepted' or diag @bad;
+    }
+};
+
+done_testing();
