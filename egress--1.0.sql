@@ -23,6 +23,46 @@ CREATE TYPE egress_subject_type AS ENUM ('user', 'group', 'workspace', 'everyone
 REVOKE ALL ON TYPE egress_subject_type FROM PUBLIC;
 COMMENT ON TYPE egress_subject_type IS 'whom a mapping or a credential is for';
 
+/*
+ * The input function is STABLE, not VOLATILE, although each call takes a fresh nonce: a planner must not fold it
+ * into a constant, and no operator can tell two sealed forms of one secret from each other. There is none on the type, no
+ * operator class and no implicit cast: src/secret.c.
+ */
+CREATE TYPE egress_secret;
+CREATE FUNCTION egress_secret_in(cstring) RETURNS egress_secret
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_in(cstring) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_in(cstring) IS
+'Input function of egress_secret: keeps a sealed form, seals other text under the active key, or keeps it where no key file is set.
+SQLSTATE: 22023 empty, or longer than 1 MB; NG006 a damaged sealed form; F0000 the key file cannot be used.';
+CREATE FUNCTION egress_secret_out(egress_secret) RETURNS cstring
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_out(egress_secret) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_out(egress_secret) IS
+'Output function of egress_secret: the stored form. SQLSTATE: none of its own.';
+CREATE FUNCTION egress_secret_recv(internal) RETURNS egress_secret
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_recv(internal) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_recv(internal) IS
+'Binary input function of egress_secret: as egress_secret_in, of text. SQLSTATE: 22023, NG006 and F0000, as egress_secret_in.';
+CREATE FUNCTION egress_secret_send(egress_secret) RETURNS bytea
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_send(egress_secret) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_send(egress_secret) IS
+'Binary output function of egress_secret: the stored form, as text. SQLSTATE: none of its own.';
+CREATE TYPE egress_secret (
+    INPUT = egress_secret_in, OUTPUT = egress_secret_out,
+    RECEIVE = egress_secret_recv, SEND = egress_secret_send,
+    INTERNALLENGTH = VARIABLE, STORAGE = extended);
+REVOKE ALL ON TYPE egress_secret FROM PUBLIC;
+COMMENT ON TYPE egress_secret IS
+    'a secret: text goes in, egress:v1:<key id>:<base64> comes out and goes in again unchanged; without egress.secret_key_file stored as it is';
+-- what text parameters, columns and PL/pgSQL variables need to be written to a column of the type
+CREATE CAST (text AS egress_secret) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (text AS egress_secret) IS 'in assignments: seals the text, as the input function does';
+CREATE CAST (varchar AS egress_secret) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (varchar AS egress_secret) IS 'in assignments: seals the text, as the input function does';
+
 /* ------------------------------------------------- configuration tables */
 
 CREATE TABLE egress_provider (
@@ -119,9 +159,9 @@ CREATE TABLE egress_credential (
     subject_id                text COLLATE "C" CHECK (octet_length(subject_id) BETWEEN 1 AND 255),
     enabled                   boolean NOT NULL DEFAULT true,
     username                  text,
-    password                  text,
-    private_key               text,
-    custom_credential         text,
+    password                  egress_secret,
+    private_key               egress_secret,
+    custom_credential         egress_secret,
     allow_all_gateways        boolean NOT NULL DEFAULT true,
     limit_active_connections  boolean NOT NULL DEFAULT false,
     active_connection_limit   integer CHECK (active_connection_limit >= 0),
@@ -140,6 +180,10 @@ CREATE INDEX egress_credential_subject
     ON egress_credential (subject_type, subject_id, egress_provider_id);
 COMMENT ON TABLE egress_credential IS 'credentials of a provider, and who may connect with them';
 COMMENT ON COLUMN egress_credential.subject_id IS 'the application''s id; NULL exactly for everyone';
+COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a config with certificates';
+COMMENT ON COLUMN egress_credential.password IS 'openvpn only';
+COMMENT ON COLUMN egress_credential.private_key IS 'wireguard only: base64 of 32 bytes';
+COMMENT ON COLUMN egress_credential.custom_credential IS 'custom only, optional';
 COMMENT ON COLUMN egress_credential.allow_all_gateways IS 'off: only the gateways of egress_credential_gateway';
 COMMENT ON COLUMN egress_credential.limit_active_connections IS 'whether active_connection_limit counts';
 COMMENT ON COLUMN egress_credential.active_connection_limit IS 'how many leases may be live at once';
@@ -248,10 +292,11 @@ REVOKE ALL ON FUNCTION egress_acquire_credential(text, text, bigint, text) FROM 
 COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text) IS
 'Leases to a session the first credential, by ascending id, that fits and has a connection free.
 user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
-Returns one row: the credential, the gateway and its config. Asked again with the same arguments, it returns the lease already held.
+Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run. Asked again with the same arguments, it returns the lease already held.
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
 SQLSTATE: 22004, 22023 bad argument; NG001 no such gateway; NG002 the gateway is not available to this call; NG003 no enabled credential fits;
-NG004 every credential that fits is at its limit, try later; NG005 the session holds a lease for something else; 25006 read-only transaction or standby.';
+NG004 every credential that fits is at its limit, try later; NG005 the session holds a lease for something else;
+NG006 a secret of the credential cannot be opened; NG007 the config and the credential do not fit together; 25006 read-only transaction or standby.';
 
 CREATE FUNCTION egress_release_credential(session_id text) RETURNS boolean
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -284,6 +329,48 @@ role: an existing role. access: app (call what an application calls, read nothin
 monitor (read the usage views), admin (change the configuration tables, read all tables and views).
 Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
 
+/* ------------------------------------------- functions about secrets */
+
+CREATE FUNCTION egress_reveal_secret(secret egress_secret) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_reveal_secret(egress_secret) FROM PUBLIC;
+COMMENT ON FUNCTION egress_reveal_secret(egress_secret) IS
+'Opens a secret. secret: a column of egress_credential, or a sealed form. Returns the text that was sealed.
+egress_grant_access() grants it to nobody. SQLSTATE: 22004 secret is NULL; NG006 its key is missing, or it was changed.';
+
+CREATE FUNCTION egress_secret_state(secret egress_secret) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_secret_state(egress_secret) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_state(egress_secret) IS
+'How a secret is stored, without opening it: active key (the first of the key file), older key (a further one),
+missing key (none of the key file''s, or the file cannot be used), or not sealed. NULL for NULL. SQLSTATE: none of its own.';
+
+CREATE FUNCTION egress_rotate_secrets() RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_rotate_secrets() FROM PUBLIC;
+COMMENT ON FUNCTION egress_rotate_secrets() IS
+'Seals every secret that is sealed under another key, or not at all, under the active key: the first of the key file.
+Returns how many secrets. One transaction: all or nothing. Acquires go on meanwhile; whoever changes a credential waits.
+SQLSTATE: NG006 a secret cannot be opened; 55000 no key file is set; F0000 the key file cannot be used; 25006 read-only transaction or standby.';
+
+CREATE FUNCTION egress_wireguard_public_key(private_key text) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_wireguard_public_key(text) FROM PUBLIC;
+COMMENT ON FUNCTION egress_wireguard_public_key(text) IS
+'The public key of a WireGuard private key, as wg pubkey prints it. private_key: 32 bytes in base64.
+SQLSTATE: 22004 private_key is NULL; 22023 it is not 32 bytes in base64.';
+
+CREATE FUNCTION egress_generate_wireguard_key() RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_generate_wireguard_key() FROM PUBLIC;
+COMMENT ON FUNCTION egress_generate_wireguard_key() IS
+'A fresh WireGuard private key, as wg genkey prints it: 32 bytes in base64. SQLSTATE: none of its own.';
+
 /* ------------------------------ triggers that keep the tables whole */
 
 CREATE FUNCTION egress_fill_provider_type() RETURNS trigger
@@ -315,6 +402,15 @@ REVOKE ALL ON FUNCTION egress_refuse_delete_in_use() FROM PUBLIC;
 COMMENT ON FUNCTION egress_refuse_delete_in_use() IS
 'Trigger of egress_gateway and egress_credential: refuses to delete what a lease uses, leases of open transactions included. SQLSTATE: 23503.';
 
+CREATE FUNCTION egress_refuse_misfit() RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_refuse_misfit() FROM PUBLIC;
+COMMENT ON FUNCTION egress_refuse_misfit() IS
+'Trigger of egress_gateway and egress_credential: checks the config or the credential by the provider''s type.
+A secret whose key is missing is accepted unread, so that a dump can be restored without the key.
+SQLSTATE: NG006 a secret was changed after it was sealed; NG007 the config or the credential does not fit the provider''s type.';
+
 CREATE TRIGGER egress_fill_provider_type BEFORE INSERT ON egress_gateway
     FOR EACH ROW EXECUTE FUNCTION egress_fill_provider_type();
 CREATE TRIGGER egress_fill_provider_type BEFORE INSERT ON egress_credential
@@ -331,6 +427,13 @@ CREATE TRIGGER egress_refuse_move BEFORE UPDATE ON egress_gateway FOR EACH ROW
 CREATE TRIGGER egress_refuse_move BEFORE UPDATE ON egress_credential FOR EACH ROW
     WHEN (OLD.egress_credential_id <> NEW.egress_credential_id OR OLD.egress_provider_id <> NEW.egress_provider_id)
     EXECUTE FUNCTION egress_refuse_move();
+
+-- triggers fire in the order of their names: by now the provider's type is filled in
+CREATE TRIGGER egress_refuse_misfit BEFORE INSERT OR UPDATE OF config, provider_type ON egress_gateway
+    FOR EACH ROW EXECUTE FUNCTION egress_refuse_misfit();
+CREATE TRIGGER egress_refuse_misfit
+    BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type ON egress_credential
+    FOR EACH ROW EXECUTE FUNCTION egress_refuse_misfit();
 
 CREATE TRIGGER egress_refuse_delete_in_use AFTER DELETE ON egress_gateway
     FOR EACH ROW EXECUTE FUNCTION egress_refuse_delete_in_use();
@@ -395,6 +498,22 @@ JOIN egress_gateway g USING (egress_gateway_id)
 JOIN egress_provider p ON p.egress_provider_id = g.egress_provider_id;
 REVOKE ALL ON egress_connection FROM PUBLIC;
 COMMENT ON VIEW egress_connection IS 'the live leases with the names of everything';
+
+CREATE VIEW egress_secret_usage AS
+SELECT field.secret,
+       count(*) FILTER (WHERE field.state = 'active key') AS active_key,
+       count(*) FILTER (WHERE field.state = 'older key') AS older_key,
+       count(*) FILTER (WHERE field.state = 'missing key') AS missing_key,
+       count(*) FILTER (WHERE field.state = 'not sealed') AS not_sealed
+FROM (SELECT 'password' AS secret, egress_secret_state(password) AS state FROM egress_credential
+      UNION ALL
+      SELECT 'private_key', egress_secret_state(private_key) FROM egress_credential
+      UNION ALL
+      SELECT 'custom_credential', egress_secret_state(custom_credential) FROM egress_credential) field
+GROUP BY field.secret;
+REVOKE ALL ON egress_secret_usage FROM PUBLIC;
+COMMENT ON VIEW egress_secret_usage IS
+    'how many secrets of each column are sealed under the active key, an older one or one that is missing, or not sealed; opens none';
 
 /* ------------------------------------------ what pg_dump has to carry */
 

@@ -34,9 +34,11 @@ EXECUTE acquire('ann', NULL, 11, 's5');
 \echo :SQLSTATE
 ROLLBACK TO all_full;
 -- a credential that does not fit is passed over: disabled, of another user, for other gateways
-INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, allow_all_gateways)
-VALUES (205, 1, 'off', 'everyone', NULL, false, true), (206, 1, 'of bob', 'user', 'bob', true, true),
-       (207, 1, 'for 12', 'user', 'ann', true, false), (208, 1, 'in group', 'group', 'dev', true, true);
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, allow_all_gateways,
+                               username, password)
+SELECT *, 'user', 'pass'
+FROM (VALUES (205, 1, 'off', 'everyone'::egress_subject_type, NULL, false, true), (206, 1, 'of bob', 'user', 'bob', true, true),
+             (207, 1, 'for 12', 'user', 'ann', true, false), (208, 1, 'in group', 'group', 'dev', true, true)) c;
 INSERT INTO egress_credential_gateway VALUES (207, 12);
 EXECUTE acquire('ann', NULL, 11, 's5');
 EXECUTE acquire('ann', NULL, 12, 's6');
@@ -44,9 +46,10 @@ EXECUTE acquire('bob', NULL, 12, 's7');
 ROLLBACK;
 -- by id, not in the order of subjects or of creation
 BEGIN;
-INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id) VALUES
-    (190, 1, 'fifth', 'everyone', NULL), (150, 1, 'second', 'group', 'staff'), (170, 1, 'third', 'workspace', 'lab'),
-    (180, 1, 'fourth', 'user', 'ann'), (-5, 1, 'first', 'group', 'dev');
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, username, password)
+SELECT *, 'user', 'pass'
+FROM (VALUES (190, 1, 'fifth', 'everyone'::egress_subject_type, NULL), (150, 1, 'second', 'group', 'staff'),
+             (170, 1, 'third', 'workspace', 'lab'), (180, 1, 'fourth', 'user', 'ann'), (-5, 1, 'first', 'group', 'dev')) c;
 EXECUTE acquire('ann', 'lab', 11, 's1');
 UPDATE egress_credential SET enabled = false WHERE egress_credential_id = -5;
 EXECUTE acquire('ann', 'lab', 11, 's2');

@@ -54,6 +54,12 @@ static const char *const subject_type_names[EGRESS_SUBJECT_TYPE_COUNT] = {
 	[SUBJECT_EVERYONE] = "everyone",
 };
 
+static const char *const provider_type_names[EGRESS_PROVIDER_TYPE_COUNT] = {
+	[PROVIDER_OPENVPN] = "openvpn",
+	[PROVIDER_WIREGUARD] = "wireguard",
+	[PROVIDER_CUSTOM] = "custom",
+};
+
 static struct
 {
 	bool		loaded;			/* the OIDs below were read */
@@ -64,6 +70,7 @@ static struct
 	Oid			indexes[EGRESS_INDEX_COUNT];
 	Oid			history_sequence;
 	Oid			subject_types[EGRESS_SUBJECT_TYPE_COUNT];
+	Oid			provider_types[EGRESS_PROVIDER_TYPE_COUNT];
 }			catalog;
 
 /* invalidate_relation -- a relation changed, perhaps one of ours; InvalidOid: any may have */
@@ -106,12 +113,26 @@ find_relation(const char *name)
 	return relid;
 }
 
+/* find_labels -- the values of an enum type of the extension, by its name and its labels */
+static void
+find_labels(const char *type_name, const char *const *labels, int count, Oid *values)
+{
+	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+									   CStringGetDatum(type_name), ObjectIdGetDatum(catalog.schema));
+
+	for (int i = 0; i < count; i++)
+	{
+		values[i] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
+									ObjectIdGetDatum(type), CStringGetDatum(labels[i]));
+		if (!OidIsValid(values[i]))
+			elog(ERROR, "label \"%s\" of %s is missing", labels[i], type_name);
+	}
+}
+
 /* load -- read the OIDs of the extension in catalog.schema, unless they are there and right */
 static void
 load(void)
 {
-	Oid			type;
-
 	if (catalog.loaded && !catalog.invalidated)
 		return;
 
@@ -125,16 +146,8 @@ load(void)
 		catalog.indexes[i] = find_relation(indexes[i].name);
 	catalog.history_sequence = find_relation("egress_lease_history_egress_lease_history_id_seq");
 
-	type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-						   CStringGetDatum("egress_subject_type"), ObjectIdGetDatum(catalog.schema));
-	for (int i = 0; i < EGRESS_SUBJECT_TYPE_COUNT; i++)
-	{
-		catalog.subject_types[i] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
-												   ObjectIdGetDatum(type),
-												   CStringGetDatum(subject_type_names[i]));
-		if (!OidIsValid(catalog.subject_types[i]))
-			elog(ERROR, "label \"%s\" of egress_subject_type is missing", subject_type_names[i]);
-	}
+	find_labels("egress_subject_type", subject_type_names, EGRESS_SUBJECT_TYPE_COUNT, catalog.subject_types);
+	find_labels("egress_provider_type", provider_type_names, EGRESS_PROVIDER_TYPE_COUNT, catalog.provider_types);
 	catalog.loaded = true;
 }
 
@@ -217,4 +230,21 @@ Datum
 catalog_subject_type(EgressSubjectType type)
 {
 	return ObjectIdGetDatum(catalog.subject_types[type]);
+}
+
+/* catalog_provider_type -- which label a value of egress_provider_type is */
+EgressProviderType
+catalog_provider_type(Datum value)
+{
+	for (int i = 0; i < EGRESS_PROVIDER_TYPE_COUNT; i++)
+		if (catalog.provider_types[i] == DatumGetObjectId(value))
+			return (EgressProviderType) i;
+	elog(ERROR, "%u is no value of egress_provider_type", DatumGetObjectId(value));
+}
+
+/* catalog_provider_type_name -- a label of egress_provider_type */
+const char *
+catalog_provider_type_name(EgressProviderType type)
+{
+	return provider_type_names[type];
 }

@@ -160,6 +160,16 @@ typedef enum EgressSubjectType
 
 #define EGRESS_SUBJECT_TYPE_COUNT (SUBJECT_EVERYONE + 1)
 
+/* the labels of egress_provider_type */
+typedef enum EgressProviderType
+{
+	PROVIDER_OPENVPN,
+	PROVIDER_WIREGUARD,
+	PROVIDER_CUSTOM
+} EgressProviderType;
+
+#define EGRESS_PROVIDER_TYPE_COUNT (PROVIDER_CUSTOM + 1)
+
 extern void catalog_init(void);
 extern void catalog_use(Oid function);
 extern Oid	catalog_schema(void);
@@ -169,5 +179,7 @@ extern EgressTable catalog_index_table(EgressIndex index);
 extern Oid	catalog_index(EgressIndex index);
 extern Oid	catalog_history_sequence(void);
 extern Datum catalog_subject_type(EgressSubjectType type);
+extern EgressProviderType catalog_provider_type(Datum value);
+extern const char *catalog_provider_type_name(EgressProviderType type);
 
 #endif							/* EGRESS_CATALOG_H */

@@ -8,6 +8,7 @@
 
 #include "access/genam.h"
 #include "executor/executor.h"
+#include "utils/guc_tables.h"
 
 /* PostgreSQL 16 moved VARDATA_ANY() and its kin out of postgres.h */
 #if PG_VERSION_NUM >= 160000
@@ -31,5 +32,21 @@
 #define egress_insert_index_tuples(rri, slot, estate) \
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
+
+/* PostgreSQL 16 exported the look-up of a setting by its name; NULL when there is none */
+static inline struct config_generic *
+egress_find_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, 0);
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+		if (pg_strcasecmp(settings[i]->name, name) == 0)
+			return settings[i];
+	return NULL;
+#endif
+}
 
 #endif							/* EGRESS_COMPAT_H */

@@ -5,6 +5,8 @@
  *	errors.h, compat.h	SQLSTATEs; differences between PostgreSQL majors
  *	catalog.c			where the extension's tables are
  *	arguments.c			checking what a caller gave
+ *	keyring.c			egress.secret_key_file and the keys in it
+ *	secret.c			the type egress_secret: sealing and opening
  *	scan.c				reading the tables by index, inserting rows
  *	lock.c				the three short locks and their order
  *	slot.c				the connection limit: finding a free slot
@@ -13,12 +15,19 @@
  *	lease.c				egress_acquire_credential, egress_release_credential
  *	session_trigger.c	egress_release_on_session_end
  *	integrity.c			triggers of the configuration tables
+ *	config_trigger.c	triggers that check configs and credentials
+ *	rotate.c			egress_rotate_secrets
+ *	wireguard_key.c		egress_generate_wireguard_key, egress_wireguard_public_key
  *	grant.c				egress_grant_access
  */
 #include "postgres.h"
+
+#include <sodium.h>
+
 #include "fmgr.h"
 
 #include "catalog.h"
+#include "keyring.h"
 
 PG_MODULE_MAGIC;
 
@@ -27,5 +36,9 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
+	/* by itself it does not try again; it fails where the system gives no random numbers */
+	if (sodium_init() < 0)
+		elog(ERROR, "libsodium cannot be initialized");
+	keyring_init();
 	catalog_init();
 }

@@ -15,7 +15,7 @@
 #include "arguments.h"
 #include "catalog.h"
 
-/* One GRANT: privileges on objects, %s standing for the quoted schema. */
+/* One GRANT: privileges on objects, %s (%1$s where it comes twice) standing for the quoted schema. */
 typedef struct Grant
 {
 	const char *access;
@@ -32,6 +32,8 @@ static const Grant grants[] = {
 	{"monitor", "SELECT", "TABLE %s.egress_credential_usage"},
 	{"monitor", "SELECT", "TABLE %s.egress_gateway_usage"},
 	{"monitor", "SELECT", "TABLE %s.egress_connection"},
+	{"monitor", "SELECT", "TABLE %s.egress_secret_usage"},
+	{"monitor", "EXECUTE", "FUNCTION %1$s.egress_secret_state(%1$s.egress_secret)"},
 
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_provider"},
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_gateway"},
@@ -45,6 +47,11 @@ static const Grant grants[] = {
 	{"admin", "SELECT", "TABLE %s.egress_credential_usage"},
 	{"admin", "SELECT", "TABLE %s.egress_gateway_usage"},
 	{"admin", "SELECT", "TABLE %s.egress_connection"},
+	{"admin", "SELECT", "TABLE %s.egress_secret_usage"},
+	{"admin", "EXECUTE", "FUNCTION %1$s.egress_secret_state(%1$s.egress_secret)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_rotate_secrets()"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_wireguard_public_key(text)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_generate_wireguard_key()"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_available_gateways(text, text)"},
 };
 

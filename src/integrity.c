@@ -19,7 +19,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "catalog.h"
+#include "integrity.h"
 #include "lease.h"
 #include "lock.h"
 #include "scan.h"
@@ -29,9 +29,9 @@ PG_FUNCTION_INFO_V1(egress_fill_selection_provider);
 PG_FUNCTION_INFO_V1(egress_refuse_move);
 PG_FUNCTION_INFO_V1(egress_refuse_delete_in_use);
 
-/* begin -- what each trigger does first: returns which of our tables it is attached to */
-static EgressTable
-begin(FunctionCallInfo fcinfo)
+/* trigger_begin -- what each trigger does first: returns which of our tables it is attached to */
+EgressTable
+trigger_begin(FunctionCallInfo fcinfo)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
@@ -41,9 +41,9 @@ begin(FunctionCallInfo fcinfo)
 	return catalog_table_of(RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
 }
 
-/* new_row -- the row that an INSERT or UPDATE is about to write */
-static HeapTuple
-new_row(TriggerData *trigger)
+/* trigger_new_row -- the row that an INSERT or UPDATE is about to write */
+HeapTuple
+trigger_new_row(TriggerData *trigger)
 {
 	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 }
@@ -115,7 +115,7 @@ Datum
 egress_fill_provider_type(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		is_gateway = begin(fcinfo) == TABLE_GATEWAY;
+	bool		is_gateway = trigger_begin(fcinfo) == TABLE_GATEWAY;
 	HeapTuple	row = trigger->tg_trigtuple;
 	int64		provider_id;
 	Datum		type;
@@ -138,9 +138,9 @@ Datum
 egress_fill_selection_provider(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		of_mapping = begin(fcinfo) == TABLE_MAPPING_GATEWAY;
+	bool		of_mapping = trigger_begin(fcinfo) == TABLE_MAPPING_GATEWAY;
 	const char *what = of_mapping ? "mapping" : "credential";
-	HeapTuple	row = new_row(trigger);
+	HeapTuple	row = trigger_new_row(trigger);
 	int64		owner_id;
 	int64		gateway_id;
 	Datum		owner_provider;
@@ -176,7 +176,7 @@ Datum
 egress_refuse_move(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	const char *what = begin(fcinfo) == TABLE_GATEWAY ? "gateway" : "credential";
+	const char *what = trigger_begin(fcinfo) == TABLE_GATEWAY ? "gateway" : "credential";
 
 	ereport(ERROR,
 			(errcode(ERRCODE_CHECK_VIOLATION),
@@ -191,7 +191,7 @@ Datum
 egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		is_gateway = begin(fcinfo) == TABLE_GATEWAY;
+	bool		is_gateway = trigger_begin(fcinfo) == TABLE_GATEWAY;
 	EgressLock	lock = is_gateway ? LOCK_GATEWAY : LOCK_CREDENTIAL;
 	int64		id;
 	bool		held;

@@ -9,6 +9,7 @@
  *	3. LOCK_GATEWAY, shared. Stop if the gateway is being deleted.
  *	4. For each credential that fits, by ascending id: LOCK_CREDENTIAL; read its row again; find a slot (slot.c);
  *	   insert the lease; give the locks back.
+ *	5. Open the credential's secrets, and put it into the gateway's config.
  * Nothing but the new row lives to commit: other transactions see it with a dirty snapshot, as they see a
  * row whose deletion is not committed, and both count as held. So a rollback of any kind needs no clean-up.
  *
@@ -19,6 +20,8 @@
  * for leases (integrity.c). Whichever comes second sees the other.
  */
 #include "lease.h"
+
+#include <sodium.h>
 
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -35,9 +38,12 @@
 
 #include "access.h"
 #include "arguments.h"
+#include "compat.h"
+#include "config.h"
 #include "errors.h"
 #include "lock.h"
 #include "scan.h"
+#include "secret.h"
 #include "slot.h"
 
 /* what an acquire returns */
@@ -348,35 +354,124 @@ put(EgressScan *scan, AttrNumber column, int position, Datum *values, bool *null
 	values[position] = slot_getattr(scan->slot, column, &nulls[position]);
 }
 
-/* result -- what an acquire returns, as a composite */
+/* open_secret -- open a secret of the credential; NULL when there is none, NG006 if it cannot be opened */
+static char *
+open_secret(Acquire *acquire, AttrNumber column, const char *field)
+{
+	EgressScan *credential = &acquire->credentials;
+	bool		isnull;
+	Datum		value = slot_getattr(credential->slot, column, &isnull);
+
+	if (isnull)
+		return NULL;
+	return secret_open(DatumGetSecretPP(value),
+					   secret_label(field, scan_id(credential, Anum_egress_credential_egress_credential_id),
+									scan_name(credential, Anum_egress_credential_name)));
+}
+
+/* render -- the gateway's config, if it has one, with the credential in it; NG007 if they do not fit together */
+static text *
+render(Acquire *acquire, const char *password, const char *private_key)
+{
+	EgressScan *credential = &acquire->credentials;
+	text	   *config = text_or_null(&acquire->gateways, Anum_egress_gateway_config);
+	text	   *username = text_or_null(credential, Anum_egress_credential_username);
+	text	   *rendered = config;
+	SecretHush	hush;
+	char	   *object;
+
+	if (config == NULL)
+		return NULL;
+
+	object = psprintf("credential " INT64_FORMAT " \"%s\" with gateway %s",
+					  scan_id(credential, Anum_egress_credential_egress_credential_id),
+					  scan_name(credential, Anum_egress_credential_name), gateway_label(acquire));
+	secret_hush(&hush, object);
+	/* the triggers let nothing in that does not fit; what was replicated or copied did not pass them */
+	switch (catalog_provider_type(acquire->access->provider_type))
+	{
+		case PROVIDER_OPENVPN:
+			if (username == NULL && !openvpn_has_certificate(config))
+				ereport(ERROR,
+						(errcode(ERRCODE_EGRESS_CONFIG),
+						 errmsg("%s cannot log in", object),
+						 errdetail("The credential has no username and password, the config no certificate."),
+						 errhint("Give the credential both, or the config a certificate and its key.")));
+			rendered = openvpn_render_config(config, username == NULL ? NULL : text_to_cstring(username), password);
+			break;
+		case PROVIDER_WIREGUARD:
+			if (private_key == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_EGRESS_CONFIG),
+						 errmsg("%s has no private key", object)));
+			rendered = wireguard_render_config(config, private_key);
+			break;
+		case PROVIDER_CUSTOM:
+			break;
+	}
+	secret_unhush(&hush);
+	/* what is wiped when it was returned must not be the row itself */
+	return rendered == config ? DatumGetTextPCopy(PointerGetDatum(config)) : rendered;
+}
+
+/* put_text -- a text as a column of the result, which is NULL when it is */
+static void
+put_text(text *value, int position, Datum *values, bool *nulls)
+{
+	values[position] = PointerGetDatum(value);
+	nulls[position] = value == NULL;
+}
+
+/*
+ * result -- what an acquire returns, as a composite
+ *
+ * Opens the secrets, and needs none of the locks for it. If that fails, the error takes the lease with it.
+ */
 static Datum
 result(FunctionCallInfo fcinfo, Acquire *acquire)
 {
 	EgressScan *gateway = &acquire->gateways;
 	EgressScan *credential = &acquire->credentials;
+	char	   *password = open_secret(acquire, Anum_egress_credential_password, "password");
+	char	   *private_key = open_secret(acquire, Anum_egress_credential_private_key, "private_key");
+	char	   *custom_credential = open_secret(acquire, Anum_egress_credential_custom_credential, "custom_credential");
+	text	   *clear[4];			/* what is wiped: config, password, private key, custom credential */
 	Datum		values[ACQUIRED_COLUMNS];
 	bool		nulls[ACQUIRED_COLUMNS] = {false};
 	TupleDesc	desc;
+	HeapTuple	row;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
+	clear[0] = render(acquire, password, private_key);
+	clear[1] = password == NULL ? NULL : cstring_to_text(password);
+	clear[2] = private_key == NULL ? NULL : cstring_to_text(private_key);
+	clear[3] = custom_credential == NULL ? NULL : cstring_to_text(custom_credential);
+
 	put(credential, Anum_egress_credential_egress_credential_id, ACQUIRED_CREDENTIAL_ID, values, nulls);
 	put(credential, Anum_egress_credential_name, ACQUIRED_CREDENTIAL_NAME, values, nulls);
 	put(credential, Anum_egress_credential_username, ACQUIRED_USERNAME, values, nulls);
-	put(credential, Anum_egress_credential_password, ACQUIRED_PASSWORD, values, nulls);
-	put(credential, Anum_egress_credential_private_key, ACQUIRED_PRIVATE_KEY, values, nulls);
-	put(credential, Anum_egress_credential_custom_credential, ACQUIRED_CUSTOM_CREDENTIAL, values, nulls);
+	put_text(clear[1], ACQUIRED_PASSWORD, values, nulls);
+	put_text(clear[2], ACQUIRED_PRIVATE_KEY, values, nulls);
+	put_text(clear[3], ACQUIRED_CUSTOM_CREDENTIAL, values, nulls);
 	put(gateway, Anum_egress_gateway_name, ACQUIRED_GATEWAY_NAME, values, nulls);
 	put(gateway, Anum_egress_gateway_country, ACQUIRED_COUNTRY, values, nulls);
 	put(gateway, Anum_egress_gateway_city, ACQUIRED_CITY, values, nulls);
 	values[ACQUIRED_PROVIDER_ID] = Int64GetDatum(acquire->access->provider_id);
 	values[ACQUIRED_PROVIDER_NAME] = CStringGetTextDatum(acquire->access->provider_name);
 	values[ACQUIRED_PROVIDER_TYPE] = acquire->access->provider_type;
-	put(gateway, Anum_egress_gateway_config, ACQUIRED_CONFIG, values, nulls);
+	put_text(clear[0], ACQUIRED_CONFIG, values, nulls);
 	values[ACQUIRED_AT] = TimestampTzGetDatum(acquire->acquired_at);
+	row = heap_form_tuple(BlessTupleDesc(desc), values, nulls);
 
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	for (size_t i = 0; i < lengthof(clear); i++)
+		if (clear[i] != NULL)
+			sodium_memzero(VARDATA_ANY(clear[i]), VARSIZE_ANY_EXHDR(clear[i]));
+	secret_wipe(password);
+	secret_wipe(private_key);
+	secret_wipe(custom_credential);
+	return HeapTupleGetDatum(row);
 }
 
 /* egress_acquire_credential -- lease a connection to a session; see COMMENT ON FUNCTION and the top of this file */

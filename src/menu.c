@@ -18,6 +18,7 @@
 
 #include "access.h"
 #include "arguments.h"
+#include "compat.h"
 #include "scan.h"
 
 #define MENU_COLUMNS 8

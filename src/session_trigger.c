@@ -20,6 +20,7 @@
 
 #include "arguments.h"
 #include "catalog.h"
+#include "compat.h"
 #include "lease.h"
 
 /* how many sessions BEFORE TRUNCATE reads at a time */

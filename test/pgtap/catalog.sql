@@ -69,9 +69,9 @@ SELECT results_eq($$SELECT columns_of('egress_credential')$$, ARRAY[
     'subject_id text collate C',
     'enabled boolean not null default true',
     'username text',
-    'password text',
-    'private_key text',
-    'custom_credential text',
+    'password vpn.egress_secret',
+    'private_key vpn.egress_secret',
+    'custom_credential vpn.egress_secret',
     'allow_all_gateways boolean not null default true',
     'limit_active_connections boolean not null default false',
     'active_connection_limit integer',
@@ -319,11 +319,21 @@ ARRAY[
         'OUT available_connections bigint) -> SETOF record',
     'egress_fill_provider_type() -> trigger',
     'egress_fill_selection_provider() -> trigger',
+    'egress_generate_wireguard_key() -> text',
     'egress_grant_access(role name, access text) -> void',
     'egress_refuse_delete_in_use() -> trigger',
+    'egress_refuse_misfit() -> trigger',
     'egress_refuse_move() -> trigger',
     'egress_release_credential(session_id text) -> boolean',
-    'egress_release_on_session_end() -> trigger'
+    'egress_release_on_session_end() -> trigger',
+    'egress_reveal_secret(secret egress_secret) -> text',
+    'egress_rotate_secrets() -> bigint',
+    'egress_secret_in(cstring) -> egress_secret',
+    'egress_secret_out(egress_secret) -> cstring',
+    'egress_secret_recv(internal) -> egress_secret',
+    'egress_secret_send(egress_secret) -> bytea',
+    'egress_secret_state(secret egress_secret) -> text',
+    'egress_wireguard_public_key(private_key text) -> text'
 ], 'signatures of the functions');
 
 SELECT results_eq($$
@@ -338,12 +348,22 @@ ARRAY[
     'egress_available_gateways c stable safe',
     'egress_fill_provider_type c volatile unsafe',
     'egress_fill_selection_provider c volatile unsafe',
+    'egress_generate_wireguard_key c volatile safe',
     'egress_grant_access c volatile unsafe',
     'egress_refuse_delete_in_use c volatile unsafe',
+    'egress_refuse_misfit c volatile unsafe',
     'egress_refuse_move c volatile unsafe',
     'egress_release_credential c volatile unsafe',
-    'egress_release_on_session_end c volatile unsafe'
-], 'volatility and parallel safety; none is strict, because NULL is an error of its own');
+    'egress_release_on_session_end c volatile unsafe',
+    'egress_reveal_secret c stable safe',
+    'egress_rotate_secrets c volatile unsafe',
+    'egress_secret_in c stable safe strict',
+    'egress_secret_out c immutable safe strict',
+    'egress_secret_recv c stable safe strict',
+    'egress_secret_send c immutable safe strict',
+    'egress_secret_state c stable safe',
+    'egress_wireguard_public_key c immutable safe'
+], 'volatility and parallel safety; only a type''s own functions are strict, because NULL is an error elsewhere');
 
 /* ------------------------------------------------------------- comments */
 
@@ -361,8 +381,8 @@ SELECT is_empty($$
 'every table, view, function and type has a comment');
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_proc
-    WHERE pronamespace = 'vpn'::regnamespace AND coalesce(obj_description(oid, 'pg_proc') !~ 'SQLSTATE: [0-9A-Z]{5}', true)$$,
-'every function''s comment names its SQLSTATEs');
+    WHERE pronamespace = 'vpn'::regnamespace AND coalesce(obj_description(oid, 'pg_proc') !~ 'SQLSTATE: ([0-9A-Z]{5}|none)', true)$$,
+'every function''s comment names its SQLSTATEs, or says that there are none');
 SELECT is_empty($$
     SELECT oid::regprocedure, argument
     FROM pg_proc, unnest(proargnames[:pronargs]) argument

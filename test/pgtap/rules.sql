@@ -128,10 +128,13 @@ BEGIN
     SELECT egress_provider_mapping_id, egress_gateway_id
     FROM egress_provider_mapping JOIN egress_gateway USING (egress_provider_id) WHERE chance(0.4);
     -- in an order that is not that of their ids
-    INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id,
-                                   enabled, allow_all_gateways, limit_active_connections, active_connection_limit)
-    SELECT n, pick_id(3), 'c', s.type, s.id, chance(0.8), chance(0.5), chance(0.75), pick_id(3) - 1
-    FROM generate_series(1, 10) n, pick_subject(n) s ORDER BY random();
+    INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, allow_all_gateways,
+                                   limit_active_connections, active_connection_limit, private_key)
+    SELECT n, provider, 'c', type, id, chance(0.8), chance(0.5), chance(0.75), pick_id(3) - 1,
+           CASE (SELECT provider_type FROM egress_provider WHERE egress_provider_id = provider)
+               WHEN 'wireguard' THEN encode(sha256(n::text::bytea), 'base64') END
+    FROM (SELECT n, pick_id(3) AS provider, s.type, s.id FROM generate_series(1, 10) n, pick_subject(n) s) c
+    ORDER BY random();
     INSERT INTO egress_credential_gateway
     SELECT egress_credential_id, egress_gateway_id
     FROM egress_credential JOIN egress_gateway USING (egress_provider_id) WHERE chance(0.4);
@@ -233,9 +236,11 @@ SELECT cmp_ok((SELECT count(*) FROM menus
 
 -- The function is marked parallel-safe: a worker gives the same answer, with the leases of this open transaction.
 SELECT new_world();
-INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type,
-                               limit_active_connections, active_connection_limit)
-SELECT 100 + egress_provider_id, egress_provider_id, 'all', 'everyone', true, 5 FROM egress_provider;
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, limit_active_connections, active_connection_limit,
+                               private_key)
+SELECT 100 + egress_provider_id, egress_provider_id, 'all', 'everyone', true, 5,
+       CASE provider_type WHEN 'wireguard' THEN encode(sha256('all'), 'base64') END
+FROM egress_provider;
 INSERT INTO egress_provider_mapping (egress_provider_mapping_id, egress_provider_id, subject_type)
 SELECT 100 + egress_provider_id, egress_provider_id, 'everyone' FROM egress_provider;
 SELECT count(acquire('a', 'a', egress_gateway_id, 'p' || egress_gateway_id)) AS leases FROM egress_gateway \gset

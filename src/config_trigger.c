@@ -1,0 +1,226 @@
+/*
+ * config_trigger.c -- triggers that check configs and credentials when they are written
+ *
+ * What a gateway's config and a credential's fields must be like, the provider's type decides; config.h checks the
+ * content, here is which fields there are. A secret comes here as it will be stored, mostly sealed, and is opened
+ * to be looked at. One whose key is missing is accepted unread: a dump can be restored without the key, and an acquire
+ * says NG006 until the key is back. One that was changed under a key that is there is refused.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+#include "catalog.h"
+#include "config.h"
+#include "errors.h"
+#include "integrity.h"
+#include "secret.h"
+
+/* How a provider's type uses a field of a credential. */
+typedef enum FieldUse
+{
+	FIELD_UNUSED,				/* must be NULL */
+	FIELD_OPTIONAL,
+	FIELD_REQUIRED
+} FieldUse;
+
+/* The fields of a credential. */
+typedef enum Field
+{
+	FIELD_USERNAME,
+	FIELD_PASSWORD,
+	FIELD_PRIVATE_KEY,
+	FIELD_CUSTOM_CREDENTIAL
+} Field;
+
+#define FIELD_COUNT (FIELD_CUSTOM_CREDENTIAL + 1)
+
+static const struct
+{
+	const char *name;
+	AttrNumber	column;
+	FieldUse	use[EGRESS_PROVIDER_TYPE_COUNT];
+}			fields[FIELD_COUNT] = {
+	[FIELD_USERNAME] = {"username", Anum_egress_credential_username,
+	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}},
+	[FIELD_PASSWORD] = {"password", Anum_egress_credential_password,
+	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}},
+	[FIELD_PRIVATE_KEY] = {"private_key", Anum_egress_credential_private_key,
+	{[PROVIDER_WIREGUARD] = FIELD_REQUIRED}},
+	[FIELD_CUSTOM_CREDENTIAL] = {"custom_credential", Anum_egress_credential_custom_credential,
+	{[PROVIDER_CUSTOM] = FIELD_OPTIONAL}},
+};
+
+/* A row that is about to be written. */
+typedef struct NewRow
+{
+	TriggerData *trigger;
+	HeapTuple	tuple;
+	int64		id;
+	char	   *name;
+	EgressProviderType provider_type;
+} NewRow;
+
+PG_FUNCTION_INFO_V1(egress_refuse_misfit);
+
+/* new_value -- a column of the row; false when it is NULL */
+static bool
+new_value(NewRow *row, AttrNumber column, Datum *value)
+{
+	bool		isnull;
+
+	*value = heap_getattr(row->tuple, column, RelationGetDescr(row->trigger->tg_relation), &isnull);
+	return !isnull;
+}
+
+/* identify -- read what both tables have; false when the row will be refused by NOT NULL */
+static bool
+identify(NewRow *row, AttrNumber id, AttrNumber name, AttrNumber provider_type)
+{
+	Datum		id_value;
+	Datum		name_value;
+	Datum		type_value;
+
+	if (!new_value(row, id, &id_value) || !new_value(row, name, &name_value) ||
+		!new_value(row, provider_type, &type_value))
+		return false;
+	row->id = DatumGetInt64(id_value);
+	row->name = TextDatumGetCString(name_value);
+	row->provider_type = catalog_provider_type(type_value);
+	return true;
+}
+
+/* refuse_field -- raise NG007 for a field of a credential */
+static void
+refuse_field(NewRow *row, Field field, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_EGRESS_CONFIG),
+			 errmsg("%s does not fit its provider", secret_label(fields[field].name, row->id, row->name)),
+			 errdetail_internal("%s", detail),
+			 errtable(row->trigger->tg_relation)));
+}
+
+/* check_uses -- refuse fields that the provider's type does not use, or that are missing */
+static void
+check_uses(NewRow *row, const bool *given)
+{
+	const char *type = catalog_provider_type_name(row->provider_type);
+
+	for (int i = 0; i < FIELD_COUNT; i++)
+	{
+		FieldUse	use = fields[i].use[row->provider_type];
+
+		if (given[i] && use == FIELD_UNUSED)
+			refuse_field(row, i, psprintf("Providers of type %s do not use it: it must be null.", type));
+		if (!given[i] && use == FIELD_REQUIRED)
+			refuse_field(row, i, psprintf("Providers of type %s need it: it must not be null.", type));
+	}
+	if (given[FIELD_USERNAME] && !given[FIELD_PASSWORD])
+		refuse_field(row, FIELD_PASSWORD, "It must not be null when there is a username.");
+	if (given[FIELD_PASSWORD] && !given[FIELD_USERNAME])
+		refuse_field(row, FIELD_USERNAME, "It must not be null when there is a password.");
+}
+
+/* open_field -- open a secret of the row; NULL when its key is missing, NG006 if it was changed */
+static char *
+open_field(NewRow *row, Field field, Datum value)
+{
+	EgressSecret *secret = DatumGetSecretPP(value);
+	char	   *opened;
+	SecretOutcome outcome = secret_try_open(secret, &opened);
+
+	if (outcome != SECRET_OPENED && outcome != SECRET_KEY_MISSING)
+		secret_refuse(secret, outcome, secret_label(fields[field].name, row->id, row->name));
+	return opened;
+}
+
+/* check_credential -- raise NG007 if the fields of a credential are not what its provider's type needs */
+static void
+check_credential(NewRow *row)
+{
+	Datum		values[FIELD_COUNT];
+	bool		given[FIELD_COUNT];
+	char	   *opened[FIELD_COUNT] = {NULL};
+	const char *username;
+
+	for (int i = 0; i < FIELD_COUNT; i++)
+		given[i] = new_value(row, fields[i].column, &values[i]);
+	check_uses(row, given);
+
+	/* the username is no secret */
+	if (given[FIELD_USERNAME])
+		opened[FIELD_USERNAME] = TextDatumGetCString(values[FIELD_USERNAME]);
+	for (int i = FIELD_PASSWORD; i < FIELD_COUNT; i++)
+		if (given[i])
+			opened[i] = open_field(row, i, values[i]);
+
+	switch (row->provider_type)
+	{
+		case PROVIDER_OPENVPN:
+			/* a password that cannot be read is taken for a good one, as the username then has to be by itself */
+			username = opened[FIELD_USERNAME];
+			openvpn_check_credential(username, opened[FIELD_PASSWORD] != NULL ? opened[FIELD_PASSWORD] : username);
+			break;
+		case PROVIDER_WIREGUARD:
+			if (opened[FIELD_PRIVATE_KEY] != NULL)
+				wireguard_check_credential(opened[FIELD_PRIVATE_KEY]);
+			break;
+		case PROVIDER_CUSTOM:
+			break;
+	}
+	for (int i = FIELD_PASSWORD; i < FIELD_COUNT; i++)
+		secret_wipe(opened[i]);
+}
+
+/* check_gateway -- raise NG007 if there is a config and the provider's type cannot run it */
+static void
+check_gateway(NewRow *row)
+{
+	Datum		value;
+
+	if (!new_value(row, Anum_egress_gateway_config, &value))
+		return;
+	switch (row->provider_type)
+	{
+		case PROVIDER_OPENVPN:
+			openvpn_check_config(DatumGetTextPP(value));
+			break;
+		case PROVIDER_WIREGUARD:
+			wireguard_check_config(DatumGetTextPP(value));
+			break;
+		case PROVIDER_CUSTOM:
+			break;
+	}
+}
+
+/* egress_refuse_misfit -- BEFORE INSERT OR UPDATE on gateways and credentials, after egress_fill_provider_type */
+Datum
+egress_refuse_misfit(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	bool		is_gateway = trigger_begin(fcinfo) == TABLE_GATEWAY;
+	NewRow		row = {.trigger = trigger, .tuple = trigger_new_row(trigger)};
+	SecretHush	hush;
+	char	   *object;
+
+	if (!(is_gateway ?
+		  identify(&row, Anum_egress_gateway_egress_gateway_id, Anum_egress_gateway_name,
+				   Anum_egress_gateway_provider_type) :
+		  identify(&row, Anum_egress_credential_egress_credential_id, Anum_egress_credential_name,
+				   Anum_egress_credential_provider_type)))
+		return PointerGetDatum(row.tuple);
+
+	object = psprintf("%s " INT64_FORMAT " \"%s\"", is_gateway ? "gateway" : "credential", row.id, row.name);
+	secret_hush(&hush, object);
+	if (is_gateway)
+		check_gateway(&row);
+	else
+		check_credential(&row);
+	secret_unhush(&hush);
+	return PointerGetDatum(row.tuple);
+}

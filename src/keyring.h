@@ -1,0 +1,33 @@
+/*
+ * keyring.h -- the keys that secrets are sealed under
+ */
+#ifndef EGRESS_KEYRING_H
+#define EGRESS_KEYRING_H
+
+#include "postgres.h"
+
+#include <sodium.h>
+
+/* hexadecimal digits of a key's id */
+#define KEY_ID_LENGTH 16
+
+typedef struct SecretKey
+{
+	char		id[KEY_ID_LENGTH + 1];	/* a fingerprint that does not reveal the key */
+	unsigned char bytes[crypto_aead_xchacha20poly1305_ietf_KEYBYTES];
+} SecretKey;
+
+typedef enum KeyringState
+{
+	KEYRING_UNSET,				/* no key file is configured: secrets are stored as they are */
+	KEYRING_READY,				/* there is at least one key */
+	KEYRING_UNUSABLE			/* a key file is configured, but keyring_problem() */
+} KeyringState;
+
+extern void keyring_init(void);
+extern KeyringState keyring_load(void);
+extern const char *keyring_problem(void);
+extern const SecretKey *keyring_active(void);
+extern const SecretKey *keyring_find(const char *id);
+
+#endif							/* EGRESS_KEYRING_H */
