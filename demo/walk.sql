@@ -2,7 +2,7 @@
 --
 --   psql -X -f demo/walk.sql     after demo/world.sql and demo/app.sql, in the same database
 --
--- Leaves three running sessions with their leases.
+-- Leaves four running sessions with their leases.
 
 \set QUIET on
 \set ON_ERROR_STOP on
@@ -41,7 +41,22 @@ COMMIT;
 \x off
 
 \echo
-\echo '4. A second session of Ana: her own credential is full, so she gets the next one that fits, the group''s.'
+\echo '4. Bruno starts a session through Frankfurt, a WireGuard gateway. The config has the private key in its place:'
+\echo '   the agent writes it to a file, unchanged.'
+\echo
+SELECT egress_gateway_id AS frankfurt FROM egress_gateway WHERE name = 'frankfurt' \gset
+\x on
+\set ECHO queries
+BEGIN;
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (5, 'bruno@corp.example', 'chrome');
+SELECT credential_name, provider_type, config
+FROM egress_acquire_credential('bruno@corp.example', 'chrome', :frankfurt, '5');
+COMMIT;
+\unset ECHO
+\x off
+
+\echo
+\echo '5. A second session of Ana: her own credential is full, so she gets the next one that fits, the group''s.'
 \echo
 \set ECHO queries
 BEGIN;
@@ -52,7 +67,7 @@ COMMIT;
 \unset ECHO
 
 \echo
-\echo '5. Carla takes the last connection of the research pool.'
+\echo '6. Carla takes the last connection of the research pool.'
 \echo
 \set ECHO queries
 BEGIN;
@@ -63,7 +78,7 @@ COMMIT;
 \unset ECHO
 
 \echo
-\echo '6. Dan is too late: every credential that fits is at its limit. The error comes at once, with a SQLSTATE'
+\echo '7. Dan is too late: every credential that fits is at its limit. The error comes at once, with a SQLSTATE'
 \echo '   that the application can tell apart, and his session is rolled back with it.'
 \echo
 \set ON_ERROR_STOP off
@@ -82,14 +97,14 @@ ROLLBACK;
 \echo '   SQLSTATE:' :acquire_sqlstate
 
 \echo
-\echo '7. Carla''s session ends. The application only updates its own table; the trigger gives the connection back.'
+\echo '8. Carla''s session ends. The application only updates its own table; the trigger gives the connection back.'
 \echo
 \set ECHO queries
 UPDATE app.sessions SET status = 'stopped' WHERE id = 3;
 SELECT session_id, credential_name, user_id, release_reason FROM egress_lease_history;
 \unset ECHO
 
-\echo '8. Now Dan gets in.'
+\echo '9. Now Dan gets in.'
 \echo
 \set ECHO queries
 BEGIN;
@@ -100,7 +115,7 @@ COMMIT;
 \unset ECHO
 
 \echo
-\echo '9. The administrator looks at the credentials with a limit, at the gateways in use, and at who holds what.'
+\echo '10. The administrator looks at the credentials with a limit, at the gateways in use, and at who holds what.'
 \echo
 \set ECHO queries
 SELECT credential_name, provider_name, active_connections, active_connection_limit, available_connections
@@ -111,4 +126,12 @@ FROM egress_gateway_usage WHERE active_connections > 0;
 
 SELECT session_id, user_id, workspace_id, credential_name, gateway_name, city
 FROM egress_connection ORDER BY acquired_at;
+\unset ECHO
+
+\echo '11. In the tables, and in every dump of them, the secrets are sealed; the key is in a file that only the server reads.'
+\echo
+\set ECHO queries
+SELECT name, username, left(password::text, 44) || '...' AS password
+FROM egress_credential WHERE password IS NOT NULL LIMIT 3;
+SELECT * FROM egress_secret_usage;
 \unset ECHO
