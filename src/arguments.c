@@ -12,7 +12,8 @@ check_not_null(FunctionCallInfo fcinfo, int argno, const char *name)
 	if (PG_ARGISNULL(argno))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
+				 errmsg("%s must not be null", name),
+				 errdetail("Of all arguments, only workspace_id may be null.")));
 }
 
 /* check_id -- refuse what cannot be an id of the application */
@@ -22,12 +23,13 @@ check_id(text *id, const char *name)
 	if (VARSIZE_ANY_EXHDR(id) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be empty", name)));
+				 errmsg("%s must not be empty", name),
+				 errdetail("An id has 1 to %d bytes.", EGRESS_MAX_ID_LENGTH)));
 	if (VARSIZE_ANY_EXHDR(id) > EGRESS_MAX_ID_LENGTH)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is too long", name),
-				 errdetail("It has %zu bytes; an id has at most %d.",
+				 errdetail("It has %zu bytes; an id has 1 to %d.",
 						   (size_t) VARSIZE_ANY_EXHDR(id), EGRESS_MAX_ID_LENGTH)));
 }
 

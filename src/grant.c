@@ -104,6 +104,6 @@ egress_grant_access(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown access \"%s\"", access),
-				 errhint("access is one of app, admin, monitor.")));
+				 errdetail("Access is one of app, monitor, admin.")));
 	PG_RETURN_VOID();
 }

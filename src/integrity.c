@@ -107,6 +107,7 @@ refuse_missing(TriggerData *trigger, const char *what, int64 id)
 	ereport(ERROR,
 			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 			 errmsg("%s " INT64_FORMAT " does not exist", what, id),
+			 errdetail("The new row of \"%s\" refers to it.", RelationGetRelationName(trigger->tg_relation)),
 			 errtable(trigger->tg_relation)));
 }
 

@@ -518,7 +518,8 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	if (!find_by_id(&acquire.gateways, acquire.gateway_id, snapshot))
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_NO_GATEWAY),
-				 errmsg("gateway " INT64_FORMAT " does not exist", acquire.gateway_id)));
+				 errmsg("gateway " INT64_FORMAT " does not exist", acquire.gateway_id),
+				 errdetail("No row of egress_gateway has this id.")));
 
 	access_begin(&call, acquire.user_id, acquire.workspace_id, snapshot);
 	acquire.access = access_to_gateway(&call, scan_id(&acquire.gateways, Anum_egress_gateway_egress_provider_id),

@@ -297,6 +297,9 @@ ARRAY[
         'egress_fill_selection_provider()',
     'egress_refuse_delete_in_use AFTER DELETE ON egress_credential: egress_refuse_delete_in_use()',
     'egress_refuse_delete_in_use AFTER DELETE ON egress_gateway: egress_refuse_delete_in_use()',
+    'egress_refuse_misfit BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type '
+        'ON egress_credential: egress_refuse_misfit()',
+    'egress_refuse_misfit BEFORE INSERT OR UPDATE OF config, provider_type ON egress_gateway: egress_refuse_misfit()',
     'egress_refuse_move BEFORE UPDATE ON egress_credential: egress_refuse_move()',
     'egress_refuse_move BEFORE UPDATE ON egress_gateway: egress_refuse_move()'
 ], 'triggers of the tables');

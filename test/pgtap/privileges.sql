@@ -89,6 +89,10 @@ SELECT is_empty($$
     SELECT object, privilege_type FROM members, aclexplode(acl) WHERE grantee = 0$$,
     'nothing is granted to PUBLIC');
 SELECT is_empty($$
+    SELECT c.oid::regclass FROM members JOIN pg_class c ON classid = 'pg_class'::regclass AND objid = c.oid
+    JOIN pg_type t ON t.oid = c.reltype, aclexplode(coalesce(typacl, acldefault('T', typowner))) WHERE grantee <> typowner$$,
+    'nor any row type of a table or view, to PUBLIC or to anybody');
+SELECT is_empty($$
     SELECT object, privilege_type FROM members, aclexplode(acl) WHERE grantee <> owner$$,
     'nor to any other role');
 SELECT is_empty($$

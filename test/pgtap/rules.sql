@@ -225,7 +225,7 @@ SELECT cmp_ok((SELECT count(*) FROM menus, jsonb_array_elements(expected) i WHER
               '>=', 50::bigint, 'there are rows ' || what)
 FROM (VALUES ('null'::jsonb, 'without a limit'), ('0', 'that are full'), ('1', 'with one connection'), ('2', 'with two'))
      rows (available, what);
-SELECT cmp_ok((SELECT count(*) FROM worlds WHERE over_limit > 0), '>=', 20::bigint,
+SELECT cmp_ok((SELECT count(*) FROM worlds WHERE over_limit > 0), '>=', 10::bigint,
               'there are credentials that are over their limit');
 SELECT cmp_ok((SELECT count(*) FROM menus
                WHERE (SELECT count(DISTINCT i -> 'available_connections') FROM jsonb_array_elements(expected) i
