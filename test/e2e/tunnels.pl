@@ -30,7 +30,8 @@ sub missing
 		return $program if system("command -v $program >/dev/null 2>&1") != 0;
 	}
 	return '/dev/net/tun' if !-c '/dev/net/tun';
-	return 'network namespaces' if system("ip netns add $provider 2>/dev/null") != 0;
+	# they can be there and not be entered: in a chroot
+	return 'a working network namespace' if system("{ ip netns add $provider && ip netns exec $provider true; } 2>/dev/null") != 0;
 	return;
 }
 
