@@ -32,8 +32,8 @@
 #include "compat.h"
 #include "errors.h"
 
-/* openvpn reads lines into 256 bytes, with a zero at the end */
-#define LINE_LENGTH		255
+/* openvpn reads lines into 256 bytes, with a newline and a zero at the end */
+#define LINE_LENGTH		254
 
 /* openvpn's MAX_PARMS: a directive and its parameters */
 #define MAX_WORDS		16
@@ -830,6 +830,15 @@ skip_space(const char *start, const char *end)
 	return start;
 }
 
+/* is_long_line -- has a line more bytes than openvpn reads at once? A newline counts also where it has none yet */
+static bool
+is_long_line(const ConfigLine *line)
+{
+	const char *end = line->next[-1] == '\n' ? line->next - 1 : line->next;
+
+	return end - line->start > LINE_LENGTH;
+}
+
 /* read_block -- read up to the line that closes a block, which becomes *line */
 static void
 read_block(OpenvpnConfig *config, const char *tag, ConfigLine *line)
@@ -840,7 +849,7 @@ read_block(OpenvpnConfig *config, const char *tag, ConfigLine *line)
 	while (config_next_line(&config->reader, line))
 	{
 		const char *start = skip_space(line->start, line->end);
-		bool		is_long = line->next - line->start > LINE_LENGTH;
+		bool		is_long = is_long_line(line);
 
 		if (is_long && config->connection_line)
 			config_refuse(&config->reader, line->number, NULL, TOO_LONG, NULL);
@@ -1006,7 +1015,7 @@ read_directives(OpenvpnConfig *config)
 		const char *start = line.start;
 		const char *problem = NULL;
 
-		if (line.next - line.start > LINE_LENGTH)
+		if (is_long_line(&line))
 			config_refuse(&config->reader, line.number, NULL, TOO_LONG, NULL);
 		if (line.number == 1 && line.end - start >= 3 && memcmp(start, "\xEF\xBB\xBF", 3) == 0)
 			start += 3;

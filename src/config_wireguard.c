@@ -52,6 +52,18 @@ typedef struct WireguardConfig
 	ConfigEdits edits;
 } WireguardConfig;
 
+/* is_same -- is a part of a line this, in any letter case? As wg and wg-quick have it, whatever the locale */
+static bool
+is_same(const char *start, const char *end, const char *name)
+{
+	while (start < end && pg_ascii_tolower((unsigned char) *start) == pg_ascii_tolower((unsigned char) *name))
+	{
+		start++;
+		name++;
+	}
+	return start == end && *name == '\0';
+}
+
 /* base64_value -- the six bits of a base64 digit, -1 if it is none */
 static int
 base64_value(char c)
@@ -143,7 +155,7 @@ is_fwmark(char *value)
 	if (strncmp(value, "0x", 2) == 0)
 		return value[2] != '\0' && value[2 + strspn(value + 2, "0123456789abcdefABCDEF")] == '\0' &&
 			strlen(value + 2 + strspn(value + 2, "0")) <= 8;
-	return pg_strcasecmp(value, "off") == 0 || is_number(value, 0, PG_UINT32_MAX);
+	return is_same(value, value + strlen(value), "off") || is_number(value, 0, PG_UINT32_MAX);
 }
 
 /* is_endpoint -- host:port or [address]:port */
@@ -185,7 +197,7 @@ is_allowed_ips(char *value)
 static bool
 is_keepalive(char *value)
 {
-	return pg_strcasecmp(value, "off") == 0 || is_number(value, 0, 65535);
+	return is_same(value, value + strlen(value), "off") || is_number(value, 0, 65535);
 }
 
 static const WireguardKey wireguard_keys[] = {
@@ -232,25 +244,26 @@ copy_part(const char *start, const char *end, bool for_wg)
 	return copy;
 }
 
-/* find_key -- what a key is; NULL if it is none. A section is asked for first, but any will do to refuse */
+/*
+ * find_key -- what a key is, NULL if the section has none of that name
+ *
+ * wg-quick compares the key as it is, wg without white space. A key that is refused is found in any section.
+ */
 static const WireguardKey *
 find_key(Section section, const char *start, const char *end)
 {
-	char	   *name = copy_part(start, end, false);
-	char	   *name_for_wg = copy_part(start, end, true);
+	char	   *for_wg = copy_part(start, end, true);
 	const WireguardKey *found = NULL;
 
-	for (size_t i = 0; i < lengthof(wireguard_keys); i++)
+	for (size_t i = 0; i < lengthof(wireguard_keys) && found == NULL; i++)
 	{
 		const WireguardKey *key = &wireguard_keys[i];
 
-		if (pg_strcasecmp(key->for_wg ? name_for_wg : name, key->name) == 0)
+		if ((key->section == section || key->reason) &&
+			(key->for_wg ? is_same(for_wg, for_wg + strlen(for_wg), key->name) : is_same(start, end, key->name)))
 			found = key;
 	}
-	if (found && found->section != section && found->reason == NULL)
-		found = NULL;
-	pfree(name);
-	pfree(name_for_wg);
+	pfree(for_wg);
 	return found;
 }
 
@@ -297,13 +310,6 @@ read_setting(ConfigReader *reader, const ConfigLine *line, Section section, cons
 	return key;
 }
 
-/* is_header -- is a part of a line the header of a section? */
-static bool
-is_header(const char *start, const char *end, const char *header)
-{
-	return (size_t) (end - start) == strlen(header) && pg_strncasecmp(start, header, end - start) == 0;
-}
-
 /* check_peer -- refuse a [Peer] without a PublicKey, when it is over */
 static void
 check_peer(ConfigReader *reader, int peer_line, bool has_public_key)
@@ -342,14 +348,14 @@ read_config(text *config_text, const char *private_key, WireguardConfig *config)
 			if (strcmp(key->name, "PublicKey") == 0)
 				has_public_key = true;
 		}
-		else if (is_header(start, end, "[Interface]"))
+		else if (is_same(start, end, "[Interface]"))
 		{
 			if (config->header.number > 0)
 				config_refuse(&reader, line.number, "[Interface]", "It is there a second time.", NULL);
 			section = SECTION_INTERFACE;
 			config->header = line;
 		}
-		else if (is_header(start, end, "[Peer]"))
+		else if (is_same(start, end, "[Peer]"))
 		{
 			check_peer(&reader, peer_line, has_public_key);
 			section = SECTION_PEER;

@@ -117,16 +117,10 @@ GetDatabaseEncoding(void)
 	return PG_UTF8;
 }
 
-int
-pg_strcasecmp(const char *a, const char *b)
+unsigned char
+pg_ascii_tolower(unsigned char c)
 {
-	return strcasecmp(a, b);
-}
-
-int
-pg_strncasecmp(const char *a, const char *b, size_t length)
-{
-	return strncasecmp(a, b, length);
+	return c >= 'A' && c <= 'Z' ? c + 'a' - 'A' : c;
 }
 
 bool

@@ -24,6 +24,12 @@ use File::Temp qw(tempdir);
 use IPC::Open3;
 use Test::More;
 
+# no program that is started here needs a network, or should find one
+if (!$ENV{EGRESS_CONFIGS_ISOLATED} && system('unshare -n true 2>/dev/null') == 0) {
+    $ENV{EGRESS_CONFIGS_ISOLATED} = 1;
+    exec 'unshare', '-n', $^X, $0 or die $!;
+}
+
 my $root = "$FindBin::Bin/../..";
 my $corpus = "$root/test/config/corpus";
 my $count = $ENV{EGRESS_FUZZ_COUNT} // 100_000;
@@ -33,9 +39,6 @@ my $folder = tempdir(CLEANUP => 1);
 my $username = 'user one';
 my $password = 'pass#word;one';
 my $private_key = 'KKj9BQcfDB1oC5v+x0JwnWIDcZsQO3jDsFqnkWRjxlA=';
-
-# no program that is started here needs a network
-my @isolated = system('unshare -n true 2>/dev/null') == 0 ? ('unshare', '-n') : ();
 
 # run -- run a command with this on its standard input; its exit status, standard output and standard error
 sub run {
@@ -86,7 +89,7 @@ sub openvpn_reads {
     open my $file, '>:raw', "$folder/client.ovpn" or die $!;
     print $file $config;
     close $file or die $!;
-    my (undef, $out, $err) = run('', 'timeout', '20', @isolated, 'openvpn', '--config', "$folder/client.ovpn",
+    my (undef, $out, $err) = run('', 'timeout', '20', 'openvpn', '--config', "$folder/client.ovpn",
         '--verb', '4', '--mute', '0', '--management', '/proc/nowhere', 'unix');
     return ("$out$err", $out =~ /^[^\n]*OpenVPN 2\.\d+\S* \S+ \[/m);
 }
@@ -113,7 +116,7 @@ sub wireguard_reads {
     my ($status, $stripped, $err) = run('', 'wg-quick', 'strip', "$folder/wg0.conf");
     return "wg-quick strip: $err" if $status != 0;
     local $ENV{WG_ENDPOINT_RESOLUTION_RETRIES} = 0;
-    (undef, undef, $err) = run($stripped, 'timeout', '20', @isolated, 'wg', 'setconf', 'egress-none', '/dev/stdin');
+    (undef, undef, $err) = run($stripped, 'timeout', '20', 'wg', 'setconf', 'egress-none', '/dev/stdin');
     return '' if $err =~ /Unable to modify interface/ || $err =~ /Name or service not known|Temporary failure/;
     return "wg setconf: $err";
 }
