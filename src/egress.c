@@ -7,6 +7,8 @@
  *	arguments.c			checking what a caller gave
  *	keyring.c			egress.secret_key_file and the keys in it
  *	secret.c			the type egress_secret: sealing and opening
+ *	config.c			reading and editing a config line by line; its formats are in
+ *	config_openvpn.c	and config_wireguard.c: checking and rendering
  *	scan.c				reading the tables by index, inserting rows
  *	lock.c				the three short locks and their order
  *	slot.c				the connection limit: finding a free slot
