@@ -84,16 +84,6 @@ typedef struct Acquire
 PG_FUNCTION_INFO_V1(egress_acquire_credential);
 PG_FUNCTION_INFO_V1(egress_release_credential);
 
-/* text_or_null -- a text column of the current row, NULL when it is NULL; points into the row */
-static text *
-text_or_null(EgressScan *scan, AttrNumber column)
-{
-	bool		isnull;
-	Datum		value = slot_getattr(scan->slot, column, &isnull);
-
-	return isnull ? NULL : DatumGetTextPP(value);
-}
-
 /* same_text -- are two texts, or two NULLs, the same bytes? */
 static bool
 same_text(text *a, text *b)
@@ -331,7 +321,7 @@ return_lease(Acquire *acquire, Snapshot snapshot)
 {
 	EgressScan *lease = &acquire->leases;
 	text	   *user_id = DatumGetTextPP(scan_value(lease, Anum_egress_lease_user_id));
-	text	   *workspace_id = text_or_null(lease, Anum_egress_lease_workspace_id);
+	text	   *workspace_id = scan_text(lease, Anum_egress_lease_workspace_id);
 	int64		gateway_id = scan_id(lease, Anum_egress_lease_egress_gateway_id);
 
 	if (gateway_id != acquire->gateway_id ||
@@ -374,8 +364,8 @@ static text *
 render(Acquire *acquire, const char *password, const char *private_key)
 {
 	EgressScan *credential = &acquire->credentials;
-	text	   *config = text_or_null(&acquire->gateways, Anum_egress_gateway_config);
-	text	   *username = text_or_null(credential, Anum_egress_credential_username);
+	text	   *config = scan_text(&acquire->gateways, Anum_egress_gateway_config);
+	text	   *username = scan_text(credential, Anum_egress_credential_username);
 	text	   *rendered = config;
 	SecretHush	hush;
 	char	   *object;

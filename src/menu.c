@@ -123,16 +123,6 @@ put_gateway(Menu *menu, int64 gateway_id, text *name, text *country, text *city)
 	tuplestore_putvalues(menu->result->setResult, menu->result->setDesc, values, nulls);
 }
 
-/* scan_text -- a text column of the current row, NULL when it is NULL; points into the row */
-static text *
-scan_text(EgressScan *scan, AttrNumber column)
-{
-	bool		isnull;
-	Datum		value = slot_getattr(scan->slot, column, &isnull);
-
-	return isnull ? NULL : DatumGetTextPP(value);
-}
-
 /* is_available -- does the current gateway belong on the menu? */
 static bool
 is_available(Menu *menu, EgressScan *gateways)

@@ -155,6 +155,16 @@ scan_id(EgressScan *scan, AttrNumber column)
 	return DatumGetInt64(scan_value(scan, column));
 }
 
+/* scan_text -- a text column of the current row, NULL when it is NULL; points into the row */
+text *
+scan_text(EgressScan *scan, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(scan->slot, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
 /* scan_name -- a text column of the current row, as a string in the current memory context */
 char *
 scan_name(EgressScan *scan, AttrNumber column)

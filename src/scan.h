@@ -41,6 +41,7 @@ extern bool scan_next(EgressScan *scan);
 extern Datum scan_value(EgressScan *scan, AttrNumber column);
 extern bool scan_bool(EgressScan *scan, AttrNumber column);
 extern int64 scan_id(EgressScan *scan, AttrNumber column);
+extern text *scan_text(EgressScan *scan, AttrNumber column);
 extern char *scan_name(EgressScan *scan, AttrNumber column);
 extern bool scan_row_ends(EgressScan *scan);
 extern int64 scan_count(EgressScan *scan);
