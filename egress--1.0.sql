@@ -220,9 +220,33 @@ CREATE TABLE egress_group_member (
 );
 REVOKE ALL ON egress_group_member FROM PUBLIC;
 REVOKE ALL ON TYPE egress_group_member FROM PUBLIC;
-COMMENT ON TABLE egress_group_member IS 'which groups a user is in, by the application''s ids';
+COMMENT ON TABLE egress_group_member IS
+    'which groups a user is in, by the application''s ids';
+
+CREATE TABLE egress_workspace (
+    workspace_id              text COLLATE "C" CONSTRAINT egress_workspace_pkey PRIMARY KEY
+                              CHECK (octet_length(workspace_id) BETWEEN 1 AND 255),
+    override_egress_gateways  boolean NOT NULL DEFAULT false
+);
+REVOKE ALL ON egress_workspace FROM PUBLIC;
+REVOKE ALL ON TYPE egress_workspace FROM PUBLIC;
+COMMENT ON TABLE egress_workspace IS 'workspaces with a setting of their own; others need no row';
+COMMENT ON COLUMN egress_workspace.override_egress_gateways IS
+    'on: in this workspace only mappings whose subject is the workspace count';
 
 /* ----------------------------------------------------- leases, history */
+
+/*
+ * The three tables below churn, and autovacuum's defaults, which wait for a fifth of a table to be dead, are made for
+ * tables that do not. None of the three may be truncated by a VACUUM: for that it takes an ACCESS EXCLUSIVE lock, for which
+ * acquires and releases would wait, and on a hot standby the launch menu, where nobody makes VACUUM give it back early.
+ * The space is used again soon.
+ *
+ * egress_lease is small, and all of it goes and comes again many times a day. Each lease that ends leaves a dead row and a dead
+ * entry in each index, among them that of the slots, in which acquires search. A fifth of 100,000 leases would be
+ * 20,000 of them; so 1000 and a hundredth. One that is small enough for the 1000 fits into a few pages, and needs no
+ * VACUUM every minute. Without a cost delay it is done in a moment, and takes no share of the limit from others.
+ */
 
 /*
  * Rows are written by src/lease.c only, inserted and deleted, never updated. UNIQUE (credential, slot) is the
@@ -238,7 +262,8 @@ CREATE TABLE egress_lease (
     acquired_at           timestamptz NOT NULL,
     slot                  integer CHECK (slot > 0),
     CONSTRAINT egress_lease_egress_credential_id_slot_key UNIQUE (egress_credential_id, slot)
-);
+) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.01,
+        autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 REVOKE ALL ON egress_lease FROM PUBLIC;
 REVOKE ALL ON TYPE egress_lease FROM PUBLIC;
 CREATE INDEX egress_lease_gateway ON egress_lease (egress_gateway_id);
@@ -247,6 +272,41 @@ COMMENT ON TABLE egress_lease IS
 COMMENT ON COLUMN egress_lease.slot IS
     'which of the credential''s connections, counted from 1; NULL when it had no limit';
 
+/*
+ * The leases that were taken with a ttl, or given one by a renewal; a lease without a row here lasts until it is
+ * released. Apart from the leases, because these are never updated: an index scan with a dirty snapshot, which is how
+ * the limit is checked, can miss a row that is updated under it.
+ *
+ * 100,000 leases that are renewed every 30 seconds make 3,300 row versions a second here, and not one in egress_lease
+ * or in the index of its slots. Here no index holds expires_at and half of each page is left free, so each renewal is a
+ * heap-only update: it adds no index entry, and the next one on the page prunes what it left, unless an old transaction
+ * may still see it. Who looks for an expired lease of a credential, because none of its slots is free, goes by the index
+ * of the credential, which has one entry a lease, whatever the number of renewals.
+ *
+ * So VACUUM is needed for what ends, as in egress_lease, and has the same settings.
+ */
+CREATE TABLE egress_lease_expiry (
+    session_id            text COLLATE "C" CONSTRAINT egress_lease_expiry_pkey PRIMARY KEY
+                          REFERENCES egress_lease ON DELETE CASCADE,
+    egress_credential_id  bigint NOT NULL,
+    expires_at            timestamptz NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.01,
+        autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+REVOKE ALL ON egress_lease_expiry FROM PUBLIC;
+REVOKE ALL ON TYPE egress_lease_expiry FROM PUBLIC;
+CREATE INDEX egress_lease_expiry_credential ON egress_lease_expiry (egress_credential_id);
+COMMENT ON TABLE egress_lease_expiry IS
+    'when leases end by themselves; written by egress_acquire_credential and egress_renew_lease only';
+COMMENT ON COLUMN egress_lease_expiry.egress_credential_id IS 'the lease''s';
+
+/*
+ * Grows at its end and is pruned from its beginning, and no row is ever updated. So VACUUM freezes a row the first time
+ * it comes by (freeze_min_age), and does so after every twentieth of growth (insert_scale_factor): none is left
+ * that has to read and write the whole table to prevent the wraparound of transaction ids. A night's pruning is about a
+ * hundredth of the table: after two of them VACUUM makes the space free for what ends next, and takes the entries out of
+ * the beginning of egress_lease_history_released, which the next pruning would step over. The statistics follow as soon,
+ * because the moments that are asked for are mostly the last ones.
+ */
 CREATE TABLE egress_lease_history (
     egress_lease_history_id  bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
     session_id               text COLLATE "C" NOT NULL,
@@ -261,11 +321,21 @@ CREATE TABLE egress_lease_history (
     workspace_id             text COLLATE "C",
     acquired_at              timestamptz NOT NULL,
     released_at              timestamptz NOT NULL,
-    release_reason           text NOT NULL CHECK (release_reason IN ('released', 'session_end', 'expired'))
-);
+    release_reason           text NOT NULL CHECK (release_reason IN ('released', 'session_end', 'expired')),
+    CHECK (released_at >= acquired_at)
+) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_freeze_min_age = 0,
+        autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02, vacuum_truncate = off);
 REVOKE ALL ON egress_lease_history FROM PUBLIC;
 REVOKE ALL ON TYPE egress_lease_history FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_lease_history_egress_lease_history_id_seq FROM PUBLIC;
+-- for egress_prune_history
+CREATE INDEX egress_lease_history_released ON egress_lease_history (released_at);
+-- for egress_connections_at: who was connected through a gateway at a moment. The id is a range of one, because that is
+-- what GiST can index without another extension; the largest id there is, which no such range can end with, shares the
+-- one of its neighbour
+CREATE INDEX egress_lease_history_connected ON egress_lease_history
+    USING gist (int8range(least(egress_gateway_id, 9223372036854775806), least(egress_gateway_id, 9223372036854775806), '[]'),
+                tstzrange(acquired_at, released_at));
 COMMENT ON TABLE egress_lease_history IS
     'one row an ended connection, with the names as they were; written in the transaction that ended the lease';
 
@@ -289,7 +359,7 @@ available_connections: how many more connections the credentials that fit allow 
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes.';
 
 CREATE FUNCTION egress_acquire_credential(
-    user_id text, workspace_id text, egress_gateway_id bigint, session_id text,
+    user_id text, workspace_id text, egress_gateway_id bigint, session_id text, ttl interval DEFAULT NULL,
     OUT egress_credential_id bigint, OUT credential_name text,
     OUT username text, OUT password text, OUT private_key text, OUT custom_credential text,
     OUT gateway_name text, OUT country text, OUT city text,
@@ -299,11 +369,13 @@ RETURNS record
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 1000;
-REVOKE ALL ON FUNCTION egress_acquire_credential(text, text, bigint, text) FROM PUBLIC;
-COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text) IS
+REVOKE ALL ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) FROM PUBLIC;
+COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
 'Leases to a session the first credential, by ascending id, that fits and has a connection free.
 user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
-Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run. Asked again with the same arguments, it returns the lease already held.
+ttl: how long the lease lasts unless egress_renew_lease() is called in time; NULL: until it is released.
+Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
+Asked again by the same session for the same user, workspace and gateway, it returns the lease already held, whose end stays as it is.
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
 SQLSTATE: 22004, 22023 bad argument; NG001 no such gateway; NG002 the gateway is not available to this call; NG003 no enabled credential fits;
 NG004 every credential that fits is at its limit, try later; NG005 the session holds a lease for something else;
@@ -318,6 +390,35 @@ COMMENT ON FUNCTION egress_release_credential(text) IS
 session_id: the application''s id, 1 to 255 bytes. Returns true when it ended a lease, false when there was none.
 SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
 
+CREATE FUNCTION egress_renew_lease(session_id text, ttl interval) RETURNS timestamptz
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_renew_lease(text, interval) FROM PUBLIC;
+COMMENT ON FUNCTION egress_renew_lease(text, interval) IS
+'Lets a session''s lease end at the present time plus ttl, sooner or later than before.
+session_id: the application''s id, 1 to 255 bytes. ttl: more than 0; NULL: the lease lasts until it is released.
+Returns when the lease ends, infinity for one that does not, NULL when the session has no lease, or only one that has expired: acquire again.
+SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
+
+CREATE FUNCTION egress_expire_leases() RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_expire_leases() FROM PUBLIC;
+COMMENT ON FUNCTION egress_expire_leases() IS
+'Ends the leases whose time is over, and writes them to egress_lease_history with the reason expired. For a scheduler.
+An expired lease does not count, and an acquire that needs its connection ends it; this ends the rest.
+Waits for nobody: a lease that another transaction is renewing or ending is left to it. Returns how many it ended.
+SQLSTATE: 25006 read-only transaction or standby.';
+
+CREATE FUNCTION egress_gateway_required(workspace_id text) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_gateway_required(text) FROM PUBLIC;
+COMMENT ON FUNCTION egress_gateway_required(text) IS
+'Whether a session in this workspace has to go through a gateway: the workspace''s override is on, and an enabled mapping with the workspace as its subject allows a gateway.
+A gateway that is disabled or withdrawn counts: it being out of order is no reason to let sessions out without one.
+workspace_id: the application''s id, 1 to 255 bytes; false for NULL. Works on a hot standby. SQLSTATE: 22023 workspace_id is empty or longer than 255 bytes.';
+
 CREATE FUNCTION egress_release_on_session_end() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
@@ -325,8 +426,62 @@ REVOKE ALL ON FUNCTION egress_release_on_session_end() FROM PUBLIC;
 COMMENT ON FUNCTION egress_release_on_session_end() IS
 'Trigger for the application''s session table: ends the lease of a session that ends, with the reason session_end.
 Argument: the name of the column with the session id, of any type with a text form.
+An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
 Attach it AFTER DELETE FOR EACH ROW, AFTER UPDATE FOR EACH ROW WHEN (...), and BEFORE TRUNCATE FOR EACH STATEMENT.
 A row without a lease is no error. SQLSTATE: 22023 attached in another way, or the column does not exist.';
+
+/* ------------------------------- functions for administrators and schedulers */
+
+CREATE TYPE egress_access_explanation AS (
+    egress_gateway_id bigint, gateway_name text, provider_name text,
+    verdict text, egress_credential_id bigint, detail text);
+REVOKE ALL ON TYPE egress_access_explanation FROM PUBLIC;
+COMMENT ON TYPE egress_access_explanation IS 'a row of egress_explain_access()';
+
+CREATE FUNCTION egress_explain_access(user_id text, workspace_id text, egress_gateway_id bigint DEFAULT NULL)
+RETURNS SETOF egress_access_explanation
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_explain_access(text, text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION egress_explain_access(text, text, bigint) IS
+'Says of each gateway why a user may or may not use it in a workspace, in the order of the menu.
+user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL. egress_gateway_id: of this gateway only; NULL: of all.
+verdict: the first that applies of gateway_withdrawn, gateway_disabled, provider_disabled, overridden (mapped, but the workspace''s override leaves it out),
+not_mapped, no_credential, at_limit, available. The menu has exactly the gateways that are at_limit or available.
+egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
+Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';
+
+CREATE FUNCTION egress_prune_history(older_than interval) RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_prune_history(interval) FROM PUBLIC;
+COMMENT ON FUNCTION egress_prune_history(interval) IS
+'Removes the rows of egress_lease_history whose connection ended before the present time less older_than, all in this transaction.
+older_than: not negative. Returns how many rows it removed. Blocks no acquire and no release.
+SQLSTATE: 22004 older_than is NULL; 22023 it is negative or too long; 25006 read-only transaction or standby.';
+
+CREATE FUNCTION egress_prune_history(older_than interval, max_rows bigint) RETURNS bigint
+AS 'MODULE_PATHNAME', 'egress_prune_history_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_prune_history(interval, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION egress_prune_history(interval, bigint) IS
+'As egress_prune_history(older_than), of at most max_rows rows, the oldest first: a batch, for a transaction of its own. Two at once take different rows.
+older_than: not negative. max_rows: more than 0. Returns how many rows it removed; fewer than max_rows: no more are left.
+SQLSTATE: 22004 an argument is NULL; 22023 older_than is negative or too long, or max_rows is not above 0; 25006 read-only transaction or standby.';
+
+CREATE FUNCTION egress_connections_at(moment timestamptz, egress_gateway_id bigint DEFAULT NULL)
+RETURNS SETOF egress_lease_history
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_connections_at(timestamptz, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION egress_connections_at(timestamptz, bigint) IS
+'Who was connected at a moment: the connections, ended or not, that had begun and had not ended then.
+moment: when. egress_gateway_id: through this gateway, also one that has been deleted since; NULL: through any.
+Returns rows as in egress_lease_history, ordered by acquired_at and session_id. For one that has not ended egress_lease_history_id, released_at and release_reason are NULL, and the names are those of now;
+for one that has expired and was not cleaned up yet they are NULL, its end, and expired.
+SQLSTATE: 22004 moment is NULL.';
 
 /* ---------------------------------------- functions an owner calls */
 
@@ -337,7 +492,7 @@ REVOKE ALL ON FUNCTION egress_grant_access(name, text) FROM PUBLIC;
 COMMENT ON FUNCTION egress_grant_access(name, text) IS
 'Grants a role what its work needs, and USAGE on the extension''s schema.
 role: an existing role. access: app (call what an application calls, read nothing else),
-monitor (read the usage views), admin (change the configuration tables, read all tables and views).
+monitor (read the views, explain access), admin (change the configuration tables, read all tables and views, explain, sync, expire, prune).
 Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
 
 /* ------------------------------------------- functions about secrets */
@@ -406,6 +561,13 @@ REVOKE ALL ON FUNCTION egress_refuse_move() FROM PUBLIC;
 COMMENT ON FUNCTION egress_refuse_move() IS
 'Trigger of egress_gateway and egress_credential: a row keeps its id and its provider. SQLSTATE: 23514.';
 
+CREATE FUNCTION egress_end_expired_leases() RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_end_expired_leases() FROM PUBLIC;
+COMMENT ON FUNCTION egress_end_expired_leases() IS
+'Trigger of egress_provider, egress_gateway and egress_credential: ends the expired leases of what is about to be deleted. SQLSTATE: none of its own.';
+
 CREATE FUNCTION egress_refuse_delete_in_use() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
@@ -446,12 +608,28 @@ CREATE TRIGGER egress_refuse_misfit
     BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type ON egress_credential
     FOR EACH ROW EXECUTE FUNCTION egress_refuse_misfit();
 
+CREATE TRIGGER egress_end_expired_leases BEFORE DELETE ON egress_provider
+    FOR EACH ROW EXECUTE FUNCTION egress_end_expired_leases();
+CREATE TRIGGER egress_end_expired_leases BEFORE DELETE ON egress_gateway
+    FOR EACH ROW EXECUTE FUNCTION egress_end_expired_leases();
+CREATE TRIGGER egress_end_expired_leases BEFORE DELETE ON egress_credential
+    FOR EACH ROW EXECUTE FUNCTION egress_end_expired_leases();
+
 CREATE TRIGGER egress_refuse_delete_in_use AFTER DELETE ON egress_gateway
     FOR EACH ROW EXECUTE FUNCTION egress_refuse_delete_in_use();
 CREATE TRIGGER egress_refuse_delete_in_use AFTER DELETE ON egress_credential
     FOR EACH ROW EXECUTE FUNCTION egress_refuse_delete_in_use();
 
 /* ----------------------------------------------------- views for people */
+
+CREATE VIEW egress_live_lease AS
+SELECT l.session_id, l.user_id, l.workspace_id, l.egress_credential_id, l.egress_gateway_id, l.acquired_at, e.expires_at
+FROM egress_lease l
+LEFT JOIN egress_lease_expiry e USING (session_id)
+WHERE e.expires_at IS NULL OR e.expires_at > clock_timestamp();
+REVOKE ALL ON egress_live_lease FROM PUBLIC;
+REVOKE ALL ON TYPE egress_live_lease FROM PUBLIC;
+COMMENT ON VIEW egress_live_lease IS 'the leases that count: those that have not expired; what the other views are made of';
 
 CREATE VIEW egress_credential_usage AS
 SELECT c.egress_credential_id,
@@ -469,7 +647,7 @@ SELECT c.egress_credential_id,
 FROM egress_credential c
 JOIN egress_provider p USING (egress_provider_id)
 CROSS JOIN LATERAL (SELECT count(*) AS active_connections, min(acquired_at) AS oldest_lease_at
-                    FROM egress_lease WHERE egress_credential_id = c.egress_credential_id) l;
+                    FROM egress_live_lease WHERE egress_credential_id = c.egress_credential_id) l;
 REVOKE ALL ON egress_credential_usage FROM PUBLIC;
 REVOKE ALL ON TYPE egress_credential_usage FROM PUBLIC;
 COMMENT ON VIEW egress_credential_usage IS
@@ -484,7 +662,7 @@ SELECT g.egress_gateway_id,
        p.name AS provider_name,
        g.enabled,
        g.withdrawn,
-       (SELECT count(*) FROM egress_lease l WHERE l.egress_gateway_id = g.egress_gateway_id) AS active_connections
+       (SELECT count(*) FROM egress_live_lease l WHERE l.egress_gateway_id = g.egress_gateway_id) AS active_connections
 FROM egress_gateway g
 JOIN egress_provider p USING (egress_provider_id);
 REVOKE ALL ON egress_gateway_usage FROM PUBLIC;
@@ -504,8 +682,9 @@ SELECT l.session_id,
        p.egress_provider_id,
        p.name AS provider_name,
        p.provider_type,
-       l.acquired_at
-FROM egress_lease l
+       l.acquired_at,
+       l.expires_at
+FROM egress_live_lease l
 JOIN egress_credential c USING (egress_credential_id)
 JOIN egress_gateway g USING (egress_gateway_id)
 JOIN egress_provider p ON p.egress_provider_id = g.egress_provider_id;
@@ -543,6 +722,8 @@ SELECT pg_catalog.pg_extension_config_dump('egress_credential', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_credential_egress_credential_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_credential_gateway', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_group_member', '');
+SELECT pg_catalog.pg_extension_config_dump('egress_workspace', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_lease', '');
+SELECT pg_catalog.pg_extension_config_dump('egress_lease_expiry', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_lease_history', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_lease_history_egress_lease_history_id_seq', '');

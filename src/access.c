@@ -6,11 +6,13 @@
  *	2. an enabled mapping of its provider has one of the call's subjects and allows the gateway;
  *	3. an enabled credential of its provider has one of the subjects and allows the gateway.
  * The subjects are everyone, the user, the workspace, and the groups that the user is in. A mapping or credential
- * allows a gateway when it allows all of the provider's, or selects it.
+ * allows a gateway when it allows all of the provider's, or selects it. Where the workspace's override is on, only
+ * mappings whose subject is the workspace count in rule 2.
  *
  * Rules 2 and 3 have the same form, so one piece of code reads both tables (EntitlementKind). access_decide() is
  * the one place that says yes or no. The menu asks it for every gateway of every provider that the call is mapped
- * to, an acquire for one gateway; the second reads less, by one key more in the same look-ups.
+ * to, an acquire for one gateway; the second reads less, by one key more in the same look-ups. An explanation asks it
+ * too, and has the mappings and credentials that are disabled remembered besides, to name what is in the way.
  *
  * What is read is proportional to the call's subjects, to the mappings and credentials that name one of them, and to
  * what those select: never to the size of a table. Everything is allocated in the current memory context, and
@@ -18,8 +20,10 @@
  */
 #include "access.h"
 
+#include "catalog/pg_collation.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/varlena.h"
 
 #include "scan.h"
 
@@ -69,7 +73,7 @@ void
 access_lock_tables(void)
 {
 	static const EgressTable tables[] = {
-		TABLE_GROUP_MEMBER, TABLE_PROVIDER, TABLE_MAPPING, TABLE_MAPPING_GATEWAY, TABLE_CREDENTIAL,
+		TABLE_WORKSPACE, TABLE_GROUP_MEMBER, TABLE_PROVIDER, TABLE_MAPPING, TABLE_MAPPING_GATEWAY, TABLE_CREDENTIAL,
 		TABLE_CREDENTIAL_GATEWAY
 	};
 
@@ -88,19 +92,36 @@ add_subject(EgressCall *call, EgressSubjectType type, text *id)
 	call->subjects = lappend(call->subjects, subject);
 }
 
+/* overrides -- is the workspace's override on? */
+static bool
+overrides(text *workspace_id, Snapshot snapshot)
+{
+	EgressScan	scan;
+	bool		result;
+
+	scan_open(&scan, INDEX_WORKSPACE_ID, AccessShareLock);
+	scan_key_text(&scan, workspace_id);
+	scan_start(&scan, snapshot);
+	result = scan_next(&scan) && scan_bool(&scan, Anum_egress_workspace_override_egress_gateways);
+	scan_close(&scan);
+	return result;
+}
+
 /*
  * access_begin -- find the subjects of a call
  *
  * The snapshot must stay registered or active as long as the call is asked about.
  */
 void
-access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot)
+access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot, bool explain)
 {
 	EgressScan	scan;
 
 	call->user_id = user_id;
 	call->workspace_id = workspace_id;
 	call->snapshot = snapshot;
+	call->explain = explain;
+	call->overrides = workspace_id != NULL && overrides(workspace_id, snapshot);
 	call->subjects = NIL;
 
 	add_subject(call, SUBJECT_EVERYONE, NULL);
@@ -129,7 +150,7 @@ compare_entitlements(const ListCell *a, const ListCell *b)
 }
 
 /*
- * entitled -- the enabled mappings or credentials that have one of the call's subjects
+ * entitled -- the mappings or credentials that have one of the call's subjects; the enabled ones, unless it explains
  *
  * Of one provider, or of every provider when provider_id is NULL. By provider, then ascending id.
  */
@@ -152,11 +173,15 @@ entitled(EgressCall *call, const EntitlementKind *kind, const int64 *provider_id
 		scan_start(&scan, call->snapshot);
 		while (scan_next(&scan))
 		{
+			bool		enabled = scan_bool(&scan, kind->enabled);
 			EgressEntitlement *entitlement;
 
-			if (!scan_bool(&scan, kind->enabled))
+			if (!enabled && !call->explain)
 				continue;
 			entitlement = palloc0(sizeof(EgressEntitlement));
+			entitlement->subject = subject;
+			entitlement->enabled = enabled;
+			entitlement->left_out = kind == &mappings && call->overrides && subject->type != SUBJECT_WORKSPACE;
 			entitlement->provider_id = scan_id(&scan, kind->provider_id);
 			entitlement->id = scan_id(&scan, kind->id);
 			entitlement->all_gateways = scan_bool(&scan, kind->all_gateways);
@@ -197,6 +222,7 @@ selected_entry(EgressAccess *access, int64 gateway_id)
 	if (!found)
 	{
 		entry->mapped = false;
+		entry->left_out = false;
 		entry->credentials = NIL;
 	}
 	return entry;
@@ -221,9 +247,13 @@ add_entitlements(EgressCall *call, EgressAccess *access, const EntitlementKind *
 		EgressEntitlement *entitlement = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
+		if (!entitlement->enabled)
+			continue;
 		if (entitlement->all_gateways)
 		{
-			if (kind == &mappings)
+			if (entitlement->left_out)
+				access->left_out_all = true;
+			else if (kind == &mappings)
 				access->mapped_all = true;
 			else
 				access->credentials_all = lappend(access->credentials_all, entitlement);
@@ -241,7 +271,9 @@ add_entitlements(EgressCall *call, EgressAccess *access, const EntitlementKind *
 		{
 			EgressSelected *entry = selected_entry(access, scan_id(&scan, kind->selected_gateway));
 
-			if (kind == &mappings)
+			if (entitlement->left_out)
+				entry->left_out = true;
+			else if (kind == &mappings)
 				entry->mapped = true;
 			else
 				entry->credentials = lappend(entry->credentials, entitlement);
@@ -274,11 +306,24 @@ access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed,
 	access->provider_name = scan_name(&scan, Anum_egress_provider_name);
 	access->provider_type = scan_value(&scan, Anum_egress_provider_provider_type);
 	access->provider_enabled = scan_bool(&scan, Anum_egress_provider_enabled);
+	access->provider_managed = scan_bool(&scan, Anum_egress_provider_managed);
 	scan_close(&scan);
 
+	access->mappings = mapped;
+	access->credentials = credentialed;
 	add_entitlements(call, access, &mappings, mapped, gateway_id);
 	add_entitlements(call, access, &credentials, credentialed, gateway_id);
 	return access;
+}
+
+/* access_to_provider -- what a call may do with all gateways of a provider; NULL when there is no such provider */
+EgressAccess *
+access_to_provider(EgressCall *call, int64 provider_id)
+{
+	return access_to(call, provider_id,
+					 entitled(call, &mappings, &provider_id),
+					 entitled(call, &credentials, &provider_id),
+					 NULL);
 }
 
 /* access_to_gateway -- what a call may do with one gateway of a provider; NULL when there is no such provider */
@@ -336,6 +381,23 @@ access_to_providers(EgressCall *call)
 	return result;
 }
 
+/* compare_names -- by name, in the database's collation; the name is unique */
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	const char *left = ((EgressAccess *) lfirst(a))->provider_name;
+	const char *right = ((EgressAccess *) lfirst(b))->provider_name;
+
+	return varstr_cmp(left, strlen(left), right, strlen(right), DEFAULT_COLLATION_OID);
+}
+
+/* access_sort_by_name -- sort a List of EgressAccess by the providers' names, as the menu has them */
+void
+access_sort_by_name(List *providers)
+{
+	list_sort(providers, compare_names);
+}
+
 /*
  * access_credentials -- the credentials that fit a gateway, by ascending id: a List of EgressEntitlement
  *
@@ -370,8 +432,47 @@ access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdra
 	if (!access->provider_enabled)
 		return ACCESS_PROVIDER_DISABLED;
 	if (!access->mapped_all && (entry == NULL || !entry->mapped))
-		return ACCESS_NOT_MAPPED;
+		return access->left_out_all || (entry != NULL && entry->left_out) ? ACCESS_OVERRIDDEN : ACCESS_NOT_MAPPED;
 	if (access->credentials_all == NIL && (entry == NULL || entry->credentials == NIL))
 		return ACCESS_NO_CREDENTIAL;
 	return ACCESS_AVAILABLE;
+}
+
+/* any_gateway -- does an enabled mapping allow a gateway, of those that there are? */
+static bool
+any_gateway(EgressEntitlement *mapping, Snapshot snapshot)
+{
+	EgressScan	scan;
+	bool		result;
+
+	if (mapping->all_gateways)
+	{
+		scan_open(&scan, INDEX_GATEWAY_MENU, AccessShareLock);
+		scan_key_id(&scan, mapping->provider_id);
+	}
+	else
+	{
+		scan_open(&scan, INDEX_MAPPING_GATEWAY_ID, AccessShareLock);
+		scan_key_id(&scan, mapping->id);
+	}
+	scan_start(&scan, snapshot);
+	result = scan_next(&scan);
+	scan_close(&scan);
+	return result;
+}
+
+/* access_gateway_required -- is a workspace's override on, and a gateway mapped to it? */
+bool
+access_gateway_required(text *workspace_id, Snapshot snapshot)
+{
+	EgressCall	call = {.workspace_id = workspace_id, .snapshot = snapshot};
+	ListCell   *cell;
+
+	if (!overrides(workspace_id, snapshot))
+		return false;
+	add_subject(&call, SUBJECT_WORKSPACE, workspace_id);
+	foreach(cell, entitled(&call, &mappings, NULL))
+		if (any_gateway(lfirst(cell), snapshot))
+			return true;
+	return false;
 }

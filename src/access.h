@@ -24,18 +24,23 @@ typedef struct EgressCall
 	text	   *user_id;
 	text	   *workspace_id;	/* or NULL */
 	Snapshot	snapshot;
+	bool		explain;		/* also remember what names the call and is disabled */
+	bool		overrides;		/* the workspace's override is on */
 	List	   *subjects;		/* of EgressSubject */
 } EgressCall;
 
-/* An enabled mapping or credential that has one of the subjects. */
+/* A mapping or credential that has one of the subjects. */
 typedef struct EgressEntitlement
 {
 	int64		provider_id;
 	int64		id;
+	EgressSubject *subject;
+	bool		enabled;		/* always, unless EgressCall.explain */
+	bool		left_out;		/* a mapping that does not count, by the workspace's override */
 	bool		all_gateways;
 	bool		limited;		/* credentials only, as is: */
 	int32		limit;
-	int64		active;			/* for the menu: live leases, -1 until counted */
+	int64		active;			/* for capacity.c: live leases, -1 until counted */
 } EgressEntitlement;
 
 /* What a call may do with one provider. */
@@ -45,7 +50,11 @@ typedef struct EgressAccess
 	char	   *provider_name;
 	Datum		provider_type;
 	bool		provider_enabled;
+	bool		provider_managed;
+	List	   *mappings;		/* of EgressEntitlement, by ascending id: all of the provider that name the call */
+	List	   *credentials;	/* likewise */
 	bool		mapped_all;		/* a mapping allows all gateways */
+	bool		left_out_all;	/* a mapping that the override leaves out does */
 	List	   *credentials_all;	/* of EgressEntitlement, by ascending id: those that allow all gateways */
 	HTAB	   *selected;		/* gateways that a mapping or credential selects */
 } EgressAccess;
@@ -55,6 +64,7 @@ typedef struct EgressSelected
 {
 	int64		gateway_id;		/* hash key; must be first */
 	bool		mapped;
+	bool		left_out;		/* by a mapping that the override leaves out */
 	List	   *credentials;	/* of EgressEntitlement, by ascending id: those that select it */
 } EgressSelected;
 
@@ -64,15 +74,19 @@ typedef enum EgressVerdict
 	ACCESS_GATEWAY_WITHDRAWN,
 	ACCESS_GATEWAY_DISABLED,
 	ACCESS_PROVIDER_DISABLED,
+	ACCESS_OVERRIDDEN,			/* mapped, but the workspace's override leaves it out */
 	ACCESS_NOT_MAPPED,
 	ACCESS_NO_CREDENTIAL,
 	ACCESS_AVAILABLE			/* though its credentials may all be at their limits */
 } EgressVerdict;
 
 extern void access_lock_tables(void);
-extern void access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot);
+extern void access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot, bool explain);
+extern bool access_gateway_required(text *workspace_id, Snapshot snapshot);
 extern List *access_to_providers(EgressCall *call);
+extern EgressAccess *access_to_provider(EgressCall *call, int64 provider_id);
 extern EgressAccess *access_to_gateway(EgressCall *call, int64 provider_id, int64 gateway_id);
+extern void access_sort_by_name(List *providers);
 extern List *access_credentials(EgressAccess *access, int64 gateway_id);
 extern EgressVerdict access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn);
 

@@ -1,5 +1,5 @@
 /*
- * arguments.c -- checking what a caller gave
+ * arguments.c -- what a caller gave: checking and comparing it
  */
 #include "arguments.h"
 
@@ -13,7 +13,7 @@ check_not_null(FunctionCallInfo fcinfo, int argno, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", name),
-				 errdetail("Of all arguments, only workspace_id may be null.")));
+				 errdetail("Only workspace_id, ttl and arguments whose default is null may be null.")));
 }
 
 /* check_id -- refuse what cannot be an id of the application */
@@ -50,4 +50,34 @@ text *
 get_optional_id(FunctionCallInfo fcinfo, int argno, const char *name)
 {
 	return PG_ARGISNULL(argno) ? NULL : get_id(fcinfo, argno, name);
+}
+
+/* same_text -- are two texts, or two NULLs, the same bytes? */
+bool
+same_text(text *a, text *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
+ * query_moment -- the present, as a function that is STABLE has it: the same for all calls of one query
+ *
+ * Not the beginning of the statement: that of a function in PL/pgSQL, or of a DO block, may be long ago, while each query
+ * in it has a snapshot of its own. Before: fn_extra is this function's alone.
+ */
+TimestampTz
+query_moment(FunctionCallInfo fcinfo)
+{
+	TimestampTz *moment = fcinfo->flinfo->fn_extra;
+
+	if (moment == NULL)
+	{
+		moment = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(TimestampTz));
+		*moment = GetCurrentTimestamp();
+		fcinfo->flinfo->fn_extra = moment;
+	}
+	return *moment;
 }

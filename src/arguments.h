@@ -6,6 +6,7 @@
 
 #include "postgres.h"
 #include "fmgr.h"
+#include "utils/timestamp.h"
 
 /* an id of the application is text of 1 to this many bytes */
 #define EGRESS_MAX_ID_LENGTH 255
@@ -14,5 +15,7 @@ extern void check_not_null(FunctionCallInfo fcinfo, int argno, const char *name)
 extern void check_id(text *id, const char *name);
 extern text *get_id(FunctionCallInfo fcinfo, int argno, const char *name);
 extern text *get_optional_id(FunctionCallInfo fcinfo, int argno, const char *name);
+extern bool same_text(text *a, text *b);
+extern TimestampTz query_moment(FunctionCallInfo fcinfo);
 
 #endif							/* EGRESS_ARGUMENTS_H */

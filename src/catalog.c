@@ -23,7 +23,9 @@ static const char *const table_names[EGRESS_TABLE_COUNT] = {
 	[TABLE_CREDENTIAL] = "egress_credential",
 	[TABLE_CREDENTIAL_GATEWAY] = "egress_credential_gateway",
 	[TABLE_GROUP_MEMBER] = "egress_group_member",
+	[TABLE_WORKSPACE] = "egress_workspace",
 	[TABLE_LEASE] = "egress_lease",
+	[TABLE_LEASE_EXPIRY] = "egress_lease_expiry",
 	[TABLE_LEASE_HISTORY] = "egress_lease_history",
 };
 
@@ -42,9 +44,12 @@ static const struct
 	[INDEX_CREDENTIAL_SUBJECT] = {TABLE_CREDENTIAL, "egress_credential_subject"},
 	[INDEX_CREDENTIAL_GATEWAY_ID] = {TABLE_CREDENTIAL_GATEWAY, "egress_credential_gateway_pkey"},
 	[INDEX_GROUP_MEMBER_ID] = {TABLE_GROUP_MEMBER, "egress_group_member_pkey"},
+	[INDEX_WORKSPACE_ID] = {TABLE_WORKSPACE, "egress_workspace_pkey"},
 	[INDEX_LEASE_SESSION] = {TABLE_LEASE, "egress_lease_pkey"},
 	[INDEX_LEASE_SLOT] = {TABLE_LEASE, "egress_lease_egress_credential_id_slot_key"},
 	[INDEX_LEASE_GATEWAY] = {TABLE_LEASE, "egress_lease_gateway"},
+	[INDEX_LEASE_EXPIRY_SESSION] = {TABLE_LEASE_EXPIRY, "egress_lease_expiry_pkey"},
+	[INDEX_LEASE_EXPIRY_CREDENTIAL] = {TABLE_LEASE_EXPIRY, "egress_lease_expiry_credential"},
 };
 
 static const char *const subject_type_names[EGRESS_SUBJECT_TYPE_COUNT] = {
@@ -178,6 +183,19 @@ catalog_schema(void)
 	return catalog.schema;
 }
 
+/* catalog_schema_name -- its name; nothing keeps the schema from being dropped while we wait for a lock */
+char *
+catalog_schema_name(void)
+{
+	char	   *name = get_namespace_name(catalog.schema);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("the schema of extension egress does not exist any more")));
+	return name;
+}
+
 /* catalog_table -- the OID of a table */
 Oid
 catalog_table(EgressTable table)
@@ -239,7 +257,10 @@ catalog_provider_type(Datum value)
 	for (int i = 0; i < EGRESS_PROVIDER_TYPE_COUNT; i++)
 		if (catalog.provider_types[i] == DatumGetObjectId(value))
 			return (EgressProviderType) i;
-	elog(ERROR, "%u is no value of egress_provider_type", DatumGetObjectId(value));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("value %u of egress_provider_type does not exist", DatumGetObjectId(value)),
+			 errdetail("The extension was dropped and created again while this statement ran.")));
 }
 
 /* catalog_provider_type_name -- a label of egress_provider_type */

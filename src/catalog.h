@@ -19,7 +19,9 @@ typedef enum EgressTable
 	TABLE_CREDENTIAL,
 	TABLE_CREDENTIAL_GATEWAY,
 	TABLE_GROUP_MEMBER,
+	TABLE_WORKSPACE,
 	TABLE_LEASE,
+	TABLE_LEASE_EXPIRY,
 	TABLE_LEASE_HISTORY
 } EgressTable;
 
@@ -38,12 +40,15 @@ typedef enum EgressIndex
 	INDEX_CREDENTIAL_SUBJECT,
 	INDEX_CREDENTIAL_GATEWAY_ID,
 	INDEX_GROUP_MEMBER_ID,
+	INDEX_WORKSPACE_ID,
 	INDEX_LEASE_SESSION,
 	INDEX_LEASE_SLOT,
-	INDEX_LEASE_GATEWAY
+	INDEX_LEASE_GATEWAY,
+	INDEX_LEASE_EXPIRY_SESSION,
+	INDEX_LEASE_EXPIRY_CREDENTIAL
 } EgressIndex;
 
-#define EGRESS_INDEX_COUNT (INDEX_LEASE_GATEWAY + 1)
+#define EGRESS_INDEX_COUNT (INDEX_LEASE_EXPIRY_CREDENTIAL + 1)
 
 enum egress_provider
 {
@@ -116,6 +121,12 @@ enum egress_group_member
 	Anum_egress_group_member_group_id
 };
 
+enum egress_workspace
+{
+	Anum_egress_workspace_workspace_id = 1,
+	Anum_egress_workspace_override_egress_gateways
+};
+
 enum egress_lease
 {
 	Anum_egress_lease_session_id = 1,
@@ -128,6 +139,15 @@ enum egress_lease
 };
 
 #define Natts_egress_lease Anum_egress_lease_slot
+
+enum egress_lease_expiry
+{
+	Anum_egress_lease_expiry_session_id = 1,
+	Anum_egress_lease_expiry_egress_credential_id,
+	Anum_egress_lease_expiry_expires_at
+};
+
+#define Natts_egress_lease_expiry Anum_egress_lease_expiry_expires_at
 
 enum egress_lease_history
 {
@@ -173,6 +193,7 @@ typedef enum EgressProviderType
 extern void catalog_init(void);
 extern void catalog_use(Oid function);
 extern Oid	catalog_schema(void);
+extern char *catalog_schema_name(void);
 extern Oid	catalog_table(EgressTable table);
 extern EgressTable catalog_table_of(Oid relid);
 extern EgressTable catalog_index_table(EgressIndex index);

@@ -7,12 +7,19 @@
 #define EGRESS_COMPAT_H
 
 #include "access/genam.h"
+#include "access/tableam.h"
 #include "executor/executor.h"
+#include "utils/acl.h"
 #include "utils/guc_tables.h"
 
 /* PostgreSQL 16 moved VARDATA_ANY() and its kin out of postgres.h */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
+#endif
+
+/* PostgreSQL 16 made one check of ownership for all kinds of objects; here it is for relations */
+#if PG_VERSION_NUM < 160000
+#define object_ownercheck(classid, objectid, roleid) pg_class_ownercheck(objectid, roleid)
 #endif
 
 /* PostgreSQL 18 added the index scan's instrumentation */
@@ -31,6 +38,15 @@
 #else
 #define egress_insert_index_tuples(rri, slot, estate) \
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
+#endif
+
+/* PostgreSQL 16 says which indexes need an entry for an updated row, and not only whether: none of ours is summarizing */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes EgressUpdateIndexes;
+#define egress_must_update_indexes(update_indexes) ((update_indexes) != TU_None)
+#else
+typedef bool EgressUpdateIndexes;
+#define egress_must_update_indexes(update_indexes) (update_indexes)
 #endif
 
 /* PostgreSQL 16 exported the look-up of a setting by its name; NULL when there is none */

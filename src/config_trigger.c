@@ -6,7 +6,7 @@
  * to be looked at. One whose key is missing is accepted unread: a dump can be restored without the key, and an acquire
  * says NG006 until the key is back. One that was changed under a key that is there is refused.
  */
-#include "postgres.h"
+#include "config_trigger.h"
 
 #include "access/htup_details.h"
 #include "commands/trigger.h"
@@ -177,25 +177,31 @@ check_credential(NewRow *row)
 		secret_wipe(opened[i]);
 }
 
+/* check_config -- raise NG007 if a provider of this type cannot run a config */
+void
+check_config(EgressProviderType type, text *config)
+{
+	switch (type)
+	{
+		case PROVIDER_OPENVPN:
+			openvpn_check_config(config);
+			break;
+		case PROVIDER_WIREGUARD:
+			wireguard_check_config(config);
+			break;
+		case PROVIDER_CUSTOM:
+			break;
+	}
+}
+
 /* check_gateway -- raise NG007 if there is a config and the provider's type cannot run it */
 static void
 check_gateway(NewRow *row)
 {
 	Datum		value;
 
-	if (!new_value(row, Anum_egress_gateway_config, &value))
-		return;
-	switch (row->provider_type)
-	{
-		case PROVIDER_OPENVPN:
-			openvpn_check_config(DatumGetTextPP(value));
-			break;
-		case PROVIDER_WIREGUARD:
-			wireguard_check_config(DatumGetTextPP(value));
-			break;
-		case PROVIDER_CUSTOM:
-			break;
-	}
+	if (new_value(row, Anum_egress_gateway_config, &value))
+		check_config(row->provider_type, DatumGetTextPP(value));
 }
 
 /* egress_refuse_misfit -- BEFORE INSERT OR UPDATE on gateways and credentials, after egress_fill_provider_type */

@@ -13,8 +13,13 @@
  *	lock.c				the three short locks and their order
  *	slot.c				the connection limit: finding a free slot
  *	access.c			who may use what
- *	menu.c				egress_available_gateways
- *	lease.c				egress_acquire_credential, egress_release_credential
+ *	capacity.c			how many connections credentials have free, for those who read
+ *	menu.c				egress_available_gateways, egress_gateway_required
+ *	explain.c			egress_explain_access
+ *	history.c			ended connections: writing, pruning, egress_connections_at
+ *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease,
+ *						egress_expire_leases
+ *	acquire.c			egress_acquire_credential
  *	session_trigger.c	egress_release_on_session_end
  *	integrity.c			triggers of the configuration tables
  *	config_trigger.c	triggers that check configs and credentials

@@ -25,15 +25,20 @@ typedef struct Grant
 
 static const Grant grants[] = {
 	{"app", "EXECUTE", "FUNCTION %s.egress_available_gateways(text, text)"},
-	{"app", "EXECUTE", "FUNCTION %s.egress_acquire_credential(text, text, bigint, text)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_acquire_credential(text, text, bigint, text, interval)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_release_credential(text)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_renew_lease(text, interval)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_expire_leases()"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_gateway_required(text)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_release_on_session_end()"},
 
+	{"monitor", "SELECT", "TABLE %s.egress_live_lease"},
 	{"monitor", "SELECT", "TABLE %s.egress_credential_usage"},
 	{"monitor", "SELECT", "TABLE %s.egress_gateway_usage"},
 	{"monitor", "SELECT", "TABLE %s.egress_connection"},
 	{"monitor", "SELECT", "TABLE %s.egress_secret_usage"},
 	{"monitor", "EXECUTE", "FUNCTION %1$s.egress_secret_state(%1$s.egress_secret)"},
+	{"monitor", "EXECUTE", "FUNCTION %s.egress_explain_access(text, text, bigint)"},
 
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_provider"},
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_gateway"},
@@ -42,8 +47,11 @@ static const Grant grants[] = {
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_credential"},
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_credential_gateway"},
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_group_member"},
+	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_workspace"},
 	{"admin", "SELECT", "TABLE %s.egress_lease"},
+	{"admin", "SELECT", "TABLE %s.egress_lease_expiry"},
 	{"admin", "SELECT", "TABLE %s.egress_lease_history"},
+	{"admin", "SELECT", "TABLE %s.egress_live_lease"},
 	{"admin", "SELECT", "TABLE %s.egress_credential_usage"},
 	{"admin", "SELECT", "TABLE %s.egress_gateway_usage"},
 	{"admin", "SELECT", "TABLE %s.egress_connection"},
@@ -53,6 +61,12 @@ static const Grant grants[] = {
 	{"admin", "EXECUTE", "FUNCTION %s.egress_wireguard_public_key(text)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_generate_wireguard_key()"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_available_gateways(text, text)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_gateway_required(text)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_explain_access(text, text, bigint)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_expire_leases()"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_prune_history(interval)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_prune_history(interval, bigint)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_connections_at(timestamptz, bigint)"},
 };
 
 PG_FUNCTION_INFO_V1(egress_grant_access);
@@ -85,7 +99,7 @@ egress_grant_access(PG_FUNCTION_ARGS)
 	/* a GRANT would take "public" for PUBLIC, even quoted: insist on a role of that name, which there cannot be */
 	(void) get_role_oid(role, false);
 	role = quote_identifier(role);
-	schema = quote_identifier(get_namespace_name(catalog_schema()));
+	schema = quote_identifier(catalog_schema_name());
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

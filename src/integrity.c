@@ -1,13 +1,14 @@
 /*
  * integrity.c -- triggers that keep the configuration tables whole
  *
- * What SQL can declare is declared in the install script. Two things it cannot:
+ * What SQL can declare is declared in the install script. Three things it cannot:
  *	- The tables repeat a column of their parent (the provider's type, the mapping's provider), so that foreign keys over two
  *	  columns can refuse what does not belong together. Triggers fill that column in.
  *	- An acquire inserts a lease without the foreign keys' own checks (lease.c says why). So whoever deletes a
  *	  gateway or a credential looks for leases of open transactions, in this order: mark the row deleted, take the row's
  *	  lock, look. An acquire takes the same lock, looks for the mark, inserts, and gives the lock back. Whichever is
  *	  second sees the other. Committed leases are found by the foreign key as well.
+ *	- An expired lease is no reason to keep what it used, whether a sweep has seen it or not. So those are ended before.
  */
 #include "postgres.h"
 
@@ -27,6 +28,7 @@
 PG_FUNCTION_INFO_V1(egress_fill_provider_type);
 PG_FUNCTION_INFO_V1(egress_fill_selection_provider);
 PG_FUNCTION_INFO_V1(egress_refuse_move);
+PG_FUNCTION_INFO_V1(egress_end_expired_leases);
 PG_FUNCTION_INFO_V1(egress_refuse_delete_in_use);
 
 /* trigger_begin -- what each trigger does first: returns which of our tables it is attached to */
@@ -185,6 +187,45 @@ egress_refuse_move(PG_FUNCTION_ARGS)
 			 errdetail("Leases and selections refer to both."),
 			 errhint("Insert a new %s, and delete or disable this one.", what),
 			 errtable(trigger->tg_relation)));
+}
+
+/* end_expired_of_provider -- end the expired leases of a provider's gateways */
+static void
+end_expired_of_provider(int64 provider_id)
+{
+	EgressScan	gateways;
+	Snapshot	snapshot;
+
+	scan_open(&gateways, INDEX_GATEWAY_MENU, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan_key_id(&gateways, provider_id);
+	scan_start(&gateways, snapshot);
+	while (scan_next(&gateways))
+		lease_end_expired_of(INDEX_LEASE_GATEWAY, scan_id(&gateways, Anum_egress_gateway_egress_gateway_id));
+	scan_close(&gateways);
+	UnregisterSnapshot(snapshot);
+}
+
+/*
+ * egress_end_expired_leases -- BEFORE DELETE on providers, gateways and credentials
+ *
+ * The row is still there, and so are those that it refers to: the history is written with their names.
+ */
+Datum
+egress_end_expired_leases(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	EgressTable table = trigger_begin(fcinfo);
+	int64		id;
+
+	/* the id is the first column of all three tables */
+	(void) row_id(trigger, trigger->tg_trigtuple, Anum_egress_gateway_egress_gateway_id, &id);
+
+	if (table == TABLE_PROVIDER)
+		end_expired_of_provider(id);
+	else
+		lease_end_expired_of(table == TABLE_GATEWAY ? INDEX_LEASE_GATEWAY : INDEX_LEASE_SLOT, id);
+	return PointerGetDatum(trigger->tg_trigtuple);
 }
 
 /* egress_refuse_delete_in_use -- AFTER DELETE on gateways and credentials; the row is marked deleted by now */

@@ -1,14 +1,52 @@
 /*
- * lease.h -- ending leases, for those who see that a session has ended
+ * lease.h -- the leases of sessions: looking at one, ending it, and when it ends by itself
  */
 #ifndef EGRESS_LEASE_H
 #define EGRESS_LEASE_H
 
 #include "postgres.h"
+#include "datatype/timestamp.h"
+#include "storage/lmgr.h"
 
 #include "catalog.h"
+#include "scan.h"
+
+/* What a session has. */
+typedef enum LeaseState
+{
+	LEASE_NONE,
+	LEASE_LIVE,
+	LEASE_EXPIRED,				/* there, and does not count any more */
+	LEASE_EXPIRED_BUSY,			/* the same, and another open transaction ends it */
+	LEASE_BUSY					/* another open transaction takes or ends it */
+} LeaseState;
+
+/* A look at the lease of a session. */
+typedef struct LeaseLook
+{
+	EgressScan	lease;			/* current row: the lease */
+	EgressScan	expiry;			/* current row: when it ends, if has_expiry */
+	bool		expiry_opened;
+	bool		has_expiry;
+	TransactionId busy;			/* the open transaction that takes, ends or renews it, if any */
+	EgressScan *busy_row;		/* and what it changes: one of the above */
+} LeaseLook;
+
+extern void lease_lock_tables(void);
+extern void lease_open(LeaseLook *look);
+extern LeaseState lease_look(LeaseLook *look, text *session_id);
+extern void lease_wait(LeaseLook *look, XLTW_Oper purpose);
+extern void lease_end_expired(LeaseLook *look);
+extern void lease_close(LeaseLook *look);
+
+extern void lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at);
+extern Interval *get_ttl(FunctionCallInfo fcinfo, int argno);
+extern TimestampTz ttl_end(TimestampTz from, Interval *ttl);
 
 extern bool lease_end(text *session_id, const char *reason);
+extern bool lease_any_expired(EgressScan *expiries, int64 credential_id);
+extern bool lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number);
+extern void lease_end_expired_of(EgressIndex index, int64 id);
 extern bool lease_any_held(EgressIndex index, int64 id);
 
 #endif							/* EGRESS_LEASE_H */

@@ -1,14 +1,15 @@
 /*
  * lock.c -- the three short locks and their order
  *
- * LOCK_SESSION, exclusive: an acquire, from looking for the session's lease to having inserted it. Two acquires of
- *		one session do not both find nothing.
+ * LOCK_SESSION, exclusive: whoever takes, renews or ends the session's lease, from looking at it to having changed it.
+ *		Two acquires of one session do not both find nothing.
  * LOCK_GATEWAY, shared: an acquire, from seeing that the gateway is not being deleted to having inserted the lease.
  *		Exclusive: the deleter of the gateway, while it looks for leases, the row already marked.
  * LOCK_CREDENTIAL, exclusive: an acquire, from reading the credential's limit and leases to having inserted one.
  *		The deleter of the credential, while it looks for leases, the row already marked.
  *
- * They are taken in this order, and of each kind one at a time. Whoever holds one waits for nothing but the next of
+ * They are taken in this order, and of each kind one at a time; the exception is an acquire that ends the expired lease of
+ * another session, whose LOCK_SESSION it only tries, holding all three. Whoever holds one waits for nothing but the next of
  * these: not for a table's lock (tables are opened before), not for a transaction (the session's lock is given back
  * before waiting for one). So each is held for microseconds and never to commit, and no wait can be a circle.
  *
@@ -48,6 +49,15 @@ lock_take(EgressLock lock, int64 key, LOCKMODE mode)
 	LOCKTAG		locktag = tag(lock, key);
 
 	(void) LockAcquire(&locktag, mode, false, false);
+}
+
+/* lock_try -- take a lock if nobody has to be waited for; returns whether it did */
+bool
+lock_try(EgressLock lock, int64 key, LOCKMODE mode)
+{
+	LOCKTAG		locktag = tag(lock, key);
+
+	return LockAcquire(&locktag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* lock_give -- give back a lock that lock_take() took in this (sub)transaction */

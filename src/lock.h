@@ -17,6 +17,7 @@ typedef enum EgressLock
 
 extern int64 lock_session_key(text *session_id);
 extern void lock_take(EgressLock lock, int64 key, LOCKMODE mode);
+extern bool lock_try(EgressLock lock, int64 key, LOCKMODE mode);
 extern void lock_give(EgressLock lock, int64 key, LOCKMODE mode);
 
 #endif							/* EGRESS_LOCK_H */

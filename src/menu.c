@@ -1,5 +1,5 @@
 /*
- * menu.c -- the launch menu: egress_available_gateways(user_id, workspace_id)
+ * menu.c -- the launch menu: egress_available_gateways(user_id, workspace_id), egress_gateway_required(workspace_id)
  *
  * Reads only, as of the calling query's snapshot, so it works on a standby. The rows of a provider that is open to
  * the call as a whole come from an index in the menu's order; where only selected gateways are open, just these are
@@ -18,6 +18,7 @@
 
 #include "access.h"
 #include "arguments.h"
+#include "capacity.h"
 #include "compat.h"
 #include "scan.h"
 
@@ -31,9 +32,8 @@ typedef struct Menu
 	EgressAccess *access;		/* of the current provider */
 	Datum		provider_name;
 	bool		counted_all;	/* available_all is known */
-	int64		available_all;	/* connections free in access->credentials_all, -1: no limit */
-	EgressScan	leases;			/* by credential; opened when first needed */
-	bool		leases_opened;
+	int64		available_all;	/* capacity_free() of access->credentials_all */
+	EgressCapacity capacity;
 } Menu;
 
 /* A gateway that waits to be sorted. */
@@ -46,57 +46,19 @@ typedef struct MenuGateway
 } MenuGateway;
 
 PG_FUNCTION_INFO_V1(egress_available_gateways);
+PG_FUNCTION_INFO_V1(egress_gateway_required);
 
-/* active_connections -- how many leases a credential has; counted once a call */
-static int64
-active_connections(Menu *menu, EgressEntitlement *credential)
-{
-	if (credential->active < 0)
-	{
-		if (!menu->leases_opened)
-		{
-			scan_open(&menu->leases, INDEX_LEASE_SLOT, AccessShareLock);
-			menu->leases.want_entries = true;
-			menu->leases_opened = true;
-		}
-		scan_key_id(&menu->leases, credential->id);
-		scan_start(&menu->leases, menu->call.snapshot);
-		credential->active = scan_count(&menu->leases);
-	}
-	return credential->active;
-}
-
-/* free_connections -- how many connections these credentials have free, -1 when one has no limit */
-static int64
-free_connections(Menu *menu, List *credentials)
-{
-	int64		sum = 0;
-	ListCell   *cell;
-
-	foreach(cell, credentials)
-		if (!((EgressEntitlement *) lfirst(cell))->limited)
-			return -1;
-
-	foreach(cell, credentials)
-	{
-		EgressEntitlement *credential = lfirst(cell);
-
-		sum += Max(credential->limit - active_connections(menu, credential), 0);
-	}
-	return sum;
-}
-
-/* available_connections -- the same for a gateway; most gateways of a provider share one answer */
+/* available_connections -- capacity_free() for a gateway; most gateways of a provider share one answer */
 static int64
 available_connections(Menu *menu, int64 gateway_id)
 {
 	List	   *credentials = access_credentials(menu->access, gateway_id);
 
 	if (credentials != menu->access->credentials_all)
-		return free_connections(menu, credentials);
+		return capacity_free(&menu->capacity, credentials);
 
 	if (!menu->counted_all)
-		menu->available_all = free_connections(menu, credentials);
+		menu->available_all = capacity_free(&menu->capacity, credentials);
 	menu->counted_all = true;
 	return menu->available_all;
 }
@@ -119,7 +81,7 @@ put_gateway(Menu *menu, int64 gateway_id, text *name, text *country, text *city)
 	values[5] = menu->provider_name;
 	values[6] = menu->access->provider_type;
 	values[7] = Int64GetDatum(available);
-	nulls[7] = available < 0;
+	nulls[7] = available == CAPACITY_UNLIMITED;
 	tuplestore_putvalues(menu->result->setResult, menu->result->setDesc, values, nulls);
 }
 
@@ -229,16 +191,6 @@ put_selected(Menu *menu)
 	}
 }
 
-/* compare_providers -- by name, in the database's collation; the name is unique */
-static int
-compare_providers(const ListCell *a, const ListCell *b)
-{
-	const char *left = ((EgressAccess *) lfirst(a))->provider_name;
-	const char *right = ((EgressAccess *) lfirst(b))->provider_name;
-
-	return varstr_cmp(left, strlen(left), right, strlen(right), DEFAULT_COLLATION_OID);
-}
-
 /* egress_available_gateways -- the launch menu; see COMMENT ON FUNCTION */
 Datum
 egress_available_gateways(PG_FUNCTION_ARGS)
@@ -253,9 +205,10 @@ egress_available_gateways(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	menu.result = (ReturnSetInfo *) fcinfo->resultinfo;
 
-	access_begin(&menu.call, user_id, workspace_id, GetActiveSnapshot());
+	access_begin(&menu.call, user_id, workspace_id, GetActiveSnapshot(), false);
+	capacity_begin(&menu.capacity, GetActiveSnapshot(), query_moment(fcinfo));
 	providers = access_to_providers(&menu.call);
-	list_sort(providers, compare_providers);
+	access_sort_by_name(providers);
 
 	foreach(cell, providers)
 	{
@@ -267,8 +220,17 @@ egress_available_gateways(PG_FUNCTION_ARGS)
 		else
 			put_selected(&menu);
 	}
-	if (menu.leases_opened)
-		scan_close(&menu.leases);
+	capacity_end(&menu.capacity);
 
 	return (Datum) 0;
+}
+
+/* egress_gateway_required -- must a session in the workspace go through a gateway? See COMMENT ON FUNCTION */
+Datum
+egress_gateway_required(PG_FUNCTION_ARGS)
+{
+	text	   *workspace_id = get_optional_id(fcinfo, 0, "workspace_id");
+
+	catalog_use(fcinfo->flinfo->fn_oid);
+	PG_RETURN_BOOL(workspace_id != NULL && access_gateway_required(workspace_id, GetActiveSnapshot()));
 }

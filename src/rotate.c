@@ -102,7 +102,7 @@ rotate_row(SPIPlanPtr update, HeapTuple row, TupleDesc desc)
 static SPIPlanPtr
 prepare(const char *format, int nargs, Oid *types)
 {
-	char	   *query = psprintf(format, quote_identifier(get_namespace_name(catalog_schema())));
+	char	   *query = psprintf(format, quote_identifier(catalog_schema_name()));
 	SPIPlanPtr	plan = SPI_prepare(query, nargs, types);
 
 	if (plan == NULL)

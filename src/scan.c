@@ -24,18 +24,33 @@
 #include "utils/snapmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 
 /*
- * scan_open -- open an index and its table
+ * open_table -- open a table of ours; 42P01 when the extension was dropped while we waited for it
  *
  * The table's lock stays until the end of the transaction, as it does for a statement.
  */
+Relation
+open_table(EgressTable table, LOCKMODE lockmode)
+{
+	Relation	relation = try_table_open(catalog_table(table), lockmode);
+
+	if (relation == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("a table of extension egress does not exist"),
+				 errdetail("The extension was dropped while this statement ran.")));
+	return relation;
+}
+
+/* scan_open -- open an index and its table, as open_table() does */
 void
 scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
 {
-	scan->table = table_open(catalog_table(catalog_index_table(index)), lockmode);
+	scan->table = open_table(catalog_index_table(index), lockmode);
 	scan->index = index_open(catalog_index(index), lockmode);
 	scan->lockmode = lockmode;
 	scan->want_entries = false;
@@ -129,6 +144,15 @@ scan_next(EgressScan *scan)
 	return index_getnext_slot(scan->desc, ForwardScanDirection, scan->slot);
 }
 
+/* scan_find_id -- find a provider, gateway or credential by its id; false when there is none */
+bool
+scan_find_id(EgressScan *scan, int64 id, Snapshot snapshot)
+{
+	scan_key_id(scan, id);
+	scan_start(scan, snapshot);
+	return scan_next(scan);
+}
+
 /* scan_value -- a column of the current row that is not NULL; points into the row */
 Datum
 scan_value(EgressScan *scan, AttrNumber column)
@@ -155,6 +179,13 @@ scan_id(EgressScan *scan, AttrNumber column)
 	return DatumGetInt64(scan_value(scan, column));
 }
 
+/* scan_timestamp -- a timestamptz column of the current row */
+TimestampTz
+scan_timestamp(EgressScan *scan, AttrNumber column)
+{
+	return DatumGetTimestampTz(scan_value(scan, column));
+}
+
 /* scan_text -- a text column of the current row, NULL when it is NULL; points into the row */
 text *
 scan_text(EgressScan *scan, AttrNumber column)
@@ -170,6 +201,13 @@ char *
 scan_name(EgressScan *scan, AttrNumber column)
 {
 	return TextDatumGetCString(scan_value(scan, column));
+}
+
+/* scan_put -- a column of the current row as a column of a row to be made; a value by reference points into the row */
+void
+scan_put(EgressScan *scan, AttrNumber column, int position, Datum *values, bool *nulls)
+{
+	values[position] = slot_getattr(scan->slot, column, &nulls[position]);
 }
 
 /*
@@ -331,6 +369,69 @@ insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls)
 	list_free(egress_insert_index_tuples(rri, slot, estate));
 
 	ExecCloseIndices(rri);
+	ExecDropSingleTupleTableSlot(slot);
+	FreeExecutorState(estate);
+	CommandCounterIncrement();
+}
+
+/*
+ * scan_delete -- delete the current row; false when it was deleted since it was found
+ *
+ * Before: the table is locked RowExclusiveLock, and the row was found with a dirty snapshot and is not of another open
+ * transaction. The callers' short locks keep ours away from it; a row that somebody has locked by hand is waited for. No
+ * trigger is run. After: it is gone for the next command of this transaction, which has begun.
+ */
+bool
+scan_delete(EgressScan *scan)
+{
+	TM_FailureData failure;
+
+	switch (table_tuple_delete(scan->table, &scan->slot->tts_tid, GetCurrentCommandId(true),
+							   SnapshotAny, InvalidSnapshot, true, &failure, false))
+	{
+		case TM_Ok:
+			CommandCounterIncrement();
+			return true;
+		case TM_Deleted:
+			return false;
+		default:
+			elog(ERROR, "row of \"%s\" was changed unexpectedly", RelationGetRelationName(scan->table));
+	}
+}
+
+/*
+ * scan_update -- change a column of the current row, and let the next command of this transaction begin
+ *
+ * Before: as for scan_delete(); the column's new value satisfies the table's constraints. The shape is that of
+ * ExecSimpleRelationUpdate() in executor/execReplication.c.
+ */
+void
+scan_update(EgressScan *scan, AttrNumber column, Datum value)
+{
+	int			columns[1] = {column};
+	bool		isnull[1] = {false};
+	ItemPointerData tid = scan->slot->tts_tid;
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *rri = makeNode(ResultRelInfo);
+	TupleTableSlot *slot = table_slot_create(scan->table, NULL);
+	HeapTuple	row = ExecCopySlotHeapTuple(scan->slot);
+	TM_FailureData failure;
+	LockTupleMode lockmode;
+	EgressUpdateIndexes update_indexes;
+
+	row = heap_modify_tuple_by_cols(row, RelationGetDescr(scan->table), 1, columns, &value, isnull);
+	ExecForceStoreHeapTuple(row, slot, false);
+	if (table_tuple_update(scan->table, &tid, slot, GetCurrentCommandId(true), SnapshotAny, InvalidSnapshot, true,
+						   &failure, &lockmode, &update_indexes) != TM_Ok)
+		elog(ERROR, "row of \"%s\" was changed unexpectedly", RelationGetRelationName(scan->table));
+
+	if (egress_must_update_indexes(update_indexes))
+	{
+		InitResultRelInfo(rri, scan->table, 0, NULL, 0);
+		ExecOpenIndices(rri, false);
+		list_free(egress_insert_index_tuples(rri, slot, estate));
+		ExecCloseIndices(rri);
+	}
 	ExecDropSingleTupleTableSlot(slot);
 	FreeExecutorState(estate);
 	CommandCounterIncrement();

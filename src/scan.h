@@ -8,6 +8,7 @@
 #include "access/genam.h"
 #include "access/relscan.h"
 #include "access/skey.h"
+#include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
@@ -30,6 +31,7 @@ typedef struct EgressScan
 	ScanKeyData keys[SCAN_MAX_KEYS];
 } EgressScan;
 
+extern Relation open_table(EgressTable table, LOCKMODE lockmode);
 extern void scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode);
 extern void scan_key_id(EgressScan *scan, int64 id);
 extern void scan_key_text(EgressScan *scan, text *value);
@@ -38,16 +40,21 @@ extern void scan_key_subject(EgressScan *scan, EgressSubjectType type, text *id)
 extern void scan_start(EgressScan *scan, Snapshot snapshot);
 extern void scan_start_dirty(EgressScan *scan);
 extern bool scan_next(EgressScan *scan);
+extern bool scan_find_id(EgressScan *scan, int64 id, Snapshot snapshot);
 extern Datum scan_value(EgressScan *scan, AttrNumber column);
 extern bool scan_bool(EgressScan *scan, AttrNumber column);
 extern int64 scan_id(EgressScan *scan, AttrNumber column);
+extern TimestampTz scan_timestamp(EgressScan *scan, AttrNumber column);
 extern text *scan_text(EgressScan *scan, AttrNumber column);
 extern char *scan_name(EgressScan *scan, AttrNumber column);
+extern void scan_put(EgressScan *scan, AttrNumber column, int position, Datum *values, bool *nulls);
 extern bool scan_row_ends(EgressScan *scan);
 extern int64 scan_count(EgressScan *scan);
 extern void scan_stop(EgressScan *scan);
 extern void scan_close(EgressScan *scan);
 
+extern bool scan_delete(EgressScan *scan);
+extern void scan_update(EgressScan *scan, AttrNumber column, Datum value);
 extern void insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls);
 
 #endif							/* EGRESS_SCAN_H */

@@ -142,3 +142,12 @@ slot_find(SlotSearch *search, int64 credential_id, int32 limit)
 		slot = find_gap(search, credential_id, 1, start - 1);
 	return slot;
 }
+
+/* slot_excess -- how many leases of a credential, for which slot_find() has found no slot, have to end for one to be free */
+int64
+slot_excess(SlotSearch *search, int64 credential_id, int32 limit)
+{
+	if (!any_outside(search, credential_id, limit))
+		return 1;
+	return (int64) count_held(search, credential_id, PG_INT32_MAX) - limit + 1;
+}

@@ -18,6 +18,7 @@ typedef struct SlotSearch
 
 extern void slot_open(SlotSearch *search);
 extern int32 slot_find(SlotSearch *search, int64 credential_id, int32 limit);
+extern int64 slot_excess(SlotSearch *search, int64 credential_id, int32 limit);
 extern void slot_close(SlotSearch *search);
 
 #endif							/* EGRESS_SLOT_H */

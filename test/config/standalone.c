@@ -13,18 +13,18 @@
 #include "utils/memutils.h"
 
 /* An allocation; the bytes follow. */
-typedef struct Block
+typedef struct Allocation
 {
-	struct Block *next;
-	struct Block *previous;
+	struct Allocation *next;
+	struct Allocation *previous;
 	size_t		size;
-} Block;
+} Allocation;
 
 volatile sig_atomic_t InterruptPending = false;
 StandaloneError standalone_error;
 const char *standalone_secret = NULL;
 
-static Block blocks = {&blocks, &blocks, 0};
+static Allocation blocks = {&blocks, &blocks, 0};
 static jmp_buf on_error;
 
 bool
@@ -49,7 +49,7 @@ make_text(const char *data, size_t length)
 
 /* free_block -- free an allocation; it must not hold the secret */
 static void
-free_block(Block *block)
+free_block(Allocation *block)
 {
 	if (standalone_secret && memmem(block + 1, block->size, standalone_secret, strlen(standalone_secret)))
 	{
@@ -65,7 +65,7 @@ void
 free_all(const void *kept)
 {
 	if (kept)
-		memset(unconstify(void *, kept), 0, ((Block *) unconstify(void *, kept) - 1)->size);
+		memset(unconstify(void *, kept), 0, ((Allocation *) unconstify(void *, kept) - 1)->size);
 	while (blocks.next != &blocks)
 		free_block(blocks.next);
 }
@@ -73,11 +73,11 @@ free_all(const void *kept)
 void *
 palloc(Size size)
 {
-	Block	   *block;
+	Allocation	   *block;
 
 	if (!AllocSizeIsValid(size))
 		ereport(ERROR, (errmsg("invalid memory alloc request size")));
-	block = malloc(sizeof(Block) + size);
+	block = malloc(sizeof(Allocation) + size);
 	if (block == NULL)
 		abort();
 	memset(block + 1, 0x7f, size);
@@ -92,13 +92,13 @@ palloc(Size size)
 void
 pfree(void *pointer)
 {
-	free_block((Block *) pointer - 1);
+	free_block((Allocation *) pointer - 1);
 }
 
 void *
 repalloc_huge(void *pointer, Size size)
 {
-	Block	   *old = (Block *) pointer - 1;
+	Allocation	   *old = (Allocation *) pointer - 1;
 	void	   *new = palloc(size);
 
 	memcpy(new, pointer, Min(old->size, size));

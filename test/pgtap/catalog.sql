@@ -89,6 +89,11 @@ SELECT results_eq($$SELECT columns_of('egress_group_member')$$, ARRAY[
     'group_id text collate C not null'
 ], 'columns of egress_group_member');
 
+SELECT results_eq($$SELECT columns_of('egress_workspace')$$, ARRAY[
+    'workspace_id text collate C not null',
+    'override_egress_gateways boolean not null default false'
+], 'columns of egress_workspace');
+
 SELECT results_eq($$SELECT columns_of('egress_lease')$$, ARRAY[
     'session_id text collate C not null',
     'egress_credential_id bigint not null',
@@ -98,6 +103,12 @@ SELECT results_eq($$SELECT columns_of('egress_lease')$$, ARRAY[
     'acquired_at timestamp with time zone not null',
     'slot integer'
 ], 'columns of egress_lease');
+
+SELECT results_eq($$SELECT columns_of('egress_lease_expiry')$$, ARRAY[
+    'session_id text collate C not null',
+    'egress_credential_id bigint not null',
+    'expires_at timestamp with time zone not null'
+], 'columns of egress_lease_expiry');
 
 SELECT results_eq($$SELECT columns_of('egress_lease_history')$$, ARRAY[
     'egress_lease_history_id bigint not null identity',
@@ -155,8 +166,28 @@ SELECT results_eq($$SELECT columns_of('egress_connection')$$, ARRAY[
     'egress_provider_id bigint',
     'provider_name text',
     'provider_type vpn.egress_provider_type',
-    'acquired_at timestamp with time zone'
+    'acquired_at timestamp with time zone',
+    'expires_at timestamp with time zone'
 ], 'columns of egress_connection');
+
+SELECT results_eq($$SELECT columns_of('egress_live_lease')$$, ARRAY[
+    'session_id text collate C',
+    'user_id text collate C',
+    'workspace_id text collate C',
+    'egress_credential_id bigint',
+    'egress_gateway_id bigint',
+    'acquired_at timestamp with time zone',
+    'expires_at timestamp with time zone'
+], 'columns of egress_live_lease');
+
+SELECT results_eq($$SELECT columns_of('egress_access_explanation')$$, ARRAY[
+    'egress_gateway_id bigint',
+    'gateway_name text',
+    'provider_name text',
+    'verdict text',
+    'egress_credential_id bigint',
+    'detail text'
+], 'columns of egress_access_explanation');
 
 SELECT enum_has_labels('vpn', 'egress_provider_type', ARRAY['openvpn', 'wireguard', 'custom']);
 SELECT enum_has_labels('vpn', 'egress_subject_type', ARRAY['user', 'group', 'workspace', 'everyone']);
@@ -177,13 +208,15 @@ ARRAY[
     'egress_group_member PRIMARY KEY (user_id, group_id)',
     'egress_lease PRIMARY KEY (session_id)',
     'egress_lease UNIQUE (egress_credential_id, slot)',
+    'egress_lease_expiry PRIMARY KEY (session_id)',
     'egress_lease_history PRIMARY KEY (egress_lease_history_id)',
     'egress_provider PRIMARY KEY (egress_provider_id)',
     'egress_provider UNIQUE (egress_provider_id, provider_type)',
     'egress_provider UNIQUE (name)',
     'egress_provider_mapping PRIMARY KEY (egress_provider_mapping_id)',
     'egress_provider_mapping UNIQUE (egress_provider_id, egress_provider_mapping_id)',
-    'egress_provider_mapping_gateway PRIMARY KEY (egress_provider_mapping_id, egress_gateway_id)'
+    'egress_provider_mapping_gateway PRIMARY KEY (egress_provider_mapping_id, egress_gateway_id)',
+    'egress_workspace PRIMARY KEY (workspace_id)'
 ], 'primary keys and unique keys');
 
 SELECT results_eq($$
@@ -201,6 +234,7 @@ ARRAY[
         'REFERENCES egress_provider(egress_provider_id, provider_type) ON DELETE CASCADE',
     'egress_lease FOREIGN KEY (egress_credential_id) REFERENCES egress_credential(egress_credential_id)',
     'egress_lease FOREIGN KEY (egress_gateway_id) REFERENCES egress_gateway(egress_gateway_id)',
+    'egress_lease_expiry FOREIGN KEY (session_id) REFERENCES egress_lease(session_id) ON DELETE CASCADE',
     'egress_provider_mapping FOREIGN KEY (egress_provider_id) REFERENCES egress_provider(egress_provider_id) ON DELETE CASCADE',
     'egress_provider_mapping_gateway FOREIGN KEY (egress_provider_id, egress_gateway_id) '
         'REFERENCES egress_gateway(egress_provider_id, egress_gateway_id) ON DELETE CASCADE',
@@ -235,10 +269,12 @@ ARRAY[
     'egress_lease (slot)',
     'egress_lease (user_id)',
     'egress_lease (workspace_id)',
+    'egress_lease_history (acquired_at, released_at)',
     'egress_lease_history (release_reason)',
     'egress_provider (name)',
     'egress_provider_mapping (subject_id)',
-    'egress_provider_mapping (subject_type, subject_id)'
+    'egress_provider_mapping (subject_type, subject_id)',
+    'egress_workspace (workspace_id)'
 ], 'columns with a check');
 
 -- the indexes that src/catalog.c looks up by name, with the columns in the order in which src/scan.c gives keys
@@ -251,8 +287,8 @@ SELECT results_eq($$
     FROM unnest(ARRAY['egress_provider_pkey', 'egress_gateway_pkey', 'egress_gateway_menu',
                       'egress_provider_mapping_pkey', 'egress_provider_mapping_subject', 'egress_provider_mapping_gateway_pkey',
                       'egress_credential_pkey', 'egress_credential_subject', 'egress_credential_gateway_pkey',
-                      'egress_group_member_pkey', 'egress_lease_pkey', 'egress_lease_egress_credential_id_slot_key',
-                      'egress_lease_gateway']) WITH ORDINALITY wanted (name, nr)
+                      'egress_group_member_pkey', 'egress_workspace_pkey', 'egress_lease_pkey', 'egress_lease_egress_credential_id_slot_key',
+                      'egress_lease_gateway', 'egress_lease_expiry_pkey', 'egress_lease_expiry_credential']) WITH ORDINALITY wanted (name, nr)
     LEFT JOIN pg_index i ON i.indexrelid = to_regclass('vpn.' || wanted.name) AND i.indisvalid AND i.indpred IS NULL
     ORDER BY nr$$,
 ARRAY[
@@ -267,9 +303,12 @@ ARRAY[
     'vpn.egress_credential_subject: vpn.egress_credential (subject_type, subject_id, egress_provider_id)',
     'vpn.egress_credential_gateway_pkey: vpn.egress_credential_gateway (egress_credential_id, egress_gateway_id) unique',
     'vpn.egress_group_member_pkey: vpn.egress_group_member (user_id, group_id) unique',
+    'vpn.egress_workspace_pkey: vpn.egress_workspace (workspace_id) unique',
     'vpn.egress_lease_pkey: vpn.egress_lease (session_id) unique',
     'vpn.egress_lease_egress_credential_id_slot_key: vpn.egress_lease (egress_credential_id, slot) unique',
-    'vpn.egress_lease_gateway: vpn.egress_lease (egress_gateway_id)'
+    'vpn.egress_lease_gateway: vpn.egress_lease (egress_gateway_id)',
+    'vpn.egress_lease_expiry_pkey: vpn.egress_lease_expiry (session_id) unique',
+    'vpn.egress_lease_expiry_credential: vpn.egress_lease_expiry (egress_credential_id)'
 ], 'indexes that the C code reads');
 
 -- a foreign key whose columns lead no index makes each deletion of what it refers to read the whole table
@@ -290,6 +329,9 @@ SELECT results_eq($$
     WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'vpn'::regnamespace) AND NOT tgisinternal AND tgenabled = 'O'
     ORDER BY tgname, tgrelid::regclass::text COLLATE "C"$$,
 ARRAY[
+    'egress_end_expired_leases BEFORE DELETE ON egress_credential: egress_end_expired_leases()',
+    'egress_end_expired_leases BEFORE DELETE ON egress_gateway: egress_end_expired_leases()',
+    'egress_end_expired_leases BEFORE DELETE ON egress_provider: egress_end_expired_leases()',
     'egress_fill_provider_type BEFORE INSERT ON egress_credential: egress_fill_provider_type()',
     'egress_fill_provider_type BEFORE INSERT ON egress_gateway: egress_fill_provider_type()',
     'egress_fill_selection_provider BEFORE INSERT OR UPDATE ON egress_credential_gateway: egress_fill_selection_provider()',
@@ -309,9 +351,10 @@ ARRAY[
 SELECT results_eq($$
     SELECT replace(format('%s(%s) -> %s', proname, pg_get_function_arguments(oid), pg_get_function_result(oid)),
                    'vpn.', '') COLLATE "default"
-    FROM pg_proc WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname$$,
+    FROM pg_proc WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname, pronargs$$,
 ARRAY[
     'egress_acquire_credential(user_id text, workspace_id text, egress_gateway_id bigint, session_id text, '
+        'ttl interval DEFAULT NULL::interval, '
         'OUT egress_credential_id bigint, OUT credential_name text, OUT username text, OUT password text, '
         'OUT private_key text, OUT custom_credential text, OUT gateway_name text, OUT country text, OUT city text, '
         'OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type, '
@@ -320,15 +363,25 @@ ARRAY[
         'OUT egress_gateway_id bigint, OUT gateway_name text, OUT country text, OUT city text, '
         'OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type, '
         'OUT available_connections bigint) -> SETOF record',
+    'egress_connections_at(moment timestamp with time zone, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
+        'SETOF egress_lease_history',
+    'egress_end_expired_leases() -> trigger',
+    'egress_expire_leases() -> bigint',
+    'egress_explain_access(user_id text, workspace_id text, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
+        'SETOF egress_access_explanation',
     'egress_fill_provider_type() -> trigger',
     'egress_fill_selection_provider() -> trigger',
+    'egress_gateway_required(workspace_id text) -> boolean',
     'egress_generate_wireguard_key() -> text',
     'egress_grant_access(role name, access text) -> void',
+    'egress_prune_history(older_than interval) -> bigint',
+    'egress_prune_history(older_than interval, max_rows bigint) -> bigint',
     'egress_refuse_delete_in_use() -> trigger',
     'egress_refuse_misfit() -> trigger',
     'egress_refuse_move() -> trigger',
     'egress_release_credential(session_id text) -> boolean',
     'egress_release_on_session_end() -> trigger',
+    'egress_renew_lease(session_id text, ttl interval) -> timestamp with time zone',
     'egress_reveal_secret(secret egress_secret) -> text',
     'egress_rotate_secrets() -> bigint',
     'egress_secret_in(cstring) -> egress_secret',
@@ -345,19 +398,27 @@ SELECT results_eq($$
                      CASE proparallel WHEN 'u' THEN 'unsafe' WHEN 'r' THEN 'restricted' ELSE 'safe' END,
                      CASE WHEN proisstrict THEN 'strict' END) COLLATE "default"
     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-    WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname$$,
+    WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname, pronargs$$,
 ARRAY[
     'egress_acquire_credential c volatile unsafe',
     'egress_available_gateways c stable safe',
+    'egress_connections_at c stable unsafe',
+    'egress_end_expired_leases c volatile unsafe',
+    'egress_expire_leases c volatile unsafe',
+    'egress_explain_access c stable safe',
     'egress_fill_provider_type c volatile unsafe',
     'egress_fill_selection_provider c volatile unsafe',
+    'egress_gateway_required c stable safe',
     'egress_generate_wireguard_key c volatile safe',
     'egress_grant_access c volatile unsafe',
+    'egress_prune_history c volatile unsafe',
+    'egress_prune_history c volatile unsafe',
     'egress_refuse_delete_in_use c volatile unsafe',
     'egress_refuse_misfit c volatile unsafe',
     'egress_refuse_move c volatile unsafe',
     'egress_release_credential c volatile unsafe',
     'egress_release_on_session_end c volatile unsafe',
+    'egress_renew_lease c volatile unsafe',
     'egress_reveal_secret c stable safe',
     'egress_rotate_secrets c volatile unsafe',
     'egress_secret_in c stable safe strict',

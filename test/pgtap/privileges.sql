@@ -155,18 +155,27 @@ SELECT results_eq($$
     GROUP BY object ORDER BY object COLLATE "C"$$,
 $$VALUES
     -- object                                                  app        admin                          monitor
-    ('function egress_acquire_credential(text, text, bigint, text)',
+    ('function egress_acquire_credential(text, text, bigint, text, interval)',
                                                                'EXECUTE', NULL,                          NULL),
     ('function egress_available_gateways(text, text)',         'EXECUTE', 'EXECUTE',                     NULL),
+    ('function egress_connections_at(timestamp with time zone, bigint)',
+                                                               NULL,      'EXECUTE',                     NULL),
+    ('function egress_end_expired_leases()',                   NULL,      NULL,                          NULL),
+    ('function egress_expire_leases()',                        'EXECUTE', 'EXECUTE',                     NULL),
+    ('function egress_explain_access(text, text, bigint)',     NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_fill_provider_type()',                   NULL,      NULL,                          NULL),
     ('function egress_fill_selection_provider()',              NULL,      NULL,                          NULL),
+    ('function egress_gateway_required(text)',                 'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_generate_wireguard_key()',               NULL,      'EXECUTE',                     NULL),
     ('function egress_grant_access(name, text)',               NULL,      NULL,                          NULL),
+    ('function egress_prune_history(interval)',                NULL,      'EXECUTE',                     NULL),
+    ('function egress_prune_history(interval, bigint)',        NULL,      'EXECUTE',                     NULL),
     ('function egress_refuse_delete_in_use()',                 NULL,      NULL,                          NULL),
     ('function egress_refuse_misfit()',                        NULL,      NULL,                          NULL),
     ('function egress_refuse_move()',                          NULL,      NULL,                          NULL),
     ('function egress_release_credential(text)',               'EXECUTE', NULL,                          NULL),
     ('function egress_release_on_session_end()',               'EXECUTE', NULL,                          NULL),
+    ('function egress_renew_lease(text, interval)',            'EXECUTE', NULL,                          NULL),
     ('function egress_reveal_secret(egress_secret)',           NULL,      NULL,                          NULL),
     ('function egress_rotate_secrets()',                       NULL,      'EXECUTE',                     NULL),
     ('function egress_secret_in(cstring)',                     NULL,      NULL,                          NULL),
@@ -187,16 +196,20 @@ $$VALUES
     ('table egress_gateway',                                   NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_group_member',                              NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_lease',                                     NULL,      'SELECT',                      NULL),
+    ('table egress_lease_expiry',                              NULL,      'SELECT',                      NULL),
     ('table egress_lease_history',                             NULL,      'SELECT',                      NULL),
     ('table egress_provider',                                  NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_provider_mapping',                          NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_provider_mapping_gateway',                  NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('table egress_workspace',                                 NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('type egress_access_explanation',                         NULL,      NULL,                          NULL),
     ('type egress_provider_type',                              NULL,      NULL,                          NULL),
     ('type egress_secret',                                     NULL,      NULL,                          NULL),
     ('type egress_subject_type',                               NULL,      NULL,                          NULL),
     ('view egress_connection',                                 NULL,      'SELECT',                      'SELECT'),
     ('view egress_credential_usage',                           NULL,      'SELECT',                      'SELECT'),
     ('view egress_gateway_usage',                              NULL,      'SELECT',                      'SELECT'),
+    ('view egress_live_lease',                                 NULL,      'SELECT',                      'SELECT'),
     ('view egress_secret_usage',                               NULL,      'SELECT',                      'SELECT')
 $$, 'each access allows exactly its list');
 
@@ -215,10 +228,13 @@ SELECT is_empty($$
 -- an application: what it calls, and not a row of any table or view
 SELECT is(outcome('App "1", role', $$SELECT * FROM egress_available_gateways('ann')$$), 'ok', 'app: menu');
 SELECT is(outcome('App "1", role', $$SELECT * FROM egress_acquire_credential('ann', NULL, 11, 's1')$$), 'ok', 'app: acquire');
+SELECT is(outcome('App "1", role', $$SELECT egress_acquire_credential('ann', NULL, 11, 's1', '1 minute'),
+    egress_renew_lease('s1', '1 minute'), egress_expire_leases(), egress_gateway_required('w')$$), 'ok', 'app: a lease that ends by itself');
 SELECT is(outcome('App "1", role', $$SELECT egress_release_credential('s1')$$), 'ok', 'app: release');
 SELECT is_empty($$
     SELECT statement FROM statements
-    WHERE object !~ '^function egress_(available_gateways|acquire_credential|release_credential|release_on_session_end)\('
+    WHERE object !~ ('^function egress_(available_gateways|gateway_required|acquire_credential|renew_lease|release_credential'
+                     '|release_on_session_end|follow_group_members|(at|de)tach_(sessions|group_members)|expire_leases)\(')
       AND outcome('App "1", role', statement) <> '42501' AND objid NOT IN (SELECT oid FROM io_functions)$$,
     'app: nothing else');
 SELECT is(outcome('App "1", role', format($$
@@ -236,9 +252,11 @@ SELECT is(outcome('nobody_1', format($$
 SELECT is_empty($$
     SELECT statement, outcome('monitor_1', statement) FROM statements
     WHERE outcome('monitor_1', statement) <>
-          CASE WHEN object ~ '^view|^function egress_secret_state' THEN 'ok' ELSE '42501' END
+          CASE WHEN object ~ '^view|^function egress_secret_state' THEN 'ok'
+               WHEN object ~ '^function egress_explain_access' THEN '22004' ELSE '42501' END
       AND objid NOT IN (SELECT oid FROM io_functions)$$,
-    'monitor: reads the views, calls what one of them calls, and nothing else');
+    'monitor: reads the views, calls what one of them calls and the explanation, and nothing else');
+SELECT is(outcome('monitor_1', $$SELECT * FROM egress_explain_access('ann', NULL)$$), 'ok', 'monitor: explains');
 
 -- an administrator: everything of a provider by hand, without a sequence or a trigger of the extension getting in the way
 SELECT is(outcome('ADMIN', $$
@@ -301,15 +319,23 @@ SELECT results_eq($$
 ARRAY[
     'egress_acquire_credential as owner',
     'egress_available_gateways as owner',
+    'egress_connections_at as owner',
+    'egress_end_expired_leases as owner',
+    'egress_expire_leases as owner',
+    'egress_explain_access as owner',
     'egress_fill_provider_type as owner',
     'egress_fill_selection_provider as owner',
+    'egress_gateway_required as owner',
     'egress_generate_wireguard_key as caller',
     'egress_grant_access as caller',
+    'egress_prune_history as owner',
+    'egress_prune_history as owner',
     'egress_refuse_delete_in_use as owner',
     'egress_refuse_misfit as owner',
     'egress_refuse_move as owner',
     'egress_release_credential as owner',
     'egress_release_on_session_end as owner',
+    'egress_renew_lease as owner',
     'egress_reveal_secret as caller',
     'egress_rotate_secrets as owner',
     'egress_secret_in as caller',
@@ -321,7 +347,9 @@ ARRAY[
 ], 'whose rights each function runs with');
 SELECT is(proconfig, ARRAY['search_path=pg_catalog, pg_temp'], proname || ': search_path is fixed and ends in pg_temp')
 FROM members JOIN pg_proc ON pg_proc.oid = objid
-WHERE classid = 'pg_proc'::regclass AND objid NOT IN (SELECT oid FROM io_functions) ORDER BY proname;
+WHERE classid = 'pg_proc'::regclass AND objid NOT IN (SELECT oid FROM io_functions)
+  -- a condition of the caller's is in its argument, and read as the caller would; it runs with the caller's rights
+  AND proname <> 'egress_attach_sessions' ORDER BY proname;
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,4 +1,4 @@
--- rules.sql -- menu and acquire against the rules as one query, on random worlds
+-- rules.sql -- menu, acquire and explanation against the rules as one query, on random worlds
 --
 -- The functions answer_* below are written from the rules themselves, in SQL, without any thought of speed. The
 -- worlds are small, and users, groups and workspaces share their few ids, so that everything collides with everything.
@@ -21,18 +21,28 @@ CREATE FUNCTION is_subject(type egress_subject_type, id text, u text, w text) RE
            WHEN 'group' THEN EXISTS (SELECT FROM egress_group_member WHERE user_id = u AND group_id = id) END
 $$;
 
+-- is the workspace's override on?
+CREATE FUNCTION overrides(w text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM egress_workspace WHERE workspace_id = w AND override_egress_gateways)
+$$;
+
+-- is a gateway mapped to the call, by mappings of the workspace alone or by any?
+CREATE FUNCTION is_mapped(u text, w text, gateway bigint, workspace_only boolean) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM egress_provider_mapping m JOIN egress_gateway g USING (egress_provider_id)
+                   WHERE g.egress_gateway_id = gateway AND m.enabled
+                     AND is_subject(m.subject_type, m.subject_id, u, w)
+                     AND (NOT workspace_only OR m.subject_type = 'workspace')
+                     AND (m.allow_all_gateways
+                          OR EXISTS (SELECT FROM egress_provider_mapping_gateway s
+                                     WHERE s.egress_provider_mapping_id = m.egress_provider_mapping_id
+                                       AND s.egress_gateway_id = gateway)))
+$$;
+
 -- rules 1 and 2: the gateways that are on, and mapped
 CREATE FUNCTION answer_mapped(u text, w text) RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
     SELECT g.egress_gateway_id
     FROM egress_gateway g JOIN egress_provider p USING (egress_provider_id)
-    WHERE g.enabled AND NOT g.withdrawn AND p.enabled
-      AND EXISTS (SELECT FROM egress_provider_mapping m
-                  WHERE m.egress_provider_id = p.egress_provider_id AND m.enabled
-                    AND is_subject(m.subject_type, m.subject_id, u, w)
-                    AND (m.allow_all_gateways
-                         OR EXISTS (SELECT FROM egress_provider_mapping_gateway s
-                                    WHERE s.egress_provider_mapping_id = m.egress_provider_mapping_id
-                                      AND s.egress_gateway_id = g.egress_gateway_id)))
+    WHERE g.enabled AND NOT g.withdrawn AND p.enabled AND is_mapped(u, w, g.egress_gateway_id, overrides(w))
 $$;
 
 -- rule 3: the credentials that fit a gateway, and how many connections each has free; NULL without a limit
@@ -41,7 +51,9 @@ RETURNS SETOF record LANGUAGE sql STABLE AS $$
     SELECT c.egress_credential_id,
            CASE WHEN c.limit_active_connections
                 THEN greatest(c.active_connection_limit - (SELECT count(*) FROM egress_lease l
-                                                           WHERE l.egress_credential_id = c.egress_credential_id), 0) END
+                                                           LEFT JOIN egress_lease_expiry e USING (session_id)
+                                                           WHERE l.egress_credential_id = c.egress_credential_id
+                                                             AND coalesce(e.expires_at > clock_timestamp(), true)), 0) END
     FROM egress_credential c JOIN egress_gateway g USING (egress_provider_id)
     WHERE g.egress_gateway_id = gateway AND c.enabled AND is_subject(c.subject_type, c.subject_id, u, w)
       AND (c.allow_all_gateways
@@ -73,6 +85,22 @@ CREATE FUNCTION answer_acquire(u text, w text, gateway bigint) RETURNS text LANG
                           WHERE free IS NULL OR free > 0)::text, 'NG004') END
 $$;
 
+-- the explanation of a gateway: the first verdict that applies, and the credential that an acquire would take
+CREATE FUNCTION answer_explain(u text, w text, gateway bigint, OUT verdict text, OUT credential bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN g.withdrawn THEN 'gateway_withdrawn'
+                WHEN NOT g.enabled THEN 'gateway_disabled'
+                WHEN NOT p.enabled THEN 'provider_disabled'
+                WHEN NOT is_mapped(u, w, gateway, overrides(w)) THEN
+                    CASE WHEN is_mapped(u, w, gateway, false) THEN 'overridden' ELSE 'not_mapped' END
+                WHEN acquired.outcome = 'NG003' THEN 'no_credential'
+                WHEN acquired.outcome = 'NG004' THEN 'at_limit'
+                ELSE 'available' END,
+           CASE WHEN acquired.outcome !~ '^NG' THEN acquired.outcome::bigint END
+    FROM egress_gateway g JOIN egress_provider p USING (egress_provider_id), answer_acquire(u, w, gateway) acquired (outcome)
+    WHERE g.egress_gateway_id = gateway
+$$;
+
 /* ------------------------------------------------- what is under test */
 
 CREATE FUNCTION menu(u text, w text) RETURNS jsonb LANGUAGE sql STABLE AS $$
@@ -82,9 +110,10 @@ CREATE FUNCTION menu(u text, w text) RETURNS jsonb LANGUAGE sql STABLE AS $$
             available_connections, n)
 $$;
 
-CREATE FUNCTION acquire(u text, w text, gateway bigint, session text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION acquire(u text, w text, gateway bigint, session text, ttl interval DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql AS $$
 BEGIN
-    RETURN egress_credential_id FROM egress_acquire_credential(u, w, gateway, session);
+    RETURN egress_credential_id FROM egress_acquire_credential(u, w, gateway, session, ttl);
 EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE;
 END $$;
@@ -109,7 +138,10 @@ BEGIN
     PERFORM egress_release_credential(session_id) FROM egress_lease;
     DELETE FROM egress_provider;
     DELETE FROM egress_group_member;
+    DELETE FROM egress_workspace;
 
+    INSERT INTO egress_workspace (workspace_id, override_egress_gateways)
+    SELECT w, chance(0.6) FROM unnest('{a,b,c}'::text[]) w WHERE chance(0.6);
     INSERT INTO egress_group_member
     SELECT pick('a', 'b', 'c'), pick('a', 'b', 'c') FROM generate_series(1, pick_id(5)) ON CONFLICT DO NOTHING;
     INSERT INTO egress_provider (egress_provider_id, name, provider_type, enabled)
@@ -143,8 +175,8 @@ END $$;
 -- an administrator's day: something changes while leases are live
 CREATE FUNCTION change_world() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    CASE pick_id(8)
-    WHEN 1, 8 THEN UPDATE egress_credential SET active_connection_limit = pick_id(3) - 1, limit_active_connections = chance(0.9)
+    CASE pick_id(12)
+    WHEN 1, 11 THEN UPDATE egress_credential SET active_connection_limit = pick_id(3) - 1, limit_active_connections = chance(0.9)
                    WHERE egress_credential_id IN (SELECT egress_credential_id FROM egress_lease);
     WHEN 2 THEN UPDATE egress_credential SET enabled = chance(0.5) WHERE egress_credential_id = pick_id(10);
     WHEN 3 THEN UPDATE egress_gateway SET enabled = chance(0.5), withdrawn = chance(0.5)
@@ -153,6 +185,10 @@ BEGIN
                 WHERE egress_provider_mapping_id = pick_id(8);
     WHEN 5 THEN DELETE FROM egress_group_member WHERE user_id = pick('a', 'b', 'c');
     WHEN 6 THEN UPDATE egress_provider SET name = pick('l', 'm', 'n') || egress_provider_id WHERE egress_provider_id = pick_id(3);
+    -- time passes for some
+    WHEN 7, 10, 12 THEN UPDATE egress_lease_expiry SET expires_at = clock_timestamp() WHERE chance(0.5);
+    WHEN 9 THEN INSERT INTO egress_workspace VALUES (pick('a', 'b', 'c'), chance(0.5))
+                ON CONFLICT (workspace_id) DO UPDATE SET override_egress_gateways = NOT egress_workspace.override_egress_gateways;
     ELSE PERFORM egress_release_credential(session_id) FROM egress_lease WHERE chance(0.5);
     END CASE;
 END $$;
@@ -162,7 +198,12 @@ END $$;
 CREATE TABLE menus (world int, u text, w text, menu jsonb, expected jsonb);
 CREATE TABLE acquires (world int, u text, w text, gateway bigint, listed boolean, free bigint,
                        got text, expected text);
-CREATE TABLE worlds (world int, over_limit bigint);
+CREATE TABLE worlds (world int, over_limit bigint, expired bigint);
+-- one row a gateway of an explanation, and what the rules and the menu say of it
+CREATE TABLE explanations (world int, u text, w text, gateway bigint, row egress_access_explanation, n bigint,
+                           verdict text, credential bigint, listed boolean, one egress_access_explanation[]);
+-- what was explained just before an acquire
+CREATE TABLE predictions (verdict text, credential bigint, detail text, got text);
 -- every kind of call: with and without a workspace, and of somebody whom nothing names
 CREATE TABLE calls AS
 SELECT u, w FROM unnest('{a,b,c,nobody}'::text[]) u, unnest('{a,b,c,NULL}'::text[]) w;
@@ -172,11 +213,14 @@ DECLARE
     call record;
     gateway bigint;
     item jsonb;
+    explained egress_access_explanation;
+    w_id int;
     session int := 0;
     expected text;
     got text;
 BEGIN
     FOR world IN 1 .. worlds LOOP
+        w_id := world;
         PERFORM new_world();
         -- sessions come, and the world changes between them
         FOR try IN 1 .. 20 LOOP
@@ -187,16 +231,36 @@ BEGIN
             SELECT i INTO item FROM jsonb_array_elements(menu(call.u, call.w)) i
             WHERE (i ->> 'egress_gateway_id')::bigint = gateway;
             expected := answer_acquire(call.u, call.w, gateway);
-            got := acquire(call.u, call.w, gateway, 's' || session);
+            explained := NULL;
+            IF expected <> 'NG001' THEN
+                SELECT * INTO explained FROM egress_explain_access(call.u, call.w, gateway);
+            END IF;
+            got := acquire(call.u, call.w, gateway, 's' || session, CASE WHEN chance(0.7) THEN interval '1 hour' END);
+            INSERT INTO predictions
+            SELECT explained.verdict, explained.egress_credential_id, explained.detail, got WHERE expected <> 'NG001';
             INSERT INTO acquires VALUES (world, call.u, call.w, gateway, item IS NOT NULL,
                                          (item ->> 'available_connections')::bigint, got, expected);
-            IF chance(0.3) THEN
+            IF chance(0.6) THEN
                 PERFORM change_world();
             END IF;
         END LOOP;
         INSERT INTO menus SELECT world, u, w, menu(u, w), answer_menu(u, w) FROM calls;
-        INSERT INTO worlds SELECT world, count(*) FROM egress_credential_usage
-                           WHERE enabled AND active_connections > active_connection_limit;
+        INSERT INTO explanations
+        SELECT world, u, w, e.egress_gateway_id, row(e.egress_gateway_id, e.gateway_name, e.provider_name, e.verdict,
+                                                     e.egress_credential_id, e.detail)::egress_access_explanation, n,
+               a.verdict, a.credential,
+               EXISTS (SELECT FROM egress_available_gateways(u, w) m WHERE m.egress_gateway_id = e.egress_gateway_id),
+               ARRAY(SELECT o FROM egress_explain_access(u, w, e.egress_gateway_id) o)
+        FROM (SELECT * FROM calls ORDER BY random() LIMIT 3) calls, egress_explain_access(u, w) WITH ORDINALITY e (egress_gateway_id, gateway_name, provider_name, verdict,
+                                                                    egress_credential_id, detail, n),
+             answer_explain(u, w, e.egress_gateway_id) a;
+        INSERT INTO worlds
+        SELECT world, (SELECT count(*) FROM egress_credential_usage
+                       WHERE enabled AND active_connections > active_connection_limit),
+               (SELECT count(*) FROM egress_lease_expiry WHERE expires_at <= clock_timestamp());
+        IF (SELECT count(*) FROM explanations e WHERE e.world = w_id) <> 3 * (SELECT count(*) FROM egress_gateway) THEN
+            RAISE 'an explanation is not of every gateway';
+        END IF;
     END LOOP;
 END $$;
 
@@ -214,6 +278,25 @@ SELECT is_empty($$SELECT * FROM acquires WHERE listed <> (got ~ '^[0-9]+$' OR go
 SELECT is_empty($$SELECT * FROM acquires WHERE listed AND (free IS DISTINCT FROM 0) <> (got ~ '^[0-9]+$') LIMIT 5$$,
                 'and has connections available exactly when an acquire succeeds');
 
+SELECT cmp_ok((SELECT count(*) FROM explanations), '>', 3000::bigint, 'thousands of explanations were compared');
+SELECT is_empty($$SELECT u, w, row, verdict, credential FROM explanations
+                  WHERE ((row).verdict, (row).egress_credential_id) IS DISTINCT FROM (verdict, credential) LIMIT 5$$,
+                'each verdict is the first that applies, each credential the one that the rules say');
+SELECT is_empty($$SELECT * FROM explanations WHERE listed <> ((row).verdict IN ('available', 'at_limit')) LIMIT 5$$,
+                'a gateway is on the menu exactly when it is explained as available or at_limit');
+SELECT is_empty($$SELECT * FROM explanations WHERE one <> ARRAY[row] LIMIT 5$$, 'a gateway alone is explained as among all');
+SELECT is_empty($$SELECT * FROM predictions WHERE got <> CASE verdict WHEN 'available' THEN credential::text
+                      WHEN 'at_limit' THEN 'NG004' WHEN 'no_credential' THEN 'NG003' ELSE 'NG002' END LIMIT 5$$,
+                'what an acquire does is what the explanation just before it says, to the credential');
+SELECT is_empty($$SELECT * FROM explanations WHERE (row).detail IS NULL OR NOT CASE (row).verdict
+                      WHEN 'at_limit' THEN (row).detail ~ '^credential \d+ ''c'' is (at|over) its limit of \d+'
+                      WHEN 'available' THEN (row).detail ~ format('^credential %s ''c'' has (\d+ of \d+ connections free|no limit)$', credential)
+                      WHEN 'no_credential' THEN (row).detail ~ '^(credential \d+ ''c''|no enabled credential) of provider ''.*'' names '
+                      WHEN 'not_mapped' THEN (row).detail ~ '^(mapping \d+|no enabled mapping) of provider ''.*'' names '
+                      WHEN 'overridden' THEN (row).detail ~ format('^workspace ''%s'' overrides', w)
+                      ELSE (row).detail <> '' END LIMIT 5$$,
+                'the sentence is of its verdict');
+
 -- the worlds had something of everything, or nothing of this would mean much
 SELECT cmp_ok(count(*), '>=', 40::bigint, 'acquires ended with ' || outcome)
 FROM unnest('{NG001,NG002,NG003,NG004,credential}'::text[]) outcome
@@ -227,6 +310,17 @@ FROM (VALUES ('null'::jsonb, 'without a limit'), ('0', 'that are full'), ('1', '
      rows (available, what);
 SELECT cmp_ok((SELECT count(*) FROM worlds WHERE over_limit > 0), '>=', 10::bigint,
               'there are credentials that are over their limit');
+SELECT cmp_ok((SELECT count(*) FROM worlds WHERE expired > 0), '>=', 15::bigint, 'there are leases that have expired');
+SELECT cmp_ok((SELECT count(*) FROM egress_lease_history WHERE release_reason = 'expired'), '>=', 25::bigint,
+              'and some whose connection was taken');
+SELECT cmp_ok(count(row), '>=', 100::bigint, 'explanations say ' || kind)
+FROM unnest('{gateway_withdrawn,gateway_disabled,provider_disabled,overridden,not_mapped,no_credential,at_limit,available}'::text[]) kind
+LEFT JOIN explanations ON verdict = kind GROUP BY kind ORDER BY kind;
+SELECT cmp_ok(count(row), '>=', 5::bigint, 'details say: ' || words)
+FROM unnest(ARRAY['no enabled mapping', 'mapping \d+ .* is disabled', 'mapping \d+ .* does not select', 'no enabled credential',
+                  'credential \d+ .* is disabled', 'credential \d+ .* does not select', 'is over its limit', 'one of the 2 groups',
+                  'no group', ', credential']) words
+LEFT JOIN explanations ON (row).detail ~ words GROUP BY words ORDER BY words;
 SELECT cmp_ok((SELECT count(*) FROM menus
                WHERE (SELECT count(DISTINCT i -> 'available_connections') FROM jsonb_array_elements(expected) i
                       WHERE i -> 'egress_provider_id' = expected -> 0 -> 'egress_provider_id') > 1),

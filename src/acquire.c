@@ -1,0 +1,492 @@
+/*
+ * acquire.c -- taking a connection: egress_acquire_credential(user_id, workspace_id, egress_gateway_id, session_id, ttl)
+ *
+ * An acquire decides by what is committed now, not by the snapshot of its transaction: access that was revoked and
+ * limits that were lowered hold at every isolation level. Its steps:
+ *	1. LOCK_SESSION. Is there a lease of the session (lease.c), also in an open transaction? Then wait for that
+ *	   transaction, the lock given back, and look again. A lease that is there is returned, if it is for the same thing;
+ *	   one that has expired is ended.
+ *	2. Decide access (access.c).
+ *	3. LOCK_GATEWAY, shared. Stop if the gateway is being deleted.
+ *	4. For each credential that fits, by ascending id: LOCK_CREDENTIAL; read its row again; find a slot (slot.c), and
+ *	   when none is free, end as many expired leases of the credential as it takes (lease.c); insert the lease; give the locks back.
+ *	5. With a ttl, insert when the lease ends.
+ *	6. Open the credential's secrets, and put it into the gateway's config.
+ * Nothing but the new row lives to commit: other transactions see it with a dirty snapshot, as they see a
+ * row whose deletion is not committed, and both count as held. So a rollback of any kind needs no clean-up.
+ *
+ * Why the foreign keys of egress_lease are not checked by their own triggers here: such a check locks the credential
+ * and the gateway row FOR KEY SHARE, which waits for whoever renames or deletes the row in an open transaction, and
+ * makes a hot credential's row carry the locks of all its leases' transactions. Steps 3 and 4 do the same work without
+ * waiting: they see a deletion's mark in the row under a lock that the deleter takes after it made the mark, to look
+ * for leases (integrity.c). Whichever comes second sees the other.
+ */
+#include "postgres.h"
+
+#include <sodium.h>
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "access.h"
+#include "arguments.h"
+#include "compat.h"
+#include "config.h"
+#include "errors.h"
+#include "lease.h"
+#include "lock.h"
+#include "scan.h"
+#include "secret.h"
+#include "slot.h"
+
+/* what an acquire returns */
+enum
+{
+	ACQUIRED_CREDENTIAL_ID,
+	ACQUIRED_CREDENTIAL_NAME,
+	ACQUIRED_USERNAME,
+	ACQUIRED_PASSWORD,
+	ACQUIRED_PRIVATE_KEY,
+	ACQUIRED_CUSTOM_CREDENTIAL,
+	ACQUIRED_GATEWAY_NAME,
+	ACQUIRED_COUNTRY,
+	ACQUIRED_CITY,
+	ACQUIRED_PROVIDER_ID,
+	ACQUIRED_PROVIDER_NAME,
+	ACQUIRED_PROVIDER_TYPE,
+	ACQUIRED_CONFIG,
+	ACQUIRED_AT,
+	ACQUIRED_COLUMNS
+};
+
+/* An acquire at work. */
+typedef struct Acquire
+{
+	text	   *user_id;
+	text	   *workspace_id;	/* or NULL */
+	int64		gateway_id;
+	text	   *session_id;
+	Interval   *ttl;			/* or NULL */
+	LeaseLook	lease;			/* the session's */
+	EgressScan	gateways;		/* current row: the gateway */
+	EgressScan	credentials;	/* current row: the credential leased, or tried last */
+	SlotSearch	slots;
+	EgressAccess *access;
+	TimestampTz acquired_at;
+} Acquire;
+
+PG_FUNCTION_INFO_V1(egress_acquire_credential);
+
+/* insert_lease -- insert the row of the lease; slot SLOT_NONE for a credential without a limit */
+static void
+insert_lease(Acquire *acquire, int64 credential_id, int32 slot)
+{
+	Datum		values[Natts_egress_lease];
+	bool		nulls[Natts_egress_lease] = {false};
+
+	acquire->acquired_at = GetCurrentTimestamp();
+
+	values[Anum_egress_lease_session_id - 1] = PointerGetDatum(acquire->session_id);
+	values[Anum_egress_lease_egress_credential_id - 1] = Int64GetDatum(credential_id);
+	values[Anum_egress_lease_egress_gateway_id - 1] = Int64GetDatum(acquire->gateway_id);
+	values[Anum_egress_lease_user_id - 1] = PointerGetDatum(acquire->user_id);
+	values[Anum_egress_lease_workspace_id - 1] = PointerGetDatum(acquire->workspace_id);
+	nulls[Anum_egress_lease_workspace_id - 1] = acquire->workspace_id == NULL;
+	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(acquire->acquired_at);
+	values[Anum_egress_lease_slot - 1] = Int32GetDatum(slot);
+	nulls[Anum_egress_lease_slot - 1] = slot == SLOT_NONE;
+	insert_row(acquire->lease.lease.table, Natts_egress_lease, values, nulls);
+}
+
+/*
+ * free_slot -- a slot of a credential that is free, or that the end of an expired lease makes free; SLOT_NONE if none is
+ *
+ * Before: the caller holds the credential's lock, and has read the limit under it.
+ */
+static int32
+free_slot(Acquire *acquire, int64 credential_id, int32 limit)
+{
+	EgressScan	expiries;
+	int32		slot = slot_find(&acquire->slots, credential_id, limit);
+
+	if (slot != SLOT_NONE || limit == 0)
+		return slot;
+
+	scan_open(&expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
+	if (lease_any_expired(&expiries, credential_id) &&
+		lease_end_expired_for(&expiries, credential_id, slot_excess(&acquire->slots, credential_id, limit)))
+		slot = slot_find(&acquire->slots, credential_id, limit);
+	scan_close(&expiries);
+	return slot;
+}
+
+/*
+ * lease_from -- lease a connection of one credential
+ *
+ * Returns whether it did. If not, *full is set when the credential fits and has no connection to give; it is
+ * left alone when the credential is disabled or gone by now.
+ */
+static bool
+lease_from(Acquire *acquire, int64 credential_id, bool *full)
+{
+	EgressScan *credential = &acquire->credentials;
+	Snapshot	snapshot;
+	bool		leased = false;
+
+	lock_take(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled))
+	{
+		bool		limited = scan_bool(credential, Anum_egress_credential_limit_active_connections);
+		int32		slot = SLOT_NONE;
+
+		if (!scan_row_ends(credential))
+		{
+			if (limited)
+				slot = free_slot(acquire, credential_id,
+								 DatumGetInt32(scan_value(credential, Anum_egress_credential_active_connection_limit)));
+			leased = !limited || slot != SLOT_NONE;
+		}
+		if (leased)
+			insert_lease(acquire, credential_id, slot);
+		else
+			*full = true;
+	}
+	UnregisterSnapshot(snapshot);
+	lock_give(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
+	return leased;
+}
+
+/* gateway_label -- the gateway as messages name it */
+static char *
+gateway_label(Acquire *acquire)
+{
+	return psprintf(INT64_FORMAT " \"%s\"", acquire->gateway_id,
+					scan_name(&acquire->gateways, Anum_egress_gateway_name));
+}
+
+/* call_label -- the user and workspace as messages name them */
+static char *
+call_label(text *user_id, text *workspace_id)
+{
+	if (workspace_id == NULL)
+		return psprintf("user \"%s\" without a workspace", text_to_cstring(user_id));
+	return psprintf("user \"%s\" in workspace \"%s\"", text_to_cstring(user_id), text_to_cstring(workspace_id));
+}
+
+/* refuse -- raise NG002 or NG003 */
+static void
+refuse(Acquire *acquire, EgressVerdict verdict)
+{
+	const char *provider = acquire->access->provider_name;
+	const char *gateway = gateway_label(acquire);
+	const char *caller = call_label(acquire->user_id, acquire->workspace_id);
+
+	if (verdict == ACCESS_NO_CREDENTIAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_NO_CREDENTIAL),
+				 errmsg("no credential for gateway %s fits %s", gateway, caller),
+				 errdetail("No enabled credential of provider \"%s\" that allows the gateway is for everyone, the user, the workspace or a group of the user.",
+						   provider),
+				 errhint("See egress_credential, egress_credential_gateway and egress_group_member.")));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_EGRESS_GATEWAY_NOT_AVAILABLE),
+			 errmsg("gateway %s is not available to %s", gateway, caller),
+			 verdict == ACCESS_GATEWAY_WITHDRAWN ? errdetail("The provider has withdrawn the gateway.") :
+			 verdict == ACCESS_GATEWAY_DISABLED ? errdetail("The gateway is disabled.") :
+			 verdict == ACCESS_PROVIDER_DISABLED ? errdetail("Provider \"%s\" is disabled.", provider) :
+			 verdict == ACCESS_OVERRIDDEN ?
+			 errdetail("The workspace overrides egress gateways, and no enabled mapping of provider \"%s\" that allows the gateway is for the workspace.",
+					   provider) :
+			 errdetail("No enabled mapping of provider \"%s\" that allows the gateway is for everyone, the user, the workspace or a group of the user.",
+					   provider),
+			 verdict == ACCESS_NOT_MAPPED || verdict == ACCESS_OVERRIDDEN ?
+			 errhint("See egress_provider_mapping, egress_provider_mapping_gateway and egress_group_member.") : 0));
+}
+
+/* refuse_full -- raise NG004 */
+static void
+refuse_full(Acquire *acquire, int fitting)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_EGRESS_AT_LIMIT),
+			 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
+			 errdetail_plural("%d credential fits %s, and it is at its limit.",
+							  "%d credentials fit %s, and all are at their limits.",
+							  fitting, fitting, call_label(acquire->user_id, acquire->workspace_id)),
+			 errhint("Try again when a session has ended, or raise a limit.")));
+}
+
+/*
+ * take_lease -- decide access and lease the first credential with a connection free
+ *
+ * Before: the caller holds the session's lock, the session has no lease, and the gateway is the current row of
+ * acquire->gateways. After: the lease is inserted, and its credential the current row of acquire->credentials.
+ */
+static void
+take_lease(Acquire *acquire)
+{
+	EgressScan *gateway = &acquire->gateways;
+	List	   *fitting;
+	ListCell   *cell;
+	bool		leased = false;
+	bool		full = false;
+	EgressVerdict verdict;
+
+	verdict = access_decide(acquire->access, acquire->gateway_id,
+							scan_bool(gateway, Anum_egress_gateway_enabled),
+							scan_bool(gateway, Anum_egress_gateway_withdrawn));
+	if (verdict != ACCESS_AVAILABLE)
+		refuse(acquire, verdict);
+
+	lock_take(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+	if (scan_row_ends(gateway))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_AT_LIMIT),
+				 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
+				 errdetail("Another transaction is deleting the gateway.")));
+
+	fitting = access_credentials(acquire->access, acquire->gateway_id);
+	foreach(cell, fitting)
+	{
+		leased = lease_from(acquire, ((EgressEntitlement *) lfirst(cell))->id, &full);
+		if (leased)
+			break;
+	}
+	lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+
+	if (leased && acquire->ttl != NULL)
+		lease_expires(acquire->session_id,
+					  scan_id(&acquire->credentials, Anum_egress_credential_egress_credential_id),
+					  ttl_end(acquire->acquired_at, acquire->ttl));
+
+	if (!leased && full)
+		refuse_full(acquire, list_length(fitting));
+	if (!leased)
+		refuse(acquire, ACCESS_NO_CREDENTIAL);
+}
+
+/*
+ * return_lease -- let the result be the lease that the session holds; raise NG005 when it is for something else
+ *
+ * Returns false when the lease has ended since it was found, and its credential was deleted.
+ */
+static bool
+return_lease(Acquire *acquire, Snapshot snapshot)
+{
+	EgressScan *lease = &acquire->lease.lease;
+	text	   *user_id = DatumGetTextPP(scan_value(lease, Anum_egress_lease_user_id));
+	text	   *workspace_id = scan_text(lease, Anum_egress_lease_workspace_id);
+	int64		gateway_id = scan_id(lease, Anum_egress_lease_egress_gateway_id);
+
+	if (gateway_id != acquire->gateway_id ||
+		!same_text(user_id, acquire->user_id) ||
+		!same_text(workspace_id, acquire->workspace_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_SESSION_HOLDS_OTHER),
+				 errmsg("session \"%s\" already holds a lease", text_to_cstring(acquire->session_id)),
+				 errdetail("It is for gateway " INT64_FORMAT " and %s.", gateway_id, call_label(user_id, workspace_id)),
+				 errhint("End it with egress_release_credential() first.")));
+
+	acquire->acquired_at = DatumGetTimestampTz(scan_value(lease, Anum_egress_lease_acquired_at));
+	return scan_find_id(&acquire->credentials, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot);
+}
+
+/* open_secret -- open a secret of the credential; NULL when there is none, NG006 if it cannot be opened */
+static char *
+open_secret(Acquire *acquire, AttrNumber column, const char *field)
+{
+	EgressScan *credential = &acquire->credentials;
+	bool		isnull;
+	Datum		value = slot_getattr(credential->slot, column, &isnull);
+
+	if (isnull)
+		return NULL;
+	return secret_open(DatumGetSecretPP(value),
+					   secret_label(field, scan_id(credential, Anum_egress_credential_egress_credential_id),
+									scan_name(credential, Anum_egress_credential_name)));
+}
+
+/* render -- the gateway's config, if it has one, with the credential in it; NG007 if they do not fit together */
+static text *
+render(Acquire *acquire, const char *password, const char *private_key)
+{
+	EgressScan *credential = &acquire->credentials;
+	text	   *config = scan_text(&acquire->gateways, Anum_egress_gateway_config);
+	text	   *username = scan_text(credential, Anum_egress_credential_username);
+	text	   *rendered = config;
+	SecretHush	hush;
+	char	   *object;
+
+	if (config == NULL)
+		return NULL;
+
+	object = psprintf("credential " INT64_FORMAT " \"%s\" with gateway %s",
+					  scan_id(credential, Anum_egress_credential_egress_credential_id),
+					  scan_name(credential, Anum_egress_credential_name), gateway_label(acquire));
+	secret_hush(&hush, object);
+	/* the triggers let nothing in that does not fit; what was replicated or copied did not pass them */
+	switch (catalog_provider_type(acquire->access->provider_type))
+	{
+		case PROVIDER_OPENVPN:
+			if (username == NULL && !openvpn_has_certificate(config))
+				ereport(ERROR,
+						(errcode(ERRCODE_EGRESS_CONFIG),
+						 errmsg("%s cannot log in", object),
+						 errdetail("The credential has no username and password, the config no certificate."),
+						 errhint("Give the credential both, or the config a certificate and its key.")));
+			rendered = openvpn_render_config(config, username == NULL ? NULL : text_to_cstring(username), password);
+			break;
+		case PROVIDER_WIREGUARD:
+			if (private_key == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_EGRESS_CONFIG),
+						 errmsg("%s has no private key", object)));
+			rendered = wireguard_render_config(config, private_key);
+			break;
+		case PROVIDER_CUSTOM:
+			break;
+	}
+	secret_unhush(&hush);
+	/* what is wiped when it was returned must not be the row itself */
+	return rendered == config ? DatumGetTextPCopy(PointerGetDatum(config)) : rendered;
+}
+
+/* put_text -- a text as a column of the result, which is NULL when it is */
+static void
+put_text(text *value, int position, Datum *values, bool *nulls)
+{
+	values[position] = PointerGetDatum(value);
+	nulls[position] = value == NULL;
+}
+
+/*
+ * result -- what an acquire returns, as a composite
+ *
+ * Opens the secrets, and needs none of the locks for it. If that fails, the error takes the lease with it.
+ */
+static Datum
+result(FunctionCallInfo fcinfo, Acquire *acquire)
+{
+	EgressScan *gateway = &acquire->gateways;
+	EgressScan *credential = &acquire->credentials;
+	char	   *password = open_secret(acquire, Anum_egress_credential_password, "password");
+	char	   *private_key = open_secret(acquire, Anum_egress_credential_private_key, "private_key");
+	char	   *custom_credential = open_secret(acquire, Anum_egress_credential_custom_credential, "custom_credential");
+	text	   *clear[4];			/* what is wiped: config, password, private key, custom credential */
+	Datum		values[ACQUIRED_COLUMNS];
+	bool		nulls[ACQUIRED_COLUMNS] = {false};
+	TupleDesc	desc;
+	HeapTuple	row;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	clear[0] = render(acquire, password, private_key);
+	clear[1] = password == NULL ? NULL : cstring_to_text(password);
+	clear[2] = private_key == NULL ? NULL : cstring_to_text(private_key);
+	clear[3] = custom_credential == NULL ? NULL : cstring_to_text(custom_credential);
+
+	scan_put(credential, Anum_egress_credential_egress_credential_id, ACQUIRED_CREDENTIAL_ID, values, nulls);
+	scan_put(credential, Anum_egress_credential_name, ACQUIRED_CREDENTIAL_NAME, values, nulls);
+	scan_put(credential, Anum_egress_credential_username, ACQUIRED_USERNAME, values, nulls);
+	put_text(clear[1], ACQUIRED_PASSWORD, values, nulls);
+	put_text(clear[2], ACQUIRED_PRIVATE_KEY, values, nulls);
+	put_text(clear[3], ACQUIRED_CUSTOM_CREDENTIAL, values, nulls);
+	scan_put(gateway, Anum_egress_gateway_name, ACQUIRED_GATEWAY_NAME, values, nulls);
+	scan_put(gateway, Anum_egress_gateway_country, ACQUIRED_COUNTRY, values, nulls);
+	scan_put(gateway, Anum_egress_gateway_city, ACQUIRED_CITY, values, nulls);
+	values[ACQUIRED_PROVIDER_ID] = Int64GetDatum(acquire->access->provider_id);
+	values[ACQUIRED_PROVIDER_NAME] = CStringGetTextDatum(acquire->access->provider_name);
+	values[ACQUIRED_PROVIDER_TYPE] = acquire->access->provider_type;
+	put_text(clear[0], ACQUIRED_CONFIG, values, nulls);
+	values[ACQUIRED_AT] = TimestampTzGetDatum(acquire->acquired_at);
+	row = heap_form_tuple(BlessTupleDesc(desc), values, nulls);
+
+	for (size_t i = 0; i < lengthof(clear); i++)
+		if (clear[i] != NULL)
+			sodium_memzero(VARDATA_ANY(clear[i]), VARSIZE_ANY_EXHDR(clear[i]));
+	secret_wipe(password);
+	secret_wipe(private_key);
+	secret_wipe(custom_credential);
+	return HeapTupleGetDatum(row);
+}
+
+/* egress_acquire_credential -- lease a connection to a session; see COMMENT ON FUNCTION and the top of this file */
+Datum
+egress_acquire_credential(PG_FUNCTION_ARGS)
+{
+	Acquire		acquire;
+	EgressCall	call;
+	Snapshot	snapshot;
+	int64		session_key;
+	LeaseState	state;
+	Datum		row;
+
+	acquire.user_id = get_id(fcinfo, 0, "user_id");
+	acquire.workspace_id = get_optional_id(fcinfo, 1, "workspace_id");
+	check_not_null(fcinfo, 2, "egress_gateway_id");
+	acquire.gateway_id = PG_GETARG_INT64(2);
+	acquire.session_id = get_id(fcinfo, 3, "session_id");
+	acquire.ttl = get_ttl(fcinfo, 4);
+	PreventCommandIfReadOnly("egress_acquire_credential()");
+	PreventCommandIfParallelMode("egress_acquire_credential()");
+	catalog_use(fcinfo->flinfo->fn_oid);
+
+	/* see what this very statement has done so far, as a function in SQL or PL/pgSQL would */
+	CommandCounterIncrement();
+
+	/* whatever waits for a table, waits here: before the short locks, and before any snapshot is taken */
+	access_lock_tables();
+	lease_lock_tables();
+	lease_open(&acquire.lease);
+	scan_open(&acquire.gateways, INDEX_GATEWAY_ID, AccessShareLock);
+	scan_open(&acquire.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
+	slot_open(&acquire.slots);
+
+	session_key = lock_session_key(acquire.session_id);
+	lock_take(LOCK_SESSION, session_key, ExclusiveLock);
+	while ((state = lease_look(&acquire.lease, acquire.session_id)) == LEASE_BUSY || state == LEASE_EXPIRED_BUSY)
+	{
+		CHECK_FOR_INTERRUPTS();
+		lock_give(LOCK_SESSION, session_key, ExclusiveLock);
+		lease_wait(&acquire.lease, XLTW_InsertIndex);
+		lock_take(LOCK_SESSION, session_key, ExclusiveLock);
+	}
+	if (state == LEASE_EXPIRED)
+		lease_end_expired(&acquire.lease);
+
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (!scan_find_id(&acquire.gateways, acquire.gateway_id, snapshot))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_NO_GATEWAY),
+				 errmsg("gateway " INT64_FORMAT " does not exist", acquire.gateway_id),
+				 errdetail("No row of egress_gateway has this id.")));
+
+	access_begin(&call, acquire.user_id, acquire.workspace_id, snapshot, false);
+	acquire.access = access_to_gateway(&call, scan_id(&acquire.gateways, Anum_egress_gateway_egress_provider_id),
+									   acquire.gateway_id);
+	if (acquire.access == NULL)
+		elog(ERROR, "provider of gateway " INT64_FORMAT " is missing", acquire.gateway_id);
+	if (state != LEASE_LIVE || !return_lease(&acquire, snapshot))
+		take_lease(&acquire);
+	lock_give(LOCK_SESSION, session_key, ExclusiveLock);
+
+	row = result(fcinfo, &acquire);
+	UnregisterSnapshot(snapshot);
+	slot_close(&acquire.slots);
+	scan_close(&acquire.credentials);
+	scan_close(&acquire.gateways);
+	lease_close(&acquire.lease);
+	return row;
+}

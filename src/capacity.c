@@ -1,0 +1,112 @@
+/*
+ * capacity.c -- how many connections credentials have free, as of a snapshot
+ *
+ * For whoever reads: the menu and the explanations. An acquire does not ask here, because it has to see what open
+ * transactions hold (slot.c); when there are none, both come to the same.
+ *
+ * A lease counts until it has expired, whether it was cleaned up since or not.
+ */
+#include "capacity.h"
+
+#include "miscadmin.h"
+
+/* capacity_begin -- the snapshot must stay registered or active until capacity_end() */
+void
+capacity_begin(EgressCapacity *capacity, Snapshot snapshot, TimestampTz moment)
+{
+	capacity->snapshot = snapshot;
+	capacity->moment = moment;
+	capacity->opened = false;
+}
+
+/* capacity_end -- close what was opened */
+void
+capacity_end(EgressCapacity *capacity)
+{
+	if (!capacity->opened)
+		return;
+	scan_close(&capacity->expiries);
+	scan_close(&capacity->leases);
+}
+
+/* count_expired -- how many leases of a credential have expired */
+static int64
+count_expired(EgressCapacity *capacity, int64 credential_id)
+{
+	int64		count = 0;
+
+	scan_key_id(&capacity->expiries, credential_id);
+	scan_start(&capacity->expiries, capacity->snapshot);
+	while (scan_next(&capacity->expiries))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (scan_timestamp(&capacity->expiries, Anum_egress_lease_expiry_expires_at) <= capacity->moment)
+			count++;
+	}
+	return count;
+}
+
+/* active_connections -- how many live leases a credential has; counted once a call */
+static int64
+active_connections(EgressCapacity *capacity, EgressEntitlement *credential)
+{
+	if (credential->active >= 0)
+		return credential->active;
+
+	if (!capacity->opened)
+	{
+		scan_open(&capacity->leases, INDEX_LEASE_SLOT, AccessShareLock);
+		capacity->leases.want_entries = true;
+		scan_open(&capacity->expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
+		capacity->opened = true;
+	}
+	scan_key_id(&capacity->leases, credential->id);
+	scan_start(&capacity->leases, capacity->snapshot);
+	credential->active = scan_count(&capacity->leases);
+	if (credential->active > 0)
+		credential->active -= count_expired(capacity, credential->id);
+	return credential->active;
+}
+
+/* free_connections -- how many connections a credential with a limit has free */
+static int64
+free_connections(EgressCapacity *capacity, EgressEntitlement *credential)
+{
+	return Max(credential->limit - active_connections(capacity, credential), 0);
+}
+
+/* capacity_free -- how many connections these credentials have free together, CAPACITY_UNLIMITED when one has no limit */
+int64
+capacity_free(EgressCapacity *capacity, List *credentials)
+{
+	int64		sum = 0;
+	ListCell   *cell;
+
+	foreach(cell, credentials)
+		if (!((EgressEntitlement *) lfirst(cell))->limited)
+			return CAPACITY_UNLIMITED;
+
+	foreach(cell, credentials)
+		sum += free_connections(capacity, lfirst(cell));
+	return sum;
+}
+
+/*
+ * capacity_first_free -- the first of these credentials that has a connection free, NULL when none has
+ *
+ * After: each credential before it, or each when there is none, has been counted.
+ */
+EgressEntitlement *
+capacity_first_free(EgressCapacity *capacity, List *credentials)
+{
+	ListCell   *cell;
+
+	foreach(cell, credentials)
+	{
+		EgressEntitlement *credential = lfirst(cell);
+
+		if (!credential->limited || free_connections(capacity, credential) > 0)
+			return credential;
+	}
+	return NULL;
+}

@@ -1,0 +1,336 @@
+/*
+ * explain.c -- why a user may or may not use a gateway: egress_explain_access(user_id, workspace_id, egress_gateway_id)
+ *
+ * The decision is access_decide(), as in the menu and in an acquire, and the connections are counted by capacity.c, as in
+ * the menu. What is added here is words: which mapping or credential is in the way, and what would change that. Reads
+ * only, as of the calling query's snapshot, so it works on a standby.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+#include "access.h"
+#include "arguments.h"
+#include "capacity.h"
+#include "compat.h"
+#include "errors.h"
+#include "scan.h"
+
+#define EXPLANATION_COLUMNS 6
+
+/* how many full credentials a sentence names */
+#define FULL_NAMED 3
+
+/* An explanation at work. */
+typedef struct Explanation
+{
+	ReturnSetInfo *result;
+	EgressCall	call;
+	EgressAccess *access;		/* of the current provider */
+	EgressCapacity capacity;
+	EgressScan	credentials;	/* by id, for their names */
+	MemoryContext context;		/* of the scans, which go on from row to row */
+	MemoryContext row_context;	/* of the words of one row */
+} Explanation;
+
+PG_FUNCTION_INFO_V1(egress_explain_access);
+
+/* subject_label -- a subject as a sentence names it */
+static char *
+subject_label(EgressSubject *subject)
+{
+	switch (subject->type)
+	{
+		case SUBJECT_EVERYONE:
+			break;
+		case SUBJECT_USER:
+			return psprintf("user '%s'", text_to_cstring(subject->id));
+		case SUBJECT_GROUP:
+			return psprintf("group '%s'", text_to_cstring(subject->id));
+		case SUBJECT_WORKSPACE:
+			return psprintf("workspace '%s'", text_to_cstring(subject->id));
+	}
+	return pstrdup("everyone");
+}
+
+/* subjects_label -- all subjects of the call as a sentence names them */
+static char *
+subjects_label(EgressCall *call)
+{
+	StringInfoData label;
+	int			groups = 0;
+	ListCell   *cell;
+
+	foreach(cell, call->subjects)
+		if (((EgressSubject *) lfirst(cell))->type == SUBJECT_GROUP)
+			groups++;
+
+	initStringInfo(&label);
+	appendStringInfo(&label, "everyone, user '%s'", text_to_cstring(call->user_id));
+	if (call->workspace_id != NULL)
+		appendStringInfo(&label, ", workspace '%s'", text_to_cstring(call->workspace_id));
+	if (groups == 0)
+		appendStringInfoString(&label, " (the user is in no group)");
+	else if (groups == 1)
+		appendStringInfoString(&label, " or the group the user is in");
+	else
+		appendStringInfo(&label, " or one of the %d groups the user is in", groups);
+	return label.data;
+}
+
+/* credential_label -- a credential as a sentence names it */
+static char *
+credential_label(Explanation *explanation, int64 credential_id)
+{
+	EgressScan *credentials = &explanation->credentials;
+	MemoryContext old_context = MemoryContextSwitchTo(explanation->context);
+	bool		found = scan_find_id(credentials, credential_id, explanation->call.snapshot);
+
+	MemoryContextSwitchTo(old_context);
+	if (!found)
+		elog(ERROR, "credential " INT64_FORMAT " is missing", credential_id);
+	return psprintf("credential " INT64_FORMAT " '%s'", credential_id,
+					scan_name(credentials, Anum_egress_credential_name));
+}
+
+/*
+ * nothing_allows -- the sentence for a gateway that no mapping, or no credential, allows
+ *
+ * named are the provider's that name the call. One of these is the nearest thing to change, if there is any: one that
+ * selects other gateways, or one that is disabled.
+ */
+static char *
+nothing_allows(Explanation *explanation, const char *what, const char *table, List *named)
+{
+	EgressEntitlement *nearest = NULL;
+	ListCell   *cell;
+	char	   *label;
+
+	foreach(cell, named)
+	{
+		EgressEntitlement *entitlement = lfirst(cell);
+
+		if (!entitlement->left_out && (nearest == NULL || (entitlement->enabled && !nearest->enabled)))
+			nearest = entitlement;
+	}
+	if (nearest == NULL && named == explanation->access->mappings && explanation->call.overrides)
+		return psprintf("no enabled %s of provider '%s' names workspace '%s', which overrides egress gateways: add one to %s", what,
+						explanation->access->provider_name, text_to_cstring(explanation->call.workspace_id), table);
+	if (nearest == NULL)
+		return psprintf("no enabled %s of provider '%s' names %s: add one to %s", what,
+						explanation->access->provider_name, subjects_label(&explanation->call), table);
+
+	label = named == explanation->access->credentials ? credential_label(explanation, nearest->id) :
+		psprintf("%s " INT64_FORMAT, what, nearest->id);
+	if (nearest->enabled)
+		return psprintf("%s of provider '%s' names %s, but does not select the gateway: add it to %s_gateway",
+						label, explanation->access->provider_name, subject_label(nearest->subject), table);
+	return psprintf("%s of provider '%s' names %s, but is disabled: enable it in %s",
+					label, explanation->access->provider_name, subject_label(nearest->subject), table);
+}
+
+/* all_full -- the sentence for a gateway whose credentials are all at their limits; they have been counted */
+static char *
+all_full(Explanation *explanation, List *credentials)
+{
+	StringInfoData sentence;
+	int			others = list_length(credentials) - FULL_NAMED;
+
+	initStringInfo(&sentence);
+	for (int i = 0; i < Min(list_length(credentials), FULL_NAMED); i++)
+	{
+		EgressEntitlement *credential = list_nth(credentials, i);
+
+		appendStringInfo(&sentence, "%s%s ", i == 0 ? "" : ", ", credential_label(explanation, credential->id));
+		if (credential->active > credential->limit)
+			appendStringInfo(&sentence, "is over its limit of %d, with " INT64_FORMAT " in use",
+							 credential->limit, credential->active);
+		else
+			appendStringInfo(&sentence, "is at its limit of %d", credential->limit);
+	}
+	if (others > 0)
+		appendStringInfo(&sentence, ngettext(", and %d other is at its limit", ", and %d others are at their limits", others),
+						 others);
+	appendStringInfoString(&sentence, ": raise a limit, or wait until a session ends");
+	return sentence.data;
+}
+
+/* free_in -- the sentence for a gateway that an acquire would get this credential for */
+static char *
+free_in(Explanation *explanation, EgressEntitlement *credential)
+{
+	char	   *label = credential_label(explanation, credential->id);
+
+	if (!credential->limited)
+		return psprintf("%s has no limit", label);
+	return psprintf("%s has " INT64_FORMAT " of %d connections free", label,
+					credential->limit - credential->active, credential->limit);
+}
+
+/* put_row -- one row of the explanation */
+static void
+put_row(Explanation *explanation, EgressScan *gateway, const char *verdict, EgressEntitlement *credential,
+		const char *detail)
+{
+	Datum		values[EXPLANATION_COLUMNS];
+	bool		nulls[EXPLANATION_COLUMNS] = {false};
+
+	values[0] = scan_value(gateway, Anum_egress_gateway_egress_gateway_id);
+	values[1] = scan_value(gateway, Anum_egress_gateway_name);
+	values[2] = CStringGetTextDatum(explanation->access->provider_name);
+	values[3] = CStringGetTextDatum(verdict);
+	values[4] = Int64GetDatum(credential == NULL ? 0 : credential->id);
+	nulls[4] = credential == NULL;
+	values[5] = CStringGetTextDatum(detail);
+	tuplestore_putvalues(explanation->result->setResult, explanation->result->setDesc, values, nulls);
+}
+
+/* explain_gateway -- explain the current gateway, which is of the current provider */
+static void
+explain_gateway(Explanation *explanation, EgressScan *gateway)
+{
+	EgressAccess *access = explanation->access;
+	int64		gateway_id = scan_id(gateway, Anum_egress_gateway_egress_gateway_id);
+	const char *provider = access->provider_name;
+	EgressVerdict verdict = access_decide(access, gateway_id,
+										  scan_bool(gateway, Anum_egress_gateway_enabled),
+										  scan_bool(gateway, Anum_egress_gateway_withdrawn));
+	List	   *credentials = access_credentials(access, gateway_id);
+	EgressEntitlement *credential = verdict == ACCESS_AVAILABLE ?
+		capacity_first_free(&explanation->capacity, credentials) : NULL;
+	MemoryContext old_context = MemoryContextSwitchTo(explanation->row_context);
+
+	switch (verdict)
+	{
+		case ACCESS_GATEWAY_WITHDRAWN:
+			put_row(explanation, gateway, "gateway_withdrawn", NULL,
+					psprintf(access->provider_managed ?
+							 "provider '%s' no longer lists the gateway: it comes back with a sync whose list has it" :
+							 "provider '%s' no longer listed the gateway, and is not managed any more: set withdrawn to false in egress_gateway",
+							 provider));
+			break;
+		case ACCESS_GATEWAY_DISABLED:
+			put_row(explanation, gateway, "gateway_disabled", NULL, "the gateway is disabled: enable it in egress_gateway");
+			break;
+		case ACCESS_PROVIDER_DISABLED:
+			put_row(explanation, gateway, "provider_disabled", NULL,
+					psprintf("provider '%s' is disabled: enable it in egress_provider", provider));
+			break;
+		case ACCESS_OVERRIDDEN:
+			put_row(explanation, gateway, "overridden", NULL,
+					psprintf("workspace '%s' overrides egress gateways, and no enabled mapping of provider '%s' that names the workspace allows the gateway: add one, or turn off override_egress_gateways",
+							 text_to_cstring(explanation->call.workspace_id), provider));
+			break;
+		case ACCESS_NOT_MAPPED:
+			put_row(explanation, gateway, "not_mapped", NULL,
+					nothing_allows(explanation, "mapping", "egress_provider_mapping", access->mappings));
+			break;
+		case ACCESS_NO_CREDENTIAL:
+			put_row(explanation, gateway, "no_credential", NULL,
+					nothing_allows(explanation, "credential", "egress_credential", access->credentials));
+			break;
+		case ACCESS_AVAILABLE:
+			if (credential == NULL)
+				put_row(explanation, gateway, "at_limit", NULL, all_full(explanation, credentials));
+			else
+				put_row(explanation, gateway, "available", credential, free_in(explanation, credential));
+			break;
+	}
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(explanation->row_context);
+}
+
+/* explain_one -- explain one gateway; NG001 when there is none of this id */
+static void
+explain_one(Explanation *explanation, int64 gateway_id)
+{
+	EgressScan	gateway;
+
+	scan_open(&gateway, INDEX_GATEWAY_ID, AccessShareLock);
+	if (!scan_find_id(&gateway, gateway_id, explanation->call.snapshot))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_NO_GATEWAY),
+				 errmsg("gateway " INT64_FORMAT " does not exist", gateway_id),
+				 errdetail("No row of egress_gateway has this id.")));
+	explanation->access = access_to_gateway(&explanation->call,
+											scan_id(&gateway, Anum_egress_gateway_egress_provider_id), gateway_id);
+	if (explanation->access == NULL)
+		elog(ERROR, "provider of gateway " INT64_FORMAT " is missing", gateway_id);
+	explain_gateway(explanation, &gateway);
+	scan_close(&gateway);
+}
+
+/* all_providers -- what the call may do with every provider that there is, by name: a List of EgressAccess */
+static List *
+all_providers(EgressCall *call)
+{
+	List	   *result = NIL;
+	EgressScan	providers;
+
+	scan_open(&providers, INDEX_PROVIDER_ID, AccessShareLock);
+	scan_start(&providers, call->snapshot);
+	while (scan_next(&providers))
+	{
+		CHECK_FOR_INTERRUPTS();
+		result = lappend(result, access_to_provider(call, scan_id(&providers, Anum_egress_provider_egress_provider_id)));
+	}
+	scan_close(&providers);
+	access_sort_by_name(result);
+	return result;
+}
+
+/* explain_all -- explain every gateway, in the order of the menu */
+static void
+explain_all(Explanation *explanation)
+{
+	EgressScan	gateways;
+	ListCell   *cell;
+
+	scan_open(&gateways, INDEX_GATEWAY_MENU, AccessShareLock);
+	foreach(cell, all_providers(&explanation->call))
+	{
+		explanation->access = lfirst(cell);
+		scan_key_id(&gateways, explanation->access->provider_id);
+		scan_start(&gateways, explanation->call.snapshot);
+		while (scan_next(&gateways))
+		{
+			CHECK_FOR_INTERRUPTS();
+			explain_gateway(explanation, &gateways);
+		}
+	}
+	scan_close(&gateways);
+}
+
+/* egress_explain_access -- see COMMENT ON FUNCTION */
+Datum
+egress_explain_access(PG_FUNCTION_ARGS)
+{
+	text	   *user_id = get_id(fcinfo, 0, "user_id");
+	text	   *workspace_id = get_optional_id(fcinfo, 1, "workspace_id");
+	Explanation explanation;
+
+	catalog_use(fcinfo->flinfo->fn_oid);
+	InitMaterializedSRF(fcinfo, 0);
+	explanation.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	explanation.context = CurrentMemoryContext;
+	explanation.row_context = AllocSetContextCreate(CurrentMemoryContext, "egress explanation", ALLOCSET_DEFAULT_SIZES);
+
+	access_begin(&explanation.call, user_id, workspace_id, GetActiveSnapshot(), true);
+	capacity_begin(&explanation.capacity, GetActiveSnapshot(), query_moment(fcinfo));
+	scan_open(&explanation.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
+	if (PG_ARGISNULL(2))
+		explain_all(&explanation);
+	else
+		explain_one(&explanation, PG_GETARG_INT64(2));
+	scan_close(&explanation.credentials);
+	capacity_end(&explanation.capacity);
+	MemoryContextDelete(explanation.row_context);
+
+	return (Datum) 0;
+}

@@ -1,0 +1,279 @@
+/*
+ * history.c -- the connections that have ended
+ *
+ * A lease's end and its row in egress_lease_history are one transaction: both are there, or neither is. So whoever was
+ * connected at a moment is, for every snapshot, in egress_lease or in the history, and never in both. Rows are
+ * inserted here and deleted by egress_prune_history(), and never updated.
+ */
+#include "history.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "arguments.h"
+#include "catalog.h"
+
+/* In the queries, %1$s stands for the quoted schema. */
+
+/*
+ * Who was connected at $1, when it is $3 now. %2$s and %3$s are the conditions on the gateway, $2, in the history and in
+ * the leases. The ranges are written as in the index egress_lease_history_connected, which also says why LEAST.
+ */
+#define CONNECTIONS_QUERY \
+	"SELECT egress_lease_history_id, session_id, egress_credential_id, credential_name," \
+	" egress_gateway_id, gateway_name, provider_name, country, city," \
+	" user_id, workspace_id, acquired_at, released_at, release_reason" \
+	" FROM %1$s.egress_lease_history" \
+	" WHERE pg_catalog.tstzrange(acquired_at, released_at) OPERATOR(pg_catalog.@>) $1%2$s" \
+	" UNION ALL " \
+	"SELECT NULL, l.session_id, l.egress_credential_id, c.name," \
+	" l.egress_gateway_id, g.name, p.name, g.country, g.city," \
+	" l.user_id, l.workspace_id, l.acquired_at," \
+	" CASE WHEN e.expires_at OPERATOR(pg_catalog.<=) $3 THEN e.expires_at END," \
+	" CASE WHEN e.expires_at OPERATOR(pg_catalog.<=) $3 THEN 'expired' END" \
+	" FROM %1$s.egress_lease l" \
+	" JOIN %1$s.egress_credential c ON c.egress_credential_id OPERATOR(pg_catalog.=) l.egress_credential_id" \
+	" JOIN %1$s.egress_gateway g ON g.egress_gateway_id OPERATOR(pg_catalog.=) l.egress_gateway_id" \
+	" JOIN %1$s.egress_provider p ON p.egress_provider_id OPERATOR(pg_catalog.=) g.egress_provider_id" \
+	" LEFT JOIN %1$s.egress_lease_expiry e ON e.session_id OPERATOR(pg_catalog.=) l.session_id" \
+	" WHERE l.acquired_at OPERATOR(pg_catalog.<=) $1" \
+	" AND (e.expires_at IS NULL OR e.expires_at OPERATOR(pg_catalog.>) $1)%3$s" \
+	" ORDER BY acquired_at, session_id"
+#define CONNECTIONS_PARAMETERS 3
+#define OF_GATEWAY_ENDED \
+	" AND pg_catalog.int8range(LEAST(egress_gateway_id, 9223372036854775806)," \
+	" LEAST(egress_gateway_id, 9223372036854775806), '[]') OPERATOR(pg_catalog.@>) LEAST($2, 9223372036854775806)" \
+	" AND egress_gateway_id OPERATOR(pg_catalog.=) $2"
+#define OF_GATEWAY_LIVE \
+	" AND l.egress_gateway_id OPERATOR(pg_catalog.=) $2"
+
+#define PRUNE_QUERY \
+	"DELETE FROM %1$s.egress_lease_history WHERE released_at OPERATOR(pg_catalog.<) $1"
+
+/*
+ * A batch of at most $2 rows. The inner query locks them, so that their places stay theirs until the outer one deletes
+ * them; places, because no plan can make that a scan of the table.
+ */
+#define PRUNE_BATCH_QUERY \
+	"DELETE FROM %1$s.egress_lease_history WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	"SELECT ctid FROM %1$s.egress_lease_history WHERE released_at OPERATOR(pg_catalog.<) $1" \
+	" ORDER BY released_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
+
+/* More than any history is kept for. A timestamp less three times this, in months, days and time, is a timestamp. */
+#define MAX_AGE_YEARS 1000
+#define MAX_DAYS_PER_YEAR 366
+
+PG_FUNCTION_INFO_V1(egress_connections_at);
+PG_FUNCTION_INFO_V1(egress_prune_history);
+PG_FUNCTION_INFO_V1(egress_prune_history_batch);
+
+/* history_lock_tables -- lock what history_write() opens, for whoever must not wait for it later */
+void
+history_lock_tables(void)
+{
+	LockRelationOid(catalog_table(TABLE_CREDENTIAL), AccessShareLock);
+	LockRelationOid(catalog_table(TABLE_GATEWAY), AccessShareLock);
+	LockRelationOid(catalog_table(TABLE_PROVIDER), AccessShareLock);
+	LockRelationOid(catalog_table(TABLE_LEASE_HISTORY), RowExclusiveLock);
+	LockRelationOid(catalog_history_sequence(), RowExclusiveLock);
+}
+
+/*
+ * history_write -- write the lease that ended to egress_lease_history, with the names as they are now
+ *
+ * Before: the lease is the scan's current row, and the caller has deleted it. Its foreign keys hold, so the rows that it
+ * names are there. A clock that was set back may say that it ended before it began: the row then says that it ended
+ * when it began, because the table, and the range that its index is about, take nothing else, and a lease must end.
+ */
+void
+history_write(EgressScan *lease, const char *reason, TimestampTz released_at)
+{
+	EgressScan	credential;
+	EgressScan	gateway;
+	EgressScan	provider;
+	Relation	history;
+	Snapshot	snapshot;
+	TimestampTz acquired_at = DatumGetTimestampTz(scan_value(lease, Anum_egress_lease_acquired_at));
+	Datum		values[Natts_egress_lease_history];
+	bool		nulls[Natts_egress_lease_history] = {false};
+
+	/* the snapshot comes after the tables' locks: it has to see what a rewrite of a table did */
+	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
+	scan_open(&gateway, INDEX_GATEWAY_ID, AccessShareLock);
+	scan_open(&provider, INDEX_PROVIDER_ID, AccessShareLock);
+	history = open_table(TABLE_LEASE_HISTORY, RowExclusiveLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (!scan_find_id(&credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot) ||
+		!scan_find_id(&gateway, scan_id(lease, Anum_egress_lease_egress_gateway_id), snapshot) ||
+		!scan_find_id(&provider, scan_id(&gateway, Anum_egress_gateway_egress_provider_id), snapshot))
+		elog(ERROR, "credential, gateway or provider of a lease is missing");
+
+#define HISTORY(column) (Anum_egress_lease_history_##column - 1)
+	values[HISTORY(egress_lease_history_id)] = Int64GetDatum(nextval_internal(catalog_history_sequence(), false));
+	scan_put(lease, Anum_egress_lease_session_id, HISTORY(session_id), values, nulls);
+	scan_put(lease, Anum_egress_lease_egress_credential_id, HISTORY(egress_credential_id), values, nulls);
+	scan_put(&credential, Anum_egress_credential_name, HISTORY(credential_name), values, nulls);
+	scan_put(lease, Anum_egress_lease_egress_gateway_id, HISTORY(egress_gateway_id), values, nulls);
+	scan_put(&gateway, Anum_egress_gateway_name, HISTORY(gateway_name), values, nulls);
+	scan_put(&provider, Anum_egress_provider_name, HISTORY(provider_name), values, nulls);
+	scan_put(&gateway, Anum_egress_gateway_country, HISTORY(country), values, nulls);
+	scan_put(&gateway, Anum_egress_gateway_city, HISTORY(city), values, nulls);
+	scan_put(lease, Anum_egress_lease_user_id, HISTORY(user_id), values, nulls);
+	scan_put(lease, Anum_egress_lease_workspace_id, HISTORY(workspace_id), values, nulls);
+	values[HISTORY(acquired_at)] = TimestampTzGetDatum(acquired_at);
+	values[HISTORY(released_at)] = TimestampTzGetDatum(Max(released_at, acquired_at));
+	values[HISTORY(release_reason)] = CStringGetTextDatum(reason);
+#undef HISTORY
+
+	insert_row(history, Natts_egress_lease_history, values, nulls);
+	table_close(history, NoLock);
+
+	scan_close(&provider);
+	scan_close(&gateway);
+	scan_close(&credential);
+	UnregisterSnapshot(snapshot);
+}
+
+/* run -- run a query inside SPI */
+static void
+run(const char *query, int nargs, Oid *types, Datum *values, bool read_only, int expected)
+{
+	if (SPI_execute_with_args(query, nargs, types, values, NULL, read_only, 0) != expected)
+		elog(ERROR, "SPI_execute_with_args failed for \"%s\"", query);
+}
+
+/* schema_name -- the schema of the extension, quoted */
+static const char *
+schema_name(void)
+{
+	return quote_identifier(catalog_schema_name());
+}
+
+/* egress_connections_at -- see COMMENT ON FUNCTION */
+Datum
+egress_connections_at(PG_FUNCTION_ARGS)
+{
+	Oid			types[CONNECTIONS_PARAMETERS] = {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID};
+	Datum		parameters[CONNECTIONS_PARAMETERS];
+	bool		any_gateway = PG_ARGISNULL(1);
+	ReturnSetInfo *result;
+	Datum	   *values;
+	bool	   *nulls;
+
+	check_not_null(fcinfo, 0, "moment");
+	catalog_use(fcinfo->flinfo->fn_oid);
+	InitMaterializedSRF(fcinfo, 0);
+	result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	/* columns that somebody added to the table are NULL */
+	values = palloc0(result->setDesc->natts * sizeof(Datum));
+	nulls = palloc(result->setDesc->natts * sizeof(bool));
+	memset(nulls, true, result->setDesc->natts * sizeof(bool));
+
+	parameters[0] = PG_GETARG_DATUM(0);
+	parameters[1] = any_gateway ? Int64GetDatum(0) : PG_GETARG_DATUM(1);
+	parameters[2] = TimestampTzGetDatum(GetCurrentTimestamp());
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	run(psprintf(CONNECTIONS_QUERY, schema_name(),
+				 any_gateway ? "" : OF_GATEWAY_ENDED, any_gateway ? "" : OF_GATEWAY_LIVE),
+		CONNECTIONS_PARAMETERS, types, parameters, true, SPI_OK_SELECT);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (int column = 1; column <= Natts_egress_lease_history; column++)
+			values[column - 1] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column,
+											   &nulls[column - 1]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	SPI_finish();
+
+	return (Datum) 0;
+}
+
+/* beyond -- is a part of an interval so large, in one direction or the other? */
+static bool
+beyond(int64 part, int64 limit)
+{
+	return part > limit || part < -limit;
+}
+
+/* older_than_bound -- the moment that is older_than, the first argument, before now; 22004 or 22023 if there is none */
+static Datum
+older_than_bound(FunctionCallInfo fcinfo)
+{
+	Interval	nothing = {0};
+	Interval   *older_than;
+
+	check_not_null(fcinfo, 0, "older_than");
+	older_than = PG_GETARG_INTERVAL_P(0);
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(older_than), IntervalPGetDatum(&nothing))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("older_than must not be negative"),
+				 errdetail("It says how long ago a connection has to have ended to be removed.")));
+	/* each part by itself: their sum may be short, and one of them lead out of the range of timestamps */
+	if (beyond(older_than->month, MAX_AGE_YEARS * MONTHS_PER_YEAR) ||
+		beyond(older_than->day, MAX_AGE_YEARS * MAX_DAYS_PER_YEAR) ||
+		beyond(older_than->time, MAX_AGE_YEARS * MAX_DAYS_PER_YEAR * USECS_PER_DAY))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("older_than is too long"),
+				 errdetail("It may be up to %d years.", MAX_AGE_YEARS)));
+	return DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+							   IntervalPGetDatum(older_than));
+}
+
+/* prune -- remove what is older than the bound, at most max_rows rows of it, or all for 0; returns how many */
+static int64
+prune(Oid function, Datum bound, int64 max_rows)
+{
+	Oid			types[2] = {TIMESTAMPTZOID, INT8OID};
+	Datum		parameters[2] = {bound, Int64GetDatum(max_rows)};
+	int64		pruned;
+
+	PreventCommandIfReadOnly("egress_prune_history()");
+	PreventCommandIfParallelMode("egress_prune_history()");
+	catalog_use(function);
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	run(psprintf(max_rows == 0 ? PRUNE_QUERY : PRUNE_BATCH_QUERY, schema_name()),
+		max_rows == 0 ? 1 : 2, types, parameters, false, SPI_OK_DELETE);
+	pruned = SPI_processed;
+	SPI_finish();
+	return pruned;
+}
+
+/* egress_prune_history -- see COMMENT ON FUNCTION */
+Datum
+egress_prune_history(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(prune(fcinfo->flinfo->fn_oid, older_than_bound(fcinfo), 0));
+}
+
+/* egress_prune_history_batch -- egress_prune_history() with max_rows; see COMMENT ON FUNCTION */
+Datum
+egress_prune_history_batch(PG_FUNCTION_ARGS)
+{
+	Datum		bound = older_than_bound(fcinfo);
+
+	check_not_null(fcinfo, 1, "max_rows");
+	if (PG_GETARG_INT64(1) <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rows must be more than 0"),
+				 errdetail("It is " INT64_FORMAT ".", PG_GETARG_INT64(1))));
+	PG_RETURN_INT64(prune(fcinfo->flinfo->fn_oid, bound, PG_GETARG_INT64(1)));
+}

@@ -1,0 +1,184 @@
+-- expiry.sql -- leases with a ttl, in one session: arguments, answers, and what is shown of a lease that has expired
+BEGIN;
+SET LOCAL client_min_messages = warning;
+SELECT no_plan();
+
+CREATE SCHEMA vpn;
+CREATE EXTENSION egress SCHEMA vpn;
+SET LOCAL search_path = vpn, public, tap;
+
+INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (1, 'Lanternway', 'custom');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) VALUES (1, 1, 'nl-ams-01'), (2, 1, 'de-fra-01');
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (1, 'everyone');
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type,
+        limit_active_connections, active_connection_limit)
+    VALUES (1, 1, 'alpha', 'everyone', true, 3);
+
+CREATE TABLE session (id text);
+CREATE TRIGGER session_deleted AFTER DELETE ON session
+    FOR EACH ROW EXECUTE FUNCTION egress_release_on_session_end('id');
+
+CREATE FUNCTION acquire(session text, ttl interval DEFAULT NULL) RETURNS timestamptz LANGUAGE sql AS
+    $$ SELECT acquired_at FROM egress_acquire_credential('ana', NULL, 1, session, ttl) $$;
+
+-- the end of a session's lease, counted from the moment when it was taken
+CREATE FUNCTION lasts(session text) RETURNS interval LANGUAGE sql AS
+    $$ SELECT expires_at - acquired_at FROM egress_connection WHERE session_id = session $$;
+
+-- time is not waited for: the lease ended when it began
+CREATE FUNCTION expire(session text) RETURNS void LANGUAGE sql AS $$
+    UPDATE egress_lease_expiry e SET expires_at = acquired_at FROM egress_lease l
+    WHERE l.session_id = session AND e.session_id = session
+$$;
+
+CREATE FUNCTION history(session text) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(release_reason || CASE WHEN released_at = acquired_at THEN ' at its end' ELSE '' END, ', '
+                      ORDER BY egress_lease_history_id)
+    FROM egress_lease_history WHERE session_id = session
+$$;
+
+/* ------------------------------------------------------------ arguments */
+
+SELECT throws_ok(format('SELECT acquire(''desk'', %L)', ttl), '22023', NULL, 'acquire with a ttl of ' || ttl)
+FROM unnest(ARRAY['0', '-1 microsecond', '-1 month', '1 month -40 days', '101 years', '-101 years', '40000 days', '1000000 hours',
+                  '178000000 years', '-178000000 years', '2147483647 months 2147483647 days',
+                  '2562047788 hours']::text[]) ttl;
+SELECT throws_ok(format('SELECT egress_renew_lease(''desk'', %L)', ttl), '22023', NULL, 'renew with a ttl of ' || ttl)
+FROM unnest(ARRAY['0', '-1 microsecond', '-1 month', '1 month -40 days', '101 years', '-101 years', '40000 days', '1000000 hours',
+                  '178000000 years', '-178000000 years', '2147483647 months 2147483647 days',
+                  '2562047788 hours']::text[]) ttl;
+SELECT CASE WHEN current_setting('server_version_num')::int >= 170000
+       THEN throws_ok(format('SELECT %s(''desk'', %L)', f, ttl), '22023', NULL, f || ' with a ttl of ' || ttl)
+       ELSE pass('intervals are finite') END
+FROM unnest(ARRAY['acquire', 'egress_renew_lease']) f, unnest(ARRAY['infinity', '-infinity']) ttl;
+SELECT throws_ok($$ SELECT egress_renew_lease(NULL, '1 hour') $$, '22004', NULL, 'renew without a session');
+SELECT throws_ok($$ SELECT egress_renew_lease('', '1 hour') $$, '22023', NULL, 'renew with an empty session');
+SELECT throws_ok($$ SELECT egress_renew_lease(repeat('x', 256), '1 hour') $$, '22023', NULL, 'renew with a long session');
+SELECT is((SELECT count(*) FROM egress_lease), 0::bigint, 'none of them has taken anything');
+
+SELECT lives_ok(format('SELECT acquire(%L, %L)', 'ttl ' || ttl, ttl), 'acquire with a ttl of ' || ttl)
+FROM unnest(ARRAY['1 microsecond', '1 month', '100 years']) ttl;
+SELECT is(lasts('ttl 100 years') > '36500 days', true, '100 years are 100 years');
+SELECT is((SELECT count(*) FROM egress_lease WHERE egress_release_credential(session_id)), 2::bigint,
+          'two of them had not expired');
+
+/* ---------------------------------------------------- acquire and renew */
+
+SELECT isnt(acquire('desk', '1 hour'), NULL, 'a lease with a ttl');
+SELECT is(lasts('desk'), '1 hour', 'ends when the ttl is over');
+SELECT is(acquire('desk', '1 day'), (SELECT acquired_at FROM egress_lease), 'asked again it is the same lease');
+SELECT is(lasts('desk'), '1 hour', 'with the same end');
+SELECT isnt(acquire('desk'), NULL, 'asked again without a ttl');
+SELECT is(lasts('desk'), '1 hour', 'it has the same end');
+
+CREATE TEMPORARY TABLE row_before AS SELECT concat_ws(' ', xmin, cmin, xmax, ctid, egress_lease) AS version FROM egress_lease;
+SELECT is(count(DISTINCT renewed), 100::bigint, 'each of 100 renewals returns another end')
+FROM (SELECT egress_renew_lease('desk', '30 seconds') AS renewed FROM generate_series(1, 100)) r;
+SELECT is((SELECT expires_at FROM egress_connection WHERE session_id = 'desk') - clock_timestamp() BETWEEN '20 seconds' AND '30 seconds',
+          true, 'the end is counted from the renewal, and may be sooner than it was');
+CREATE TEMPORARY TABLE renewed AS SELECT egress_renew_lease('desk', '1 day') AS until;
+SELECT is((SELECT until FROM renewed), (SELECT expires_at FROM egress_connection WHERE session_id = 'desk'),
+          'a renewal returns the end');
+SELECT is(egress_renew_lease('desk', NULL), 'infinity', 'infinity when there is none any more');
+SELECT is((SELECT expires_at FROM egress_connection WHERE session_id = 'desk'), NULL, 'which is shown as NULL');
+SELECT is(egress_renew_lease('desk', NULL), 'infinity', 'again');
+SELECT isnt(egress_renew_lease('desk', '1 hour'), 'infinity', 'a lease without an end gets one');
+SELECT is(egress_renew_lease('nobody', '1 hour'), NULL, 'NULL without a lease');
+SELECT is(egress_renew_lease('nobody', NULL), NULL, 'NULL without a lease, and without a ttl');
+SELECT is((SELECT concat_ws(' ', xmin, cmin, xmax, ctid, egress_lease) FROM egress_lease), (SELECT version FROM row_before),
+          'the row of the lease is the one that was inserted');
+
+/* ------------------------------- what is shown of leases that have expired */
+
+SELECT acquire('gone', '1 hour'), acquire('forever');
+SELECT is((SELECT count(*) FROM egress_connection), 3::bigint, 'three leases are live');
+SELECT is((SELECT available_connections FROM egress_available_gateways('bruno') WHERE egress_gateway_id = 1), 0::bigint,
+          'the menu shows none free');
+SELECT is((SELECT verdict FROM egress_explain_access('bruno', NULL, 1)), 'at_limit', 'the explanation says so');
+SELECT throws_ok($$ SELECT acquire('more') $$, 'NG004', NULL, 'and an acquire too');
+
+SELECT expire('gone');
+SELECT is((SELECT available_connections FROM egress_available_gateways('bruno') WHERE egress_gateway_id = 1), 1::bigint,
+          'once a lease has expired, the menu shows one free');
+SELECT is((SELECT verdict || ' ' || egress_credential_id FROM egress_explain_access('bruno', NULL, 1)), 'available 1',
+          'the explanation says so');
+SELECT is((SELECT string_agg(session_id, ' ' ORDER BY session_id) FROM egress_connection), 'desk forever',
+          'egress_connection does not show it');
+SELECT is((SELECT active_connections || ' ' || available_connections FROM egress_credential_usage), '2 1',
+          'egress_credential_usage does not count it');
+SELECT is((SELECT active_connections FROM egress_gateway_usage WHERE egress_gateway_id = 1), 2::bigint,
+          'egress_gateway_usage does not count it');
+SELECT is((SELECT count(*) FROM egress_lease), 3::bigint, 'although nobody has ended it');
+SELECT is(history('gone'), NULL, 'and it has no history yet');
+
+/* ------------------------------------------------------------- its end */
+
+SELECT is(egress_renew_lease('gone', '1 hour'), NULL, 'it cannot be renewed');
+SELECT is(egress_renew_lease('gone', NULL), NULL, 'nor for ever');
+SELECT lives_ok($$ SELECT acquire('more', '1 hour') $$, 'an acquire takes it over');
+SELECT is(history('gone'), 'expired at its end', 'the history says when it ended');
+SELECT is((SELECT count(*) FROM egress_lease_expiry WHERE session_id = 'gone'), 0::bigint, 'nothing is left of it');
+SELECT throws_ok($$ SELECT acquire('gone', '1 hour') $$, 'NG004', NULL, 'its session comes too late');
+
+SELECT expire('more');
+SELECT is(egress_release_credential('more'), false, 'the release of an expired lease ends nothing');
+SELECT is(history('more'), 'expired at its end', 'and it is written that it expired');
+
+SELECT acquire('trigger', '1 hour'), expire('trigger');
+INSERT INTO session VALUES ('trigger');
+DELETE FROM session;
+SELECT is(history('trigger'), 'expired at its end', 'the same by the trigger');
+
+SELECT acquire('again', '1 hour'), expire('again');
+SELECT is(egress_credential_id, 1::bigint, 'the session of an expired lease acquires for another gateway')
+FROM egress_acquire_credential('bruno', 'browser', 2, 'again');
+SELECT is(history('again'), 'expired at its end', 'the expired lease has its history');
+SELECT is(lasts('again'), NULL, 'the new one has no end');
+SELECT throws_ok($$ SELECT acquire('again') $$, 'NG005', NULL, 'and is a lease like any other');
+SELECT is(egress_release_credential('again'), true, 'also when it is released');
+SELECT is(history('again'), 'expired at its end, released', 'a lease has one row of history, a session one for each');
+
+SELECT is(egress_expire_leases(), 0::bigint, 'a sweep has nothing to do');
+SELECT acquire('sweep', '1 hour'), expire('sweep'), expire('desk');
+SELECT is(egress_expire_leases(), 2::bigint, 'a sweep says how many it ended');
+SELECT is(egress_expire_leases(), 0::bigint, 'once');
+SELECT is(history('sweep') || '; ' || history('desk'), 'expired at its end; expired at its end', 'each has its history');
+SELECT is((SELECT string_agg(session_id, ' ') FROM egress_lease), 'forever', 'the sweep left the others');
+SELECT is((SELECT count(*) FROM egress_lease_expiry), 0::bigint, 'no end is left without a lease');
+
+-- a release and a renewal before the end are what they were
+SELECT acquire('early', '1 hour');
+SELECT is(egress_release_credential('early'), true, 'a lease that has not expired is released');
+SELECT is(history('early'), 'released', 'and the history says so');
+SELECT is((SELECT count(*) FROM egress_lease_expiry), 0::bigint, 'its end goes with it');
+
+-- by hand, which writes no history
+SELECT acquire('by hand', '1 hour');
+DELETE FROM egress_lease WHERE session_id = 'by hand';
+SELECT is((SELECT count(*) FROM egress_lease_expiry), 0::bigint, 'a lease deleted by hand takes its end with it');
+
+-- in one statement
+SELECT is(array_agg(x::text), ARRAY['true', 'true', 'false'], 'acquire, renew and release in one statement')
+FROM (SELECT acquire('one', '1 hour') IS NOT NULL
+      UNION ALL SELECT egress_renew_lease('one', '1 microsecond') IS NOT NULL
+      UNION ALL SELECT egress_release_credential('one')) s(x);
+SELECT is((SELECT release_reason FROM egress_lease_history WHERE session_id = 'one'), 'expired', 'which came too late');
+
+/* ------------------------------------- above the limit, and to be deleted */
+
+UPDATE egress_credential SET active_connection_limit = 1000;
+SELECT count(acquire('many ' || i, '1 hour')) FROM generate_series(1, 500) i;
+UPDATE egress_lease_expiry SET expires_at = acquired_at FROM egress_lease WHERE egress_lease.session_id = egress_lease_expiry.session_id;
+UPDATE egress_credential SET active_connection_limit = 2;
+SELECT lives_ok($$ SELECT acquire('two') $$, 'above a lowered limit as many expired leases end as have to');
+SELECT is((SELECT string_agg(session_id, ' ' ORDER BY session_id) FROM egress_lease), 'forever two', 'which is all here');
+SELECT is((SELECT count(*) FROM egress_lease_history WHERE session_id LIKE 'many %' AND release_reason = 'expired'), 500::bigint,
+          'each with its history');
+
+SELECT egress_release_credential('forever'), egress_release_credential('two'), acquire('last', '1 hour'), expire('last');
+SELECT lives_ok($$ DELETE FROM egress_provider $$, 'what only expired leases use can be deleted');
+SELECT is((SELECT credential_name || ' ' || gateway_name || ' ' || provider_name FROM egress_lease_history WHERE session_id = 'last'),
+          'alpha nl-ams-01 Lanternway', 'the history has the names');
+
+SELECT finish();
+ROLLBACK;
