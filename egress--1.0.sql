@@ -452,6 +452,22 @@ not_mapped, no_credential, at_limit, available. The menu has exactly the gateway
 egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';
 
+CREATE FUNCTION egress_sync_gateways(
+    egress_provider_id bigint, gateways jsonb,
+    OUT action text, OUT egress_gateway_id bigint, OUT name text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 1000;
+REVOKE ALL ON FUNCTION egress_sync_gateways(bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb) IS
+'Makes the gateways of a managed provider those of a list: adds new ones (enabled exactly when enable_new_managed_gateways), updates known ones, withdraws missing ones, takes back returning ones.
+egress_provider_id: a provider that is managed. gateways: an array of objects with name, and country, city and config where the provider gives them; a gateway is known by its name. Other keys are ignored.
+Never touches enabled of a known gateway. Writes only rows that change. Sessions acquire meanwhile; another sync of the provider waits.
+Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned.
+SQLSTATE: 22004 an argument is NULL; 22023 no such provider, or an entry is malformed or comes twice; 55000 the provider is not managed;
+NG007 a config does not fit the provider''s type; 25006 read-only transaction or standby. In each case nothing is changed.';
+
 CREATE FUNCTION egress_prune_history(older_than interval) RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;

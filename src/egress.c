@@ -23,6 +23,7 @@
  *	session_trigger.c	egress_release_on_session_end
  *	integrity.c			triggers of the configuration tables
  *	config_trigger.c	triggers that check configs and credentials
+ *	sync.c				egress_sync_gateways
  *	rotate.c			egress_rotate_secrets
  *	wireguard_key.c		egress_generate_wireguard_key, egress_wireguard_public_key
  *	grant.c				egress_grant_access

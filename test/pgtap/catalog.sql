@@ -389,6 +389,8 @@ ARRAY[
     'egress_secret_recv(internal) -> egress_secret',
     'egress_secret_send(egress_secret) -> bytea',
     'egress_secret_state(secret egress_secret) -> text',
+    'egress_sync_gateways(egress_provider_id bigint, gateways jsonb, OUT action text, OUT egress_gateway_id '
+        'bigint, OUT name text) -> SETOF record',
     'egress_wireguard_public_key(private_key text) -> text'
 ], 'signatures of the functions');
 
@@ -426,6 +428,7 @@ ARRAY[
     'egress_secret_recv c stable safe strict',
     'egress_secret_send c immutable safe strict',
     'egress_secret_state c stable safe',
+    'egress_sync_gateways c volatile unsafe',
     'egress_wireguard_public_key c immutable safe'
 ], 'volatility and parallel safety; only a type''s own functions are strict, because NULL is an error elsewhere');
 

@@ -183,6 +183,7 @@ $$VALUES
     ('function egress_secret_recv(internal)',                  NULL,      NULL,                          NULL),
     ('function egress_secret_send(egress_secret)',             NULL,      NULL,                          NULL),
     ('function egress_secret_state(egress_secret)',            NULL,      'EXECUTE',                     'EXECUTE'),
+    ('function egress_sync_gateways(bigint, jsonb)',           NULL,      'EXECUTE',                     NULL),
     ('function egress_wireguard_public_key(text)',             NULL,      'EXECUTE',                     NULL),
     ('sequence egress_credential_egress_credential_id_seq',    NULL,      NULL,                          NULL),
     ('sequence egress_gateway_egress_gateway_id_seq',          NULL,      NULL,                          NULL),
@@ -343,6 +344,7 @@ ARRAY[
     'egress_secret_recv as caller',
     'egress_secret_send as caller',
     'egress_secret_state as caller',
+    'egress_sync_gateways as owner',
     'egress_wireguard_public_key as caller'
 ], 'whose rights each function runs with');
 SELECT is(proconfig, ARRAY['search_path=pg_catalog, pg_temp'], proname || ': search_path is fixed and ends in pg_temp')

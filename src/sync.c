@@ -1,0 +1,573 @@
+/*
+ * sync.c -- egress_sync_gateways(): a managed provider's gateways become those of a list
+ *
+ * The list is read and checked; one query compares it with the gateways that there are; each kind of change is one
+ * statement over all its rows. What is as the list has it is not written.
+ *
+ * Two syncs of one provider run one after the other: before they look at its gateways they lock its row, to commit. An
+ * acquire does not lock that row, and foreign keys lock no more than its key, so nobody else waits. The second sync has
+ * to compare with what the first one committed, also when its transaction has an older snapshot. So every statement
+ * here runs with the latest snapshot, as a foreign key's own queries do. (At REPEATABLE READ and SERIALIZABLE, a row
+ * that somebody changes between such a snapshot and our write of it is a serialization failure.)
+ *
+ * The updates change no column of a key: acquires, and the foreign keys of leases and selections, do not wait for them.
+ *
+ * Configs may hold private keys. No message has anything of one, and errors tell nothing of the statement.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+#include "utils/varlena.h"
+
+#include "arguments.h"
+#include "catalog.h"
+#include "compat.h"
+#include "config_trigger.h"
+#include "errors.h"
+#include "secret.h"
+
+/* bytes of a gateway's name, country and city, as the table's checks have it */
+#define MAX_LENGTH 255
+
+/* What an entry of the list says of a gateway. */
+typedef enum Field
+{
+	FIELD_NAME,
+	FIELD_COUNTRY,
+	FIELD_CITY,
+	FIELD_CONFIG
+} Field;
+
+#define FIELD_COUNT (FIELD_CONFIG + 1)
+
+static const struct
+{
+	const char *name;
+	bool		required;
+	bool		limited;		/* 1 to MAX_LENGTH bytes */
+}			fields[FIELD_COUNT] = {
+	[FIELD_NAME] = {"name", true, true},
+	[FIELD_COUNTRY] = {"country", false, true},
+	[FIELD_CITY] = {"city", false, true},
+	[FIELD_CONFIG] = {"config", false, false},
+};
+
+/* How the row of a gateway is written. */
+typedef enum Write
+{
+	WRITE_NOTHING,
+	WRITE_NEW,
+	WRITE_CONFIG,				/* and all else */
+	WRITE_PLACE,				/* all but the config, which would be checked again */
+	WRITE_WITHDRAWN
+} Write;
+
+/* A gateway of the list, or one that is missing there. */
+typedef struct Gateway
+{
+	int			number;			/* its entry in the list, from 1; 0: none */
+	Datum		values[FIELD_COUNT];	/* text, as listed; of one that is missing, the name */
+	bool		nulls[FIELD_COUNT];
+	int64		id;				/* once it is known */
+	const char *action;
+	Write		write;
+} Gateway;
+
+/* An entry of the hash table of names. */
+typedef struct ListedName
+{
+	char		name[MAX_LENGTH + 1];
+	int			number;
+} ListedName;
+
+/* The parameters that all queries have. */
+#define PARAMETERS 6
+static Oid	parameter_types[PARAMETERS] = {
+	INT8OID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID
+};
+
+/*
+ * %1$s stands for the quoted schema. $1 is the provider; $2 to $6 are ids, names, countries, cities and configs of
+ * gateways, in their order. Operators and functions are those of pg_catalog: the function's search_path has no others.
+ */
+#define LOCK_PROVIDER_QUERY \
+	"SELECT name, managed, provider_type FROM %1$s.egress_provider WHERE egress_provider_id = $1 FOR NO KEY UPDATE"
+
+enum
+{
+	PROVIDER_NAME = 1,
+	PROVIDER_MANAGED,
+	PROVIDER_TYPE
+};
+
+/* a row for each of the list, and one for each that is missing there and was not so before */
+#define COMPARE_QUERY \
+	"SELECT l.number, g.egress_gateway_id, g.withdrawn, g.name, g.country, g.city, g.config" \
+	" FROM unnest($3) WITH ORDINALITY AS l (name, number)" \
+	" FULL JOIN (SELECT * FROM %1$s.egress_gateway WHERE egress_provider_id = $1) AS g ON g.name = l.name" \
+	" WHERE l.number IS NOT NULL OR NOT g.withdrawn"
+
+enum
+{
+	COMPARE_NUMBER = 1,
+	COMPARE_ID,
+	COMPARE_WITHDRAWN,
+	COMPARE_FIELDS				/* in the order of Field */
+};
+
+static const char *const write_queries[] = {
+	/* ids in the list's order; they come back in it */
+	[WRITE_NEW] =
+	"INSERT INTO %1$s.egress_gateway (egress_provider_id, name, country, city, config, enabled)"
+	" SELECT $1, l.name, l.country, l.city, l.config, p.enable_new_managed_gateways"
+	" FROM %1$s.egress_provider p, unnest($3, $4, $5, $6) WITH ORDINALITY AS l (name, country, city, config, number)"
+	" WHERE p.egress_provider_id = $1 ORDER BY l.number RETURNING egress_gateway_id",
+	[WRITE_CONFIG] =
+	"UPDATE %1$s.egress_gateway g SET country = l.country, city = l.city, config = l.config, withdrawn = false"
+	" FROM unnest($2, $4, $5, $6) AS l (id, country, city, config) WHERE g.egress_gateway_id = l.id",
+	[WRITE_PLACE] =
+	"UPDATE %1$s.egress_gateway g SET country = l.country, city = l.city, withdrawn = false"
+	" FROM unnest($2, $4, $5) AS l (id, country, city) WHERE g.egress_gateway_id = l.id",
+	[WRITE_WITHDRAWN] =
+	"UPDATE %1$s.egress_gateway g SET withdrawn = true FROM unnest($2) AS l (id) WHERE g.egress_gateway_id = l.id",
+};
+
+#define RESULT_COLUMNS 3
+
+PG_FUNCTION_INFO_V1(egress_sync_gateways);
+
+/* entry_label -- an entry for a message; name may be NULL */
+static char *
+entry_label(int number, const char *name)
+{
+	return name == NULL ? psprintf("entry %d of the list", number) :
+		psprintf("entry %d of the list (\"%s\")", number, name);
+}
+
+/* refuse_entry -- raise 22023 for an entry that is malformed */
+static void
+refuse_entry(int number, const char *name, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s is malformed", entry_label(number, name)),
+			 errdetail_internal("%s", detail),
+			 errhint("An entry is an object with the strings name, country, city, config; only name must be there.")));
+}
+
+/* read_field -- a field of an entry as text; false when it is absent or null */
+static bool
+read_field(JsonbContainer *entry, Field field, int number, const char *name, Datum *value)
+{
+	const char *label = fields[field].name;
+	JsonbValue	found;
+
+	if (getKeyJsonValueFromContainer(entry, label, strlen(label), &found) == NULL)
+	{
+		if (fields[field].required)
+			refuse_entry(number, name, psprintf("It has no %s.", label));
+		return false;
+	}
+	if (found.type == jbvNull && !fields[field].required)
+		return false;
+	if (found.type != jbvString)
+		refuse_entry(number, name,
+					 psprintf("Its %s is of type %s; it has to be a string.", label, JsonbTypeName(&found)));
+	if (fields[field].limited && (found.val.string.len == 0 || found.val.string.len > MAX_LENGTH))
+		refuse_entry(number, name,
+					 psprintf("Its %s has %d bytes; it has to have 1 to %d.", label, found.val.string.len, MAX_LENGTH));
+	*value = PointerGetDatum(cstring_to_text_with_len(found.val.string.val, found.val.string.len));
+	return true;
+}
+
+/* read_entry -- a gateway of the list; 22023 when its entry is malformed, or its name was there before */
+static Gateway *
+read_entry(JsonbValue *entry, int number, HTAB *names)
+{
+	Gateway    *gateway = palloc0(sizeof(Gateway));
+	char	   *name = NULL;
+	ListedName *listed;
+	bool		twice;
+
+	if (entry->type != jbvBinary || !JsonContainerIsObject(entry->val.binary.data))
+		refuse_entry(number, NULL, psprintf("It is of type %s.", JsonbTypeName(entry)));
+
+	gateway->number = number;
+	for (int field = 0; field < FIELD_COUNT; field++)
+	{
+		gateway->nulls[field] = !read_field(entry->val.binary.data, field, number, name, &gateway->values[field]);
+		if (field == FIELD_NAME)
+			name = TextDatumGetCString(gateway->values[FIELD_NAME]);
+	}
+
+	listed = hash_search(names, name, HASH_ENTER, &twice);
+	if (twice)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s repeats the name of entry %d", entry_label(number, name), listed->number),
+				 errdetail("A gateway is known by its name, which is unique within its provider.")));
+	listed->number = number;
+	pfree(name);
+	return gateway;
+}
+
+/* read_list -- the gateways of the list; 22023 when it is malformed */
+static List *
+read_list(Jsonb *list)
+{
+	HASHCTL		control = {.keysize = MAX_LENGTH + 1,.entrysize = sizeof(ListedName),.hcxt = CurrentMemoryContext};
+	HTAB	   *names = hash_create("egress listed names", 1024, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	List	   *gateways = NIL;
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_ARRAY(list) || JB_ROOT_IS_SCALAR(list))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("gateways must be a JSON array"),
+				 errhint("An array without entries withdraws every gateway of the provider.")));
+
+	iterator = JsonbIteratorInit(&list->root);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (token == WJB_ELEM)
+			gateways = lappend(gateways, read_entry(&value, list_length(gateways) + 1, names));
+	}
+	hash_destroy(names);
+	return gateways;
+}
+
+/* text_array -- a field of some gateways */
+static Datum
+text_array(List *gateways, Field field)
+{
+	int			count = list_length(gateways);
+	Datum	   *values = palloc(count * sizeof(Datum));
+	bool	   *nulls = palloc(count * sizeof(bool));
+	int			lower_bound = 1;
+
+	for (int i = 0; i < count; i++)
+	{
+		Gateway    *gateway = list_nth(gateways, i);
+
+		values[i] = gateway->values[field];
+		nulls[i] = gateway->nulls[field];
+	}
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &count, &lower_bound,
+											  TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* id_array -- the ids of some gateways */
+static Datum
+id_array(List *gateways)
+{
+	int			count = list_length(gateways);
+	Datum	   *values = palloc(count * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		values[i] = Int64GetDatum(((Gateway *) list_nth(gateways, i))->id);
+	return PointerGetDatum(construct_array(values, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * execute -- run a query about a provider and some gateways with the latest snapshot; fails unless it ends as expected
+ *
+ * The configs are most of a list: the query gets them, and countries and cities, only with all_fields, and by a generic
+ * plan, into which they are not copied.
+ */
+static void
+execute(const char *format, int expected, int64 provider_id, List *gateways, bool all_fields)
+{
+	char	   *query = psprintf(format, quote_identifier(catalog_schema_name()));
+	SPIPlanPtr	plan = SPI_prepare_cursor(query, PARAMETERS, parameter_types, CURSOR_OPT_GENERIC_PLAN);
+	Datum		values[PARAMETERS] = {Int64GetDatum(provider_id), id_array(gateways)};
+	int			result;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed for \"%s\"", query);
+	for (int field = 0; field < FIELD_COUNT; field++)
+		values[2 + field] = text_array(all_fields || field == FIELD_NAME ? gateways : NIL, field);
+	result = SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+	if (result != expected)
+		elog(ERROR, "\"%s\" ended with %s", query, SPI_result_code_string(result));
+	SPI_freeplan(plan);
+}
+
+/* column -- a column of a row of the query that ran last; false when it is NULL */
+static bool
+column(uint64 row, int number, Datum *value)
+{
+	bool		isnull;
+
+	*value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
+	return !isnull;
+}
+
+/* flag -- the same, of a boolean column; NULL is false */
+static bool
+flag(uint64 row, int number)
+{
+	Datum		value;
+
+	return column(row, number, &value) && DatumGetBool(value);
+}
+
+/* lock_provider -- lock the provider's row to commit, and return its type; 22023 or 55000 when it cannot have a list */
+static EgressProviderType
+lock_provider(int64 provider_id)
+{
+	Datum		type;
+
+	execute(LOCK_PROVIDER_QUERY, SPI_OK_SELECT, provider_id, NIL, false);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("provider " INT64_FORMAT " does not exist", provider_id)));
+	if (!flag(0, PROVIDER_MANAGED))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("provider " INT64_FORMAT " \"%s\" is not managed", provider_id,
+						SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, PROVIDER_NAME)),
+				 errdetail("Its gateways are made by hand; a list would withdraw those that it does not have."),
+				 errhint("If its gateways are to come from lists, set managed in egress_provider.")));
+	(void) column(0, PROVIDER_TYPE, &type);
+	return catalog_provider_type(type);
+}
+
+/* differs -- is a field of a gateway in the list not what the current row has? */
+static bool
+differs(Gateway *gateway, uint64 row, Field field)
+{
+	Datum		value;
+	bool		isnull = !column(row, COMPARE_FIELDS + field, &value);
+
+	if (isnull || gateway->nulls[field])
+		return isnull != gateway->nulls[field];
+	/* two configs of different length are different without being detoasted */
+	return !DatumGetBool(DirectFunctionCall2Coll(texteq, DEFAULT_COLLATION_OID, value, gateway->values[field]));
+}
+
+/* missing_gateway -- a gateway that is not in the list, from the current row */
+static Gateway *
+missing_gateway(uint64 row)
+{
+	Gateway    *gateway = palloc0(sizeof(Gateway));
+
+	for (int field = 0; field < FIELD_COUNT; field++)
+		gateway->nulls[field] = field != FIELD_NAME;
+	(void) column(row, COMPARE_FIELDS + FIELD_NAME, &gateway->values[FIELD_NAME]);
+	gateway->action = "withdrawn";
+	gateway->write = WRITE_WITHDRAWN;
+	return gateway;
+}
+
+/* decide -- what is to be done about a gateway of the list, by its row; row has no id when it is new */
+static void
+decide(Gateway *gateway, uint64 row, bool is_new)
+{
+	bool		returns = flag(row, COMPARE_WITHDRAWN);
+
+	if (is_new)
+	{
+		gateway->action = "added";
+		gateway->write = WRITE_NEW;
+		return;
+	}
+	if (differs(gateway, row, FIELD_CONFIG))
+		gateway->write = WRITE_CONFIG;
+	else if (returns || differs(gateway, row, FIELD_COUNTRY) || differs(gateway, row, FIELD_CITY))
+		gateway->write = WRITE_PLACE;
+	gateway->action = returns ? "returned" : gateway->write == WRITE_NOTHING ? "unchanged" : "updated";
+}
+
+/* compare_names -- in the database's collation, as the menu has them */
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	text	   *left = DatumGetTextPP(((Gateway *) lfirst(a))->values[FIELD_NAME]);
+	text	   *right = DatumGetTextPP(((Gateway *) lfirst(b))->values[FIELD_NAME]);
+
+	return varstr_cmp(VARDATA_ANY(left), VARSIZE_ANY_EXHDR(left), VARDATA_ANY(right), VARSIZE_ANY_EXHDR(right),
+					  DEFAULT_COLLATION_OID);
+}
+
+/* compare -- find out what is to be done about each gateway; those missing in the list are appended to it, by name */
+static List *
+compare(int64 provider_id, List *gateways)
+{
+	List	   *missing = NIL;
+
+	execute(COMPARE_QUERY, SPI_OK_SELECT, provider_id, gateways, false);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		Gateway    *gateway;
+		Datum		number;
+		Datum		id;
+		bool		is_new = !column(row, COMPARE_ID, &id);
+
+		CHECK_FOR_INTERRUPTS();
+		if (column(row, COMPARE_NUMBER, &number))
+		{
+			gateway = list_nth(gateways, DatumGetInt64(number) - 1);
+			decide(gateway, row, is_new);
+		}
+		else
+		{
+			gateway = missing_gateway(row);
+			missing = lappend(missing, gateway);
+		}
+		if (!is_new)
+			gateway->id = DatumGetInt64(id);
+	}
+	/* here and not in the query, which would sort all configs with them */
+	list_sort(missing, compare_names);
+	return list_concat(gateways, missing);
+}
+
+/* check_entry -- raise NG007, which names the entry, for a config that the provider's type cannot run */
+static void
+check_entry(Gateway *gateway, EgressProviderType type)
+{
+	MemoryContext context = CurrentMemoryContext;
+	text	   *config = DatumGetTextPP(gateway->values[FIELD_CONFIG]);
+
+	PG_TRY();
+	{
+		check_config(type, config);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (error->sqlerrcode == ERRCODE_EGRESS_CONFIG)
+			error->message = psprintf("%s: %s",
+									  entry_label(gateway->number, TextDatumGetCString(gateway->values[FIELD_NAME])),
+									  error->message);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * check_configs -- check the configs that are to be written
+ *
+ * The table's trigger does so in any case, but it does not know which entry of the list it has before it.
+ */
+static void
+check_configs(List *gateways, EgressProviderType type)
+{
+	MemoryContext config_context = AllocSetContextCreate(CurrentMemoryContext, "egress config", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old_context = MemoryContextSwitchTo(config_context);
+	ListCell   *cell;
+
+	foreach(cell, gateways)
+	{
+		Gateway    *gateway = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if ((gateway->write == WRITE_NEW || gateway->write == WRITE_CONFIG) && !gateway->nulls[FIELD_CONFIG])
+			check_entry(gateway, type);
+		MemoryContextReset(config_context);
+	}
+	MemoryContextSwitchTo(old_context);
+	MemoryContextDelete(config_context);
+}
+
+/* write_gateways -- make the changes of one kind; afterwards new gateways have their ids */
+static void
+write_gateways(int64 provider_id, List *gateways, Write write)
+{
+	List	   *chosen = NIL;
+	ListCell   *cell;
+
+	foreach(cell, gateways)
+		if (((Gateway *) lfirst(cell))->write == write)
+			chosen = lappend(chosen, lfirst(cell));
+	if (chosen == NIL)
+		return;
+
+	execute(write_queries[write], write == WRITE_NEW ? SPI_OK_INSERT_RETURNING : SPI_OK_UPDATE, provider_id, chosen,
+			true);
+	if (write == WRITE_NEW)
+	{
+		if (SPI_processed != (uint64) list_length(chosen))
+			elog(ERROR, "of %d gateways " UINT64_FORMAT " were added", list_length(chosen), SPI_processed);
+		foreach(cell, chosen)
+		{
+			Datum		id;
+
+			(void) column(foreach_current_index(cell), 1, &id);
+			((Gateway *) lfirst(cell))->id = DatumGetInt64(id);
+		}
+	}
+}
+
+/* put_result -- a row for each gateway */
+static void
+put_result(ReturnSetInfo *result, List *gateways)
+{
+	ListCell   *cell;
+
+	foreach(cell, gateways)
+	{
+		Gateway    *gateway = lfirst(cell);
+		Datum		values[RESULT_COLUMNS] = {CStringGetTextDatum(gateway->action), Int64GetDatum(gateway->id),
+		gateway->values[FIELD_NAME]};
+		bool		nulls[RESULT_COLUMNS] = {false};
+
+		CHECK_FOR_INTERRUPTS();
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		pfree(DatumGetPointer(values[0]));
+	}
+}
+
+/* egress_sync_gateways -- see COMMENT ON FUNCTION */
+Datum
+egress_sync_gateways(PG_FUNCTION_ARGS)
+{
+	SecretHush	hush;
+	int64		provider_id;
+	List	   *gateways;
+	EgressProviderType type;
+
+	PreventCommandIfReadOnly("egress_sync_gateways()");
+	PreventCommandIfParallelMode("egress_sync_gateways()");
+	check_not_null(fcinfo, 0, "egress_provider_id");
+	check_not_null(fcinfo, 1, "gateways");
+	provider_id = PG_GETARG_INT64(0);
+	catalog_use(fcinfo->flinfo->fn_oid);
+	InitMaterializedSRF(fcinfo, 0);
+
+	secret_hush(&hush, psprintf("sync of provider " INT64_FORMAT, provider_id));
+	gateways = read_list(PG_GETARG_JSONB_P(1));
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	type = lock_provider(provider_id);
+	gateways = compare(provider_id, gateways);
+	check_configs(gateways, type);
+	for (Write write = WRITE_NEW; write <= WRITE_WITHDRAWN; write++)
+		write_gateways(provider_id, gateways, write);
+	put_result((ReturnSetInfo *) fcinfo->resultinfo, gateways);
+	SPI_finish();
+	secret_unhush(&hush);
+
+	return (Datum) 0;
+}
