@@ -221,7 +221,7 @@ CREATE TABLE egress_group_member (
 REVOKE ALL ON egress_group_member FROM PUBLIC;
 REVOKE ALL ON TYPE egress_group_member FROM PUBLIC;
 COMMENT ON TABLE egress_group_member IS
-    'which groups a user is in, by the application''s ids';
+    'which groups a user is in, by the application''s ids; written by hand, or kept by egress_attach_group_members';
 
 CREATE TABLE egress_workspace (
     workspace_id              text COLLATE "C" CONSTRAINT egress_workspace_pkey PRIMARY KEY
@@ -429,6 +429,54 @@ Argument: the name of the column with the session id, of any type with a text fo
 An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
 Attach it AFTER DELETE FOR EACH ROW, AFTER UPDATE FOR EACH ROW WHEN (...), and BEFORE TRUNCATE FOR EACH STATEMENT.
 A row without a lease is no error. SQLSTATE: 22023 attached in another way, or the column does not exist.';
+
+-- (without a search_path of its own: the names in ended_when are looked up as in a CREATE TRIGGER of the caller's)
+CREATE FUNCTION egress_attach_sessions(session_table regclass, session_id_column name, ended_when text DEFAULT NULL) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION egress_attach_sessions(regclass, name, text) FROM PUBLIC;
+COMMENT ON FUNCTION egress_attach_sessions(regclass, name, text) IS
+'Makes the end of a session end its lease, by triggers on the application''s session table: a row that is deleted, truncated, or gets another id, and an update after which ended_when holds.
+session_table: a table of the caller. session_id_column: its column with the session ids, of any type with a text form.
+ended_when: the WHEN condition of a trigger, as in NEW.status = ''stopped''; NULL: a session ends only when its row goes.
+The text form of an id is as for egress_release_on_session_end().
+Sessions already in the table for which ended_when holds lose their leases now; OLD is a row of NULLs for them.
+Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application;
+42601 ended_when is not one condition, and what CREATE TRIGGER says of it; 42710 the table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
+
+CREATE FUNCTION egress_detach_sessions(session_table regclass) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_detach_sessions(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION egress_detach_sessions(regclass) IS
+'Removes the triggers that egress_attach_sessions() made on session_table. Leases stay. Runs with the rights of its caller.
+SQLSTATE: 22004 session_table is NULL; 42704 it is not attached; 42501 not the caller''s table; 25006 read-only transaction or standby.';
+
+CREATE FUNCTION egress_attach_group_members(member_table regclass, user_id_column name, group_id_column name) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_attach_group_members(regclass, name, name) FROM PUBLIC;
+COMMENT ON FUNCTION egress_attach_group_members(regclass, name, name) IS
+'Makes egress_group_member the mirror of the application''s own membership table: fills it anew, and keeps it in step by triggers. One table at a time.
+member_table: a table of the caller. user_id_column, group_id_column: its columns with the ids, of any type with a text form; rows with a NULL, empty or too long id are not members.
+An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
+Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application, or a temporary one;
+42710 this or another table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
+
+CREATE FUNCTION egress_detach_group_members(member_table regclass) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_detach_group_members(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION egress_detach_group_members(regclass) IS
+'Removes the triggers that egress_attach_group_members() made on member_table, and the rows of egress_group_member that came from it: all.
+Runs with the rights of its caller. SQLSTATE: 22004 member_table is NULL; 42704 it is not attached; 42501 not the caller''s table; 25006 read-only transaction or standby.';
+
+CREATE FUNCTION egress_follow_group_members() RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_follow_group_members() FROM PUBLIC;
+COMMENT ON FUNCTION egress_follow_group_members() IS
+'Trigger that egress_attach_group_members() puts on the application''s membership table. Arguments: the columns with the user''s and the group''s id.
+SQLSTATE: 22023 attached in another way or under another name, another table is attached, or a column does not exist.';
 
 /* ------------------------------- functions for administrators and schedulers */
 

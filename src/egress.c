@@ -5,6 +5,7 @@
  *	errors.h, compat.h	SQLSTATEs; differences between PostgreSQL majors
  *	catalog.c			where the extension's tables are
  *	arguments.c			checking what a caller gave
+ *	application.c		the application's own tables: ids in them, rights to read them
  *	keyring.c			egress.secret_key_file and the keys in it
  *	secret.c			the type egress_secret: sealing and opening
  *	config.c			reading and editing a config line by line; its formats are in
@@ -21,6 +22,8 @@
  *						egress_expire_leases
  *	acquire.c			egress_acquire_credential
  *	session_trigger.c	egress_release_on_session_end
+ *	group_members.c		egress_follow_group_members: the mirror of the application's memberships
+ *	attach.c			egress_attach_sessions, egress_attach_group_members, and back
  *	integrity.c			triggers of the configuration tables
  *	config_trigger.c	triggers that check configs and credentials
  *	sync.c				egress_sync_gateways

@@ -31,6 +31,11 @@ static const Grant grants[] = {
 	{"app", "EXECUTE", "FUNCTION %s.egress_expire_leases()"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_gateway_required(text)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_release_on_session_end()"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_attach_sessions(regclass, name, text)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_detach_sessions(regclass)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_follow_group_members()"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_attach_group_members(regclass, name, name)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_detach_group_members(regclass)"},
 
 	{"monitor", "SELECT", "TABLE %s.egress_live_lease"},
 	{"monitor", "SELECT", "TABLE %s.egress_credential_usage"},

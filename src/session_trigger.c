@@ -4,27 +4,23 @@
  * A trigger of the application's session table. It releases with the rights of the extension's owner, so the role
  * that ends the session needs no privilege on anything of ours.
  */
-#include "postgres.h"
+#include "session_trigger.h"
 
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "arguments.h"
+#include "application.h"
 #include "catalog.h"
-#include "compat.h"
 #include "lease.h"
 
-/* how many sessions BEFORE TRUNCATE reads at a time */
-#define TRUNCATE_BATCH 1000
+/* how many sessions are read at a time */
+#define SESSION_BATCH 1000
 
 PG_FUNCTION_INFO_V1(egress_release_on_session_end);
 
@@ -57,29 +53,13 @@ session_column(TriggerData *trigger)
 	return column;
 }
 
-/*
- * end_session -- end the lease of the session with this id, if it has one
- *
- * The id is the value as the type's output function writes it, which is what a driver shows an application. Only
- * character(n) is taken without its padding. What cannot be the id of a lease (empty, too long) has none.
- */
+/* end_session -- end the lease of the session with this id, if it has one; what cannot be the id of a lease has none */
 static void
 end_session(Datum value, Oid type)
 {
-	text	   *session_id;
+	text	   *session_id = application_id(value, type);
 
-	if (getBaseType(type) == BPCHAROID)
-		session_id = DatumGetTextPP(DirectFunctionCall1(rtrim1, value));
-	else
-	{
-		Oid			output;
-		bool		is_varlena;
-
-		getTypeOutputInfo(type, &output, &is_varlena);
-		session_id = cstring_to_text(OidOutputFunctionCall(output, value));
-	}
-
-	if (VARSIZE_ANY_EXHDR(session_id) > 0 && VARSIZE_ANY_EXHDR(session_id) <= EGRESS_MAX_ID_LENGTH)
+	if (session_id != NULL)
 		lease_end(session_id, "session_end");
 }
 
@@ -97,37 +77,21 @@ end_row_session(TriggerData *trigger)
 }
 
 /*
- * end_all_sessions -- the sessions of the table that is about to be truncated, partitions included
+ * end_sessions -- end the leases of the sessions whose ids are the one column of a query on a session table
  *
- * TRUNCATE has locked the table, so the latest snapshot sees all that will go. The query runs with the rights of the
- * table's owner, as the queries of foreign keys do (ri_PerformCheck() in utils/adt/ri_triggers.c): to plan and run
- * it can call functions of that owner, in the expression of an index or the policy of a row, and these must not have the
- * rights of the extension's owner. What follows needs no rights.
+ * Before: the table is locked against writers, so the latest snapshot sees all that counts, whatever the isolation
+ * level. The query runs with the rights of the table's owner (act_as_owner()); what follows needs no rights.
  */
-static void
-end_all_sessions(TriggerData *trigger)
+void
+end_sessions(Oid table, const char *query)
 {
-	Relation	table = trigger->tg_relation;
-	int			column = session_column(trigger);
-	Oid			type = TupleDescAttr(RelationGetDescr(table), column - 1)->atttypid;
-	char	   *query;
 	SPIPlanPtr	plan;
 	Portal		portal;
-	Oid			user;
-	int			security;
+	Rights		rights;
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "egress sessions",
 													  ALLOCSET_DEFAULT_SIZES);
 
-	query = psprintf("SELECT %s FROM %s%s",
-					 quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(table), column - 1)->attname)),
-					 table->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table)),
-												RelationGetRelationName(table)));
-
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(table->rd_rel->relowner,
-						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION |
-						   SECURITY_NOFORCE_RLS);
+	act_as_owner(table, &rights);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	plan = SPI_prepare(query, 0, NULL);
@@ -141,7 +105,7 @@ end_all_sessions(TriggerData *trigger)
 
 	do
 	{
-		SPI_cursor_fetch(portal, true, TRUNCATE_BATCH);
+		SPI_cursor_fetch(portal, true, SESSION_BATCH);
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			MemoryContext old_context = MemoryContextSwitchTo(row_context);
@@ -150,7 +114,7 @@ end_all_sessions(TriggerData *trigger)
 
 			CHECK_FOR_INTERRUPTS();
 			if (!isnull)
-				end_session(value, type);
+				end_session(value, SPI_gettypeid(SPI_tuptable->tupdesc, 1));
 			MemoryContextSwitchTo(old_context);
 			MemoryContextReset(row_context);
 		}
@@ -159,8 +123,21 @@ end_all_sessions(TriggerData *trigger)
 
 	SPI_cursor_close(portal);
 	SPI_finish();
-	SetUserIdAndSecContext(user, security);
+	act_again(&rights);
 	MemoryContextDelete(row_context);
+}
+
+/* end_all_sessions -- the sessions of the table that is about to be truncated, and has been locked for it */
+static void
+end_all_sessions(TriggerData *trigger)
+{
+	Relation	table = trigger->tg_relation;
+	int			column = session_column(trigger);
+
+	end_sessions(RelationGetRelid(table),
+				 psprintf("SELECT %s FROM %s",
+						  quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(table), column - 1)->attname)),
+						  application_rows(RelationGetRelid(table))));
 }
 
 /* egress_release_on_session_end -- see COMMENT ON FUNCTION */

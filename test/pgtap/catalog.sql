@@ -359,18 +359,24 @@ ARRAY[
         'OUT private_key text, OUT custom_credential text, OUT gateway_name text, OUT country text, OUT city text, '
         'OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type, '
         'OUT config text, OUT acquired_at timestamp with time zone) -> record',
+    'egress_attach_group_members(member_table regclass, user_id_column name, group_id_column name) -> void',
+    'egress_attach_sessions(session_table regclass, session_id_column name, ended_when text DEFAULT NULL::text) '
+        '-> void',
     'egress_available_gateways(user_id text, workspace_id text DEFAULT NULL::text, '
         'OUT egress_gateway_id bigint, OUT gateway_name text, OUT country text, OUT city text, '
         'OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type, '
         'OUT available_connections bigint) -> SETOF record',
     'egress_connections_at(moment timestamp with time zone, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_lease_history',
+    'egress_detach_group_members(member_table regclass) -> void',
+    'egress_detach_sessions(session_table regclass) -> void',
     'egress_end_expired_leases() -> trigger',
     'egress_expire_leases() -> bigint',
     'egress_explain_access(user_id text, workspace_id text, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_access_explanation',
     'egress_fill_provider_type() -> trigger',
     'egress_fill_selection_provider() -> trigger',
+    'egress_follow_group_members() -> trigger',
     'egress_gateway_required(workspace_id text) -> boolean',
     'egress_generate_wireguard_key() -> text',
     'egress_grant_access(role name, access text) -> void',
@@ -403,13 +409,18 @@ SELECT results_eq($$
     WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname, pronargs$$,
 ARRAY[
     'egress_acquire_credential c volatile unsafe',
+    'egress_attach_group_members c volatile unsafe',
+    'egress_attach_sessions c volatile unsafe',
     'egress_available_gateways c stable safe',
     'egress_connections_at c stable unsafe',
+    'egress_detach_group_members c volatile unsafe',
+    'egress_detach_sessions c volatile unsafe',
     'egress_end_expired_leases c volatile unsafe',
     'egress_expire_leases c volatile unsafe',
     'egress_explain_access c stable safe',
     'egress_fill_provider_type c volatile unsafe',
     'egress_fill_selection_provider c volatile unsafe',
+    'egress_follow_group_members c volatile unsafe',
     'egress_gateway_required c stable safe',
     'egress_generate_wireguard_key c volatile safe',
     'egress_grant_access c volatile unsafe',

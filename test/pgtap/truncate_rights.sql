@@ -13,6 +13,9 @@ INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (1
 INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type)
 VALUES (1, 1, 'credential', 'everyone');
 
+-- a run that was interrupted leaves the role
+SET client_min_messages = warning;
+DROP ROLE IF EXISTS truncate_rights_mallory;
 CREATE ROLE truncate_rights_mallory;
 SELECT egress_grant_access('truncate_rights_mallory', 'app') \g /dev/null
 CREATE SCHEMA mallory AUTHORIZATION truncate_rights_mallory;

@@ -1,0 +1,24 @@
+/*
+ * application.h -- the application's own tables
+ */
+#ifndef EGRESS_APPLICATION_H
+#define EGRESS_APPLICATION_H
+
+#include "postgres.h"
+
+/* Whose rights the code runs with. */
+typedef struct Rights
+{
+	Oid			user;
+	int			security;
+} Rights;
+
+extern int	id_settings_begin(Oid type);
+extern void id_settings_end(int nest_level);
+extern text *application_id(Datum value, Oid type);
+extern const char *application_table(Oid relid);
+extern const char *application_rows(Oid relid);
+extern void act_as_owner(Oid relid, Rights *before);
+extern void act_again(const Rights *before);
+
+#endif							/* EGRESS_APPLICATION_H */

@@ -1,0 +1,568 @@
+/*
+ * group_members.c -- egress_group_member as the mirror of the application's membership table, the source
+ *
+ * A pair of a user and a group is in the mirror exactly while the source has a row with it, or several: a membership may
+ * have a role or a date besides. Triggers on the source (attach.c makes them) keep it so, in the writer's transaction:
+ *
+ *	- A row that comes inserts the pair. Where it is there already, the row relies on it, and says so with a lock FOR KEY
+ *	  SHARE, to commit.
+ *	- A row that goes first locks the pair FOR UPDATE. That waits for everyone who relies on it or lets go of it in an open
+ *	  transaction. Then it looks whether the source still has a row with the pair, and if not, deletes it. Whoever
+ *	  inserts meanwhile waits for the deletion, and inserts the pair again.
+ *	- TRUNCATE, perhaps of one partition, fills the mirror anew: delete everything, which waits as above, then read.
+ *
+ * What decides is looked at with the latest snapshot, at REPEATABLE READ too: what a transaction that was waited for has
+ * committed is seen. Where two transactions change one pair, one of them may fail there with 40001, as with a foreign key.
+ *
+ * The source is read with the rights of its owner, and the mirror is written with the rights of the mirror's owner, so
+ * neither needs a privilege on the other's table, and nothing that the source's owner controls runs with our rights.
+ */
+#include "group_members.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+#include "application.h"
+#include "arguments.h"
+#include "catalog.h"
+#include "compat.h"
+
+/* how many rows of the source are read at a time */
+#define REFILL_BATCH 1000
+
+/* a pair: the user, then the group */
+#define PAIR 2
+
+/* The queries of a row. The parameters are the ids of the pair and, for those on the source, its values there. */
+typedef enum FollowQuery
+{
+	QUERY_INSERT,
+	QUERY_RELY,
+	QUERY_CLAIM,
+	QUERY_LOOK,
+	QUERY_DELETE,
+	QUERY_SOURCE
+} FollowQuery;
+
+#define FOLLOW_QUERY_COUNT (QUERY_SOURCE + 1)
+
+#define OF_PAIR "WHERE user_id OPERATOR(pg_catalog.=) $1 AND group_id OPERATOR(pg_catalog.=) $2"
+
+/* those on the mirror, %s standing for it */
+static const char *const mirror_queries[] = {
+	[QUERY_INSERT] = "INSERT INTO %s (user_id, group_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+	[QUERY_RELY] = "SELECT FROM %s " OF_PAIR " FOR KEY SHARE",
+	[QUERY_CLAIM] = "SELECT FROM %s " OF_PAIR " FOR UPDATE",
+	[QUERY_LOOK] = "SELECT FROM %s " OF_PAIR,
+	[QUERY_DELETE] = "DELETE FROM %s " OF_PAIR,
+};
+
+#define FORGET_QUERY "DELETE FROM %s"
+#define REFILL_QUERY \
+	"INSERT INTO %s (user_id, group_id) SELECT member.user_id, member.group_id" \
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS member (user_id, group_id)" \
+	" ON CONFLICT DO NOTHING"
+
+/* What the trigger knows for one statement on one table. */
+typedef struct Follow
+{
+	Oid			source;
+	const char *column_names[PAIR];
+	int			columns[PAIR];	/* in the table of the trigger, which may be a partition of the source */
+	Oid			types[PAIR];
+	SPIPlanPtr	plans[FOLLOW_QUERY_COUNT];
+	MemoryContextCallback free_plans;
+} Follow;
+
+/* A row's pair. An id is NULL where the row has none: such a row is no membership. */
+typedef struct Pair
+{
+	text	   *ids[PAIR];
+	Datum		values[PAIR];
+} Pair;
+
+PG_FUNCTION_INFO_V1(egress_follow_group_members);
+
+/* mirror_query -- a query with the mirror's name in it */
+static char *
+mirror_query(const char *format)
+{
+	return psprintf(format, application_table(catalog_table(TABLE_GROUP_MEMBER)));
+}
+
+/* prepare -- a plan; in the context of SPI_connect() */
+static SPIPlanPtr
+prepare(const char *query, int nargs, Oid *types)
+{
+	SPIPlanPtr	plan = SPI_prepare(query, nargs, types);
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed for \"%s\"", query);
+	return plan;
+}
+
+/* run -- execute a plan with the rights of a table's owner and the latest snapshot; returns how many rows */
+static uint64
+run(Oid table, SPIPlanPtr plan, Datum *values, long limit)
+{
+	Rights		rights;
+	int			code;
+
+	act_as_owner(table, &rights);
+	code = SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, false, true, limit);
+	act_again(&rights);
+	if (code < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
+	SPI_freetuptable(SPI_tuptable);
+	return SPI_processed;
+}
+
+/*
+ * source_query -- the query whether the source has a row with a pair
+ *
+ * The type's own equality lets the application's index be used; the text forms decide. They differ where equal values are
+ * not the same id: 1.0 and 1.00, or letter case in citext.
+ */
+static char *
+source_query(Follow *follow)
+{
+	StringInfoData query;
+
+	initStringInfo(&query);
+	appendStringInfo(&query, "SELECT FROM %s", application_rows(follow->source));
+	for (int i = 0; i < PAIR; i++)
+	{
+		Oid			type = follow->types[i];
+		Oid			equality = lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
+		const char *column = quote_identifier(follow->column_names[i]);
+
+		appendStringInfoString(&query, i == 0 ? " WHERE " : " AND ");
+		if (OidIsValid(equality))
+		{
+			/* as its base type: a domain has no cast to the polymorphic type that the operator may be of */
+			Oid			base = getBaseType(type);
+			const char *base_name = format_type_extended(base, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+
+			generate_operator_clause(&query, psprintf("%s::%s", column, base_name), base, equality,
+									 psprintf("$%d::%s", PAIR + i + 1, base_name), base);
+			appendStringInfoString(&query, " AND ");
+		}
+		/* as application_id() */
+		appendStringInfo(&query, getBaseType(type) == BPCHAROID ? "%s::pg_catalog.text" : "pg_catalog.format('%%s', %s)",
+						 column);
+		appendStringInfo(&query, " COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $%d", i + 1);
+	}
+	return query.data;
+}
+
+/* run_query -- execute a query for a pair; returns whether it found or changed a row */
+static bool
+run_query(Follow *follow, FollowQuery query, Pair *pair)
+{
+	Oid			table = query == QUERY_SOURCE ? follow->source : catalog_table(TABLE_GROUP_MEMBER);
+	Datum		values[PAIR + PAIR] = {PointerGetDatum(pair->ids[0]), PointerGetDatum(pair->ids[1]),
+	pair->values[0], pair->values[1]};
+	int			settings = 0;
+	bool		found;
+
+	if (follow->plans[query] == NULL)
+	{
+		Oid			types[PAIR + PAIR] = {TEXTOID, TEXTOID, follow->types[0], follow->types[1]};
+		Rights		rights;
+		SPIPlanPtr	plan;
+
+		act_as_owner(table, &rights);
+		if (query == QUERY_SOURCE)
+			plan = prepare(source_query(follow), PAIR + PAIR, types);
+		else
+			plan = prepare(mirror_query(mirror_queries[query]), PAIR, types);
+		act_again(&rights);
+		SPI_keepplan(plan);
+		follow->plans[query] = plan;
+	}
+	/* the query on the source compares text forms, as application_id() writes them */
+	if (query == QUERY_SOURCE)
+		for (int i = 0; i < PAIR && settings == 0; i++)
+			settings = id_settings_begin(follow->types[i]);
+	found = run(table, follow->plans[query], values, 1) > 0;
+	id_settings_end(settings);
+	return found;
+}
+
+/* add_member -- a row with this pair has come */
+static void
+add_member(Follow *follow, Pair *pair)
+{
+	/* the pair may go while we try to lock it */
+	while (!run_query(follow, QUERY_INSERT, pair) && !run_query(follow, QUERY_RELY, pair))
+		CHECK_FOR_INTERRUPTS();
+}
+
+/* drop_member -- a row with this pair has gone */
+static void
+drop_member(Follow *follow, Pair *pair)
+{
+	/*
+	 * Not there to be locked: it went with another row, or while we waited for somebody who fills the mirror anew. Who
+	 * does that may have read the row before it went, and put the pair back.
+	 */
+	while (!run_query(follow, QUERY_CLAIM, pair))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!run_query(follow, QUERY_LOOK, pair))
+			return;
+	}
+
+	if (!run_query(follow, QUERY_SOURCE, pair))
+		run_query(follow, QUERY_DELETE, pair);
+}
+
+/* group_members_forget -- empty the mirror */
+void
+group_members_forget(void)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	run(catalog_table(TABLE_GROUP_MEMBER), prepare(mirror_query(FORGET_QUERY), 0, NULL), NULL, 0);
+	SPI_finish();
+}
+
+/* id_array -- ids as a value of text[] */
+static Datum
+id_array(Datum *ids, int count)
+{
+	return PointerGetDatum(construct_array(ids, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* add_members -- insert the pairs of the rows that were fetched */
+static void
+add_members(SPIPlanPtr insert)
+{
+	SPITupleTable *rows = SPI_tuptable;
+	uint64		row_count = SPI_processed;
+	MemoryContext batch_context = AllocSetContextCreate(CurrentMemoryContext, "egress group members",
+														ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old_context = MemoryContextSwitchTo(batch_context);
+	Datum		ids[PAIR][REFILL_BATCH];
+	Datum		arrays[PAIR];
+	int			count = 0;
+
+	for (uint64 i = 0; i < row_count; i++)
+	{
+		bool		is_member = true;
+
+		for (int column = 0; column < PAIR && is_member; column++)
+		{
+			bool		isnull;
+			Datum		value = SPI_getbinval(rows->vals[i], rows->tupdesc, column + 1, &isnull);
+			text	   *id = isnull ? NULL : application_id(value, SPI_gettypeid(rows->tupdesc, column + 1));
+
+			ids[column][count] = PointerGetDatum(id);
+			is_member = id != NULL;
+		}
+		if (is_member)
+			count++;
+	}
+	for (int column = 0; column < PAIR; column++)
+		arrays[column] = id_array(ids[column], count);
+	run(catalog_table(TABLE_GROUP_MEMBER), insert, arrays, 0);
+	MemoryContextSwitchTo(old_context);
+	MemoryContextDelete(batch_context);
+}
+
+/*
+ * group_members_refill -- make the mirror what the source holds now
+ *
+ * The deletion comes first: it waits for those whose open transactions rely on a pair or let go of it, and a snapshot that
+ * is taken then sees what they did. A pair that an open transaction adds is not deleted; its row is not read either.
+ */
+void
+group_members_refill(Oid source, const char *user_column, const char *group_column)
+{
+	Oid			types[PAIR] = {TEXTARRAYOID, TEXTARRAYOID};
+	SPIPlanPtr	insert;
+	Portal		portal;
+	Rights		rights;
+
+	group_members_forget();
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	insert = prepare(mirror_query(REFILL_QUERY), PAIR, types);
+	act_as_owner(source, &rights);
+	/* read-only: the cursor keeps the snapshot that is active when it is opened */
+	PushActiveSnapshot(GetLatestSnapshot());
+	portal = SPI_cursor_open(NULL, prepare(psprintf("SELECT %s, %s FROM %s", quote_identifier(user_column),
+													quote_identifier(group_column), application_rows(source)),
+										   0, NULL), NULL, NULL, true);
+	PopActiveSnapshot();
+	SPI_cursor_fetch(portal, true, REFILL_BATCH);
+	while (SPI_processed > 0)
+	{
+		SPITupleTable *rows = SPI_tuptable;
+
+		act_again(&rights);
+		CHECK_FOR_INTERRUPTS();
+		add_members(insert);
+		SPI_freetuptable(rows);
+		act_as_owner(source, &rights);
+		SPI_cursor_fetch(portal, true, REFILL_BATCH);
+	}
+	SPI_cursor_close(portal);
+	act_again(&rights);
+	SPI_finish();
+}
+
+/* refuse_trigger -- the trigger was attached in a way that cannot work */
+static void
+refuse_trigger(TriggerData *trigger, const char *reason)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("trigger \"%s\" of table \"%s\" cannot follow group members",
+					trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
+			 errdetail_internal("%s", reason),
+			 errhint("egress_attach_group_members() makes the triggers that can.")));
+}
+
+/* find_columns -- check the trigger's arguments, and find the columns that they name */
+static void
+find_columns(TriggerData *trigger, Follow *follow)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+
+	if (trigger->tg_trigger->tgnargs != PAIR)
+		refuse_trigger(trigger, "It needs two arguments, the names of the columns that hold the user's and the group's id.");
+	for (int i = 0; i < PAIR; i++)
+	{
+		const char *name = trigger->tg_trigger->tgargs[i];
+		int			column = SPI_fnumber(desc, name);
+
+		if (column > 0 && TupleDescAttr(desc, column - 1)->attgenerated == 'v')
+			refuse_trigger(trigger, "A virtual generated column has no value in the row of a trigger.");
+		if (column <= 0)
+			refuse_trigger(trigger, psprintf("The table has no column \"%s\".", name));
+		follow->column_names[i] = name;
+		follow->columns[i] = column;
+		follow->types[i] = TupleDescAttr(desc, column - 1)->atttypid;
+	}
+}
+
+/* row_trigger_table -- the table of a trigger that follows rows; InvalidOid for another, and for the copies of partitions */
+static Oid
+row_trigger_table(Relation triggers, Oid trigger_oid)
+{
+	Oid			table = InvalidOid;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger_oid));
+	scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
+	if (HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(row);
+
+		if (TRIGGER_FOR_ROW(trigger->tgtype) && !OidIsValid(trigger->tgparentid) &&
+			strcmp(NameStr(trigger->tgname), GROUP_MEMBER_CHANGED) == 0)
+			table = trigger->tgrelid;
+	}
+	systable_endscan(scan);
+	return table;
+}
+
+/*
+ * group_members_source -- the table whose rows the mirror follows, if there is one
+ *
+ * Who may execute the trigger function, and so attach, can make triggers like ours by hand on a table of their own. A table
+ * that is attached comes before it: the older trigger counts, by OID, so that all agree even where OIDs have wrapped around.
+ * A temporary table is never the source.
+ */
+Oid
+group_members_source(Oid function)
+{
+	Relation	dependencies = table_open(DependRelationId, AccessShareLock);
+	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
+	Oid			oldest = OID_MAX;
+	Oid			source = InvalidOid;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ProcedureRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(function));
+	scan = systable_beginscan(dependencies, DependReferenceIndexId, true, NULL, lengthof(keys), keys);
+	while (HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		Form_pg_depend dependency = (Form_pg_depend) GETSTRUCT(row);
+		Oid			table;
+
+		if (dependency->classid != TriggerRelationId || dependency->objid > oldest)
+			continue;
+		table = row_trigger_table(triggers, dependency->objid);
+		if (OidIsValid(table) && get_rel_persistence(table) != RELPERSISTENCE_TEMP)
+		{
+			oldest = dependency->objid;
+			source = table;
+		}
+	}
+	systable_endscan(scan);
+	table_close(triggers, AccessShareLock);
+	table_close(dependencies, AccessShareLock);
+	return source;
+}
+
+/* has_row_trigger -- whether the table of a trigger, perhaps a partition, has the one that follows its rows as well */
+static bool
+has_row_trigger(TriggerData *trigger)
+{
+	TriggerDesc *triggers = trigger->tg_relation->trigdesc;
+
+	for (int i = 0; i < triggers->numtriggers; i++)
+		if (triggers->triggers[i].tgfoid == trigger->tg_trigger->tgfoid &&
+			strcmp(triggers->triggers[i].tgname, GROUP_MEMBER_CHANGED) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * source_of -- the table that is attached: the one of the trigger, or one that it is a partition of
+ *
+ * InvalidOid for a table that was a partition of it: PostgreSQL took the row trigger away, and left the TRUNCATE trigger.
+ */
+static Oid
+source_of(TriggerData *trigger)
+{
+	Oid			relid = RelationGetRelid(trigger->tg_relation);
+	Oid			source = group_members_source(trigger->tg_trigger->tgfoid);
+
+	if (strcmp(trigger->tg_trigger->tgname,
+			   TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? GROUP_MEMBER_CHANGED : GROUP_MEMBER_TRUNCATED) != 0)
+		refuse_trigger(trigger, "It has another name than egress_attach_group_members() gave it.");
+	if (source == relid ||
+		(trigger->tg_relation->rd_rel->relispartition && list_member_oid(get_partition_ancestors(relid), source)))
+		return source;
+	if (has_row_trigger(trigger))
+		refuse_trigger(trigger, "Its table is not the one that is attached.");
+	return InvalidOid;
+}
+
+/* free_plans -- when the statement is over */
+static void
+free_plans(void *arg)
+{
+	Follow	   *follow = arg;
+
+	for (int i = 0; i < FOLLOW_QUERY_COUNT; i++)
+		if (follow->plans[i] != NULL)
+			SPI_freeplan(follow->plans[i]);
+}
+
+/* follow_begin -- what the trigger knows for this statement */
+static Follow *
+follow_begin(FunctionCallInfo fcinfo)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Follow	   *follow = fcinfo->flinfo->fn_extra;
+
+	if (follow != NULL)
+		return follow;
+
+	/* the names belong to the trigger's description, which lasts as long as the statement */
+	follow = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Follow));
+	find_columns(trigger, follow);
+	follow->source = source_of(trigger);
+	follow->free_plans.func = free_plans;
+	follow->free_plans.arg = follow;
+	MemoryContextRegisterResetCallback(fcinfo->flinfo->fn_mcxt, &follow->free_plans);
+	fcinfo->flinfo->fn_extra = follow;
+	return follow;
+}
+
+/* read_pair -- the pair of a row; returns whether it is a membership */
+static bool
+read_pair(Follow *follow, TriggerData *trigger, HeapTuple row, Pair *pair)
+{
+	for (int i = 0; i < PAIR; i++)
+	{
+		bool		isnull;
+
+		pair->values[i] = heap_getattr(row, follow->columns[i], RelationGetDescr(trigger->tg_relation), &isnull);
+		pair->ids[i] = isnull ? NULL : application_id(pair->values[i], follow->types[i]);
+	}
+	return pair->ids[0] != NULL && pair->ids[1] != NULL;
+}
+
+/* follow_row -- a row of the source was inserted, updated or deleted */
+static void
+follow_row(Follow *follow, TriggerData *trigger)
+{
+	Pair		gone;
+	Pair		come;
+	bool		has_gone = false;
+	bool		has_come = false;
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		has_come = read_pair(follow, trigger, trigger->tg_trigtuple, &come);
+	else
+		has_gone = read_pair(follow, trigger, trigger->tg_trigtuple, &gone);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		has_come = read_pair(follow, trigger, trigger->tg_newtuple, &come);
+
+	if (has_gone && has_come && same_text(gone.ids[0], come.ids[0]) && same_text(gone.ids[1], come.ids[1]))
+		return;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (has_come)
+		add_member(follow, &come);
+	if (has_gone)
+		drop_member(follow, &gone);
+	SPI_finish();
+}
+
+/* egress_follow_group_members -- see COMMENT ON FUNCTION */
+Datum
+egress_follow_group_members(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Follow	   *follow;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("egress_follow_group_members() is a trigger function")));
+	catalog_use(fcinfo->flinfo->fn_oid);
+	if (!TRIGGER_FIRED_AFTER(trigger->tg_event))
+		refuse_trigger(trigger, "It was attached BEFORE, when the row may still stay as it is.");
+	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) && !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		refuse_trigger(trigger, "It was attached FOR EACH STATEMENT.");
+
+	follow = follow_begin(fcinfo);
+	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		follow_row(follow, trigger);
+	else if (OidIsValid(follow->source))
+		group_members_refill(follow->source, follow->column_names[0], follow->column_names[1]);
+
+	return PointerGetDatum(NULL);
+}

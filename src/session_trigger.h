@@ -1,0 +1,11 @@
+/*
+ * session_trigger.h -- ending the leases of the application's sessions
+ */
+#ifndef EGRESS_SESSION_TRIGGER_H
+#define EGRESS_SESSION_TRIGGER_H
+
+#include "postgres.h"
+
+extern void end_sessions(Oid table, const char *query);
+
+#endif							/* EGRESS_SESSION_TRIGGER_H */
