@@ -1,4 +1,4 @@
--- demo/app.sql -- an application's own tables, and the triggers that attach its sessions to egress
+-- demo/app.sql -- an application's own tables, with its sessions and memberships attached to egress
 --
 --   psql -v ON_ERROR_STOP=1 --single-transaction -f demo/app.sql     after demo/world.sql
 --
@@ -35,15 +35,8 @@ CREATE TABLE app.sessions (
     started_at    timestamptz NOT NULL DEFAULT now()
 );
 
--- A session that ends gives its connection back, whichever way it ends. The argument names the column that holds
--- the session id given to egress_acquire_credential().
-CREATE TRIGGER session_stopped AFTER UPDATE ON app.sessions
-    FOR EACH ROW WHEN (NEW.status = 'stopped' AND OLD.status <> 'stopped')
-    EXECUTE FUNCTION egress_release_on_session_end('id');
-CREATE TRIGGER session_deleted AFTER DELETE ON app.sessions
-    FOR EACH ROW EXECUTE FUNCTION egress_release_on_session_end('id');
-CREATE TRIGGER sessions_truncated BEFORE TRUNCATE ON app.sessions
-    FOR EACH STATEMENT EXECUTE FUNCTION egress_release_on_session_end('id');
+-- A session that ends gives its connection back, whichever way it ends: triggers on the table see to it.
+SELECT egress_attach_sessions('app.sessions', 'id', $$NEW.status = 'stopped' AND OLD.status <> 'stopped'$$);
 
 INSERT INTO app.users (id, full_name) VALUES
     ('ana@corp.example',   'Ana Ribeiro'),
@@ -76,9 +69,8 @@ INSERT INTO app.workspaces (id, name) VALUES
     ('chrome',        'Chrome'),
     ('terminal',      'Terminal'),
     ('osint-desktop', 'OSINT desktop'),
-    ('test-lab',      'Test lab');
+    ('test-lab',      'Test lab'),
+    ('kiosk',         'Kiosk');
 
--- egress decides by its own copy of who is in which group
-INSERT INTO egress_group_member (user_id, group_id)
-SELECT user_id, group_id FROM app.memberships
-ON CONFLICT DO NOTHING;
+-- Who is in which group, egress takes from the application's own table, and follows it.
+SELECT egress_attach_group_members('app.memberships', 'user_id', 'group_id');

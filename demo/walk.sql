@@ -76,6 +76,7 @@ SELECT egress_credential_id, credential_name, username, gateway_name, city
 FROM egress_acquire_credential('carla@corp.example', 'chrome', :zurich, '3');
 COMMIT;
 \unset ECHO
+SELECT clock_timestamp() AS then \gset
 
 \echo
 \echo '7. Dan is too late: every credential that fits is at its limit. The error comes at once, with a SQLSTATE'
@@ -115,7 +116,77 @@ COMMIT;
 \unset ECHO
 
 \echo
-\echo '10. The administrator looks at the credentials with a limit, at the gateways in use, and at who holds what.'
+\echo '10. Harborlight''s gateways come from a list that it publishes. Eva, of the group "support", sees those of yesterday.'
+\echo
+\set ECHO queries
+SELECT country, city, gateway_name
+FROM egress_available_gateways('eva@corp.example') WHERE provider_name = 'Harborlight';
+\unset ECHO
+
+\echo '   Today''s list has a new gateway, one less, and a name spelled right. One call makes the gateways those of the list;'
+\echo '   sessions on a gateway that is withdrawn stay.'
+\echo
+SELECT egress_provider_id AS harborlight FROM egress_provider WHERE name = 'Harborlight' \gset
+\set ECHO queries
+SELECT action, name FROM egress_sync_gateways(:harborlight, '[
+    {"name": "lis-1", "country": "PT", "city": "Lisbon",   "config": "exit=lis-1.harborlight.example"},
+    {"name": "mad-1", "country": "ES", "city": "Madrid",   "config": "exit=mad-1.harborlight.example"},
+    {"name": "vlc-1", "country": "ES", "city": "Valencia", "config": "exit=vlc-1.harborlight.example"}]');
+
+SELECT country, city, gateway_name
+FROM egress_available_gateways('eva@corp.example') WHERE provider_name = 'Harborlight';
+\unset ECHO
+
+\echo '11. Hugo opens the workspace "kiosk", and his menu is empty. Why? The explanation says of each gateway what is in the'
+\echo '    way first, and what would change it: here of Frankfurt, and in another workspace of Zurich.'
+\echo
+\set ECHO queries
+SELECT count(*) AS gateways FROM egress_available_gateways('hugo@corp.example', 'kiosk');
+
+\unset ECHO
+\pset tuples_only on
+\pset format unaligned
+\pset fieldsep ' | '
+\set ECHO queries
+SELECT gateway_name, verdict, detail FROM egress_explain_access('hugo@corp.example', 'kiosk', :frankfurt);
+SELECT gateway_name, verdict, detail FROM egress_explain_access('hugo@corp.example', 'chrome', :zurich);
+\unset ECHO
+\pset format aligned
+\pset tuples_only off
+\echo
+
+\echo '12. Farid''s session runs on a host that may vanish, so its lease has a time to live, which the host renews. His own key'
+\echo '    has a limit of 1.'
+\echo
+\set ECHO queries
+BEGIN;
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (6, 'farid@corp.example', 'terminal');
+SELECT egress_credential_id, credential_name, gateway_name
+FROM egress_acquire_credential('farid@corp.example', 'terminal', :frankfurt, '6', ttl => '1 second');
+COMMIT;
+SELECT egress_renew_lease('6', '2 seconds') - clock_timestamp() < '2 seconds' AS renewed;
+\unset ECHO
+
+\echo '    The host vanishes. Two seconds later the lease does not count any more. Whoever needs the connection takes it;'
+\echo '    otherwise a scheduled job gives it back.'
+\echo
+SELECT FROM pg_sleep(2.1) \g /dev/null
+\set ECHO queries
+SELECT credential_name, active_connections, available_connections FROM egress_credential_usage WHERE credential_name = 'Farid, laptop key';
+SELECT egress_expire_leases();
+SELECT session_id, credential_name, user_id, release_reason, date_trunc('second', released_at - acquired_at) AS lasted
+FROM egress_lease_history ORDER BY released_at;
+\unset ECHO
+
+\echo '13. An abuse report comes in: who left through Zurich when all its connections were taken? Those whose session has'
+\echo '    ended since, and those who are still there.'
+\echo
+\set ECHO queries
+SELECT session_id, user_id, workspace_id, gateway_name, released_at IS NOT NULL AS ended
+FROM egress_connections_at(:'then', :zurich);
+\unset ECHO
+
+\echo '14. The administrator looks at the credentials with a limit, at the gateways in use, and at who holds what.'
 \echo
 \set ECHO queries
 SELECT credential_name, provider_name, active_connections, active_connection_limit, available_connections
@@ -128,7 +199,7 @@ SELECT session_id, user_id, workspace_id, credential_name, gateway_name, city
 FROM egress_connection ORDER BY acquired_at;
 \unset ECHO
 
-\echo '11. In the tables, and in every dump of them, the secrets are sealed; the key is in a file that only the server reads.'
+\echo '15. In the tables, and in every dump of them, the secrets are sealed; the key is in a file that only the server reads.'
 \echo
 \set ECHO queries
 SELECT name, username, left(password::text, 44) || '...' AS password

@@ -1,4 +1,4 @@
--- demo/world.sql -- a company's egress: three providers, their gateways, who may use them, and credentials
+-- demo/world.sql -- a company's egress: four providers, their gateways, who may use them, and credentials
 --
 --   psql -v ON_ERROR_STOP=1 --single-transaction -f demo/world.sql
 --
@@ -10,6 +10,10 @@ INSERT INTO egress_provider (name, provider_type) VALUES
     ('Lanternway', 'openvpn'),
     ('Quillport',  'wireguard'),
     ('Relay Desk', 'custom');
+
+-- its gateways come from the list that it publishes
+INSERT INTO egress_provider (name, provider_type, managed, enable_new_managed_gateways) VALUES
+    ('Harborlight', 'custom', true, true);
 
 /* ------------------------------------------------------------- gateways */
 
@@ -137,6 +141,16 @@ FROM (VALUES
     ('any-exit',       NULL, NULL)
 ) AS gateway (name, country, city);
 
+-- as yesterday's list had them; today's has Madrid spelled right
+INSERT INTO egress_gateway (egress_provider_id, name, country, city, config)
+SELECT (SELECT egress_provider_id FROM egress_provider WHERE name = 'Harborlight'), name, country, city,
+       'exit=' || name || '.harborlight.example'
+FROM (VALUES
+    ('lis-1', 'PT', 'Lisbon'),
+    ('opo-1', 'PT', 'Porto'),
+    ('mad-1', 'ES', 'Madird')
+) AS gateway (name, country, city);
+
 -- closed for maintenance
 UPDATE egress_gateway SET enabled = false WHERE name = 'gb-lon-02';
 
@@ -156,6 +170,10 @@ ON CONFLICT DO NOTHING;
 
 /* ------------------------------------------------ who may use which gateway */
 
+-- in the kiosk, only what is mapped to the kiosk itself
+INSERT INTO egress_workspace (workspace_id, override_egress_gateways) VALUES ('kiosk', true);
+
+
 INSERT INTO egress_provider_mapping
     (egress_provider_id, subject_type, subject_id, enabled, allow_all_gateways)
 SELECT egress_provider_id, subject_type::egress_subject_type, subject_id, mapping.enabled, allow_all_gateways
@@ -166,7 +184,8 @@ FROM (VALUES
     ('Lanternway', 'group',     'contractors',       false, true),    -- switched off until the audit is over
     ('Quillport',  'everyone',  NULL,                true,  false),   -- selected below
     ('Quillport',  'group',     'engineering',       true,  true),
-    ('Relay Desk', 'workspace', 'osint-desktop',     true,  true)
+    ('Relay Desk', 'workspace', 'osint-desktop',     true,  true),
+    ('Harborlight', 'group',    'support',           true,  true)
 ) AS mapping (provider, subject_type, subject_id, enabled, allow_all_gateways)
 JOIN egress_provider ON name = provider;
 
@@ -242,3 +261,7 @@ FROM (VALUES
     (2, 'Open relay',          'group',     'research',      NULL,                                 NULL)
 ) AS credential (position, name, subject_type, subject_id, custom_credential, active_connection_limit)
 ORDER BY position;
+
+INSERT INTO egress_credential (egress_provider_id, name, subject_type, subject_id, custom_credential)
+SELECT egress_provider_id, 'Support token', 'group', 'support', 'placeholder-hl-7be2d4'
+FROM egress_provider WHERE name = 'Harborlight';

@@ -1,0 +1,71 @@
+# standby.pl -- a hot standby answers what only reads, refuses what writes, and goes on as a primary when it is promoted
+use strict;
+use warnings;
+use Test::More;
+use File::Basename qw(dirname);
+use lib dirname(__FILE__);
+use EgressServers;
+
+create('primary');
+start('primary');
+is(ask('primary', <<'SQL'), "credential\ncredential", 'a primary with two leases, one of which has expired');
+CREATE EXTENSION egress;
+CREATE TABLE session (id text PRIMARY KEY);
+CREATE TABLE membership (member text, team text);
+INSERT INTO membership VALUES ('ann', 'staff');
+SELECT FROM egress_attach_group_members('membership', 'member', 'team') \g /dev/null
+INSERT INTO egress_provider (name, provider_type, managed) VALUES ('provider', 'custom', true);
+INSERT INTO egress_gateway (egress_provider_id, name) VALUES (1, 'gateway');
+INSERT INTO egress_workspace VALUES ('desktop', true);
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type, subject_id)
+VALUES (1, 'group', 'staff'), (1, 'workspace', 'desktop');
+INSERT INTO egress_credential (egress_provider_id, name, subject_type, limit_active_connections, active_connection_limit)
+VALUES (1, 'credential', 'everyone', true, 2);
+SELECT credential_name FROM egress_acquire_credential('ann', NULL, 1, 'lasting');
+SELECT credential_name FROM egress_acquire_credential('ann', 'desktop', 1, 'short', '1 millisecond');
+SELECT FROM pg_sleep(0.01) \g /dev/null
+SQL
+
+create_standby('standby', 'primary');
+start('standby');
+is(ask('standby', 'SELECT pg_is_in_recovery()'), 't', 'the other its standby');
+
+# what only reads: the same there and here
+my %reads = (
+	'the menu' => [ q{SELECT gateway_name, available_connections FROM egress_available_gateways('ann')}, 'gateway|1' ],
+	'an explanation' => [ q{SELECT verdict, egress_credential_id, detail FROM egress_explain_access('ann', 'desktop')},
+		q{available|1|credential 1 'credential' has 1 of 2 connections free} ],
+	'whether a gateway is required' => [ q{SELECT egress_gateway_required('desktop'), egress_gateway_required('other')}, 't|f' ],
+	'egress_credential_usage' => [ q{SELECT active_connections, available_connections FROM egress_credential_usage}, '1|1' ],
+	'egress_gateway_usage' => [ q{SELECT active_connections FROM egress_gateway_usage}, '1' ],
+	'egress_connection' => [ q{SELECT session_id, expires_at FROM egress_connection}, 'lasting|' ],
+	'egress_secret_usage' => [ q{SELECT sum(not_sealed) FROM egress_secret_usage}, '0' ],
+	'who was connected' => [ q{SELECT session_id FROM egress_connections_at(now(), 1)}, 'lasting' ],
+);
+for my $name (sort keys %reads)
+{
+	my ($sql, $expected) = @{ $reads{$name} };
+	is(ask($_, $sql), $expected, "$name, on the $_") for qw(primary standby);
+}
+
+# what writes, or tries to
+for my $sql (q{egress_acquire_credential('ann', NULL, 1, 'new')}, q{egress_acquire_credential('ann', NULL, 1, 'lasting')},
+	q{egress_renew_lease('lasting', '1 hour')}, q{egress_release_credential('lasting')}, q{egress_release_credential('none')},
+	q{egress_expire_leases()}, q{egress_sync_gateways(1, '[]')}, q{egress_prune_history('1 day')},
+	q{egress_prune_history('1 day', 10)}, q{egress_rotate_secrets()}, q{egress_attach_sessions('session', 'id')},
+	q{egress_detach_sessions('session')}, q{egress_attach_group_members('membership', 'member', 'team')},
+	q{egress_detach_group_members('membership')}, q{egress_grant_access('pg_monitor', 'monitor')})
+{
+	is(ask('standby', "SELECT $sql"), '25006', "$sql, on the standby");
+}
+
+stop('primary');
+as_server("$bindir/pg_ctl promote --silent --wait --pgdata=standby");
+is(ask('standby', q{SELECT credential_name FROM egress_acquire_credential('ann', NULL, 1, 'new')}), 'credential',
+	'promoted, it leases the connection that has expired');
+is(ask('standby', q{SELECT count(*) FROM egress_acquire_credential('ann', NULL, 1, 'newer')}), 'NG004', 'and no more');
+is(ask('standby', q{SELECT egress_release_credential('lasting')}), 't', 'gives back the one that it knows from before');
+is(ask('standby', q{SELECT session_id, release_reason FROM egress_lease_history ORDER BY session_id}), "lasting|released\nshort|expired",
+	'and goes on with the history');
+stop('standby');
+done_testing();
