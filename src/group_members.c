@@ -21,6 +21,7 @@
 
 #include "access/genam.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
@@ -541,6 +542,32 @@ follow_row(Follow *follow, TriggerData *trigger)
 	SPI_finish();
 }
 
+/*
+ * follow_truncate -- a table was truncated: the source, or a partition of it
+ *
+ * All tables of a TRUNCATE are empty before the first of their triggers runs, so one filling does for all of them. It is
+ * the same statement while the command is the one that the filling ended with: that is marked as used, so whatever
+ * statement comes next is another command.
+ */
+static void
+follow_truncate(Follow *follow)
+{
+	static struct
+	{
+		Oid			source;
+		TransactionId transaction;
+		CommandId	command;
+	}			filled;
+
+	if (filled.source == follow->source && filled.transaction == GetTopTransactionId() &&
+		filled.command == GetCurrentCommandId(false))
+		return;
+	group_members_refill(follow->source, follow->column_names[0], follow->column_names[1]);
+	filled.source = follow->source;
+	filled.transaction = GetTopTransactionId();
+	filled.command = GetCurrentCommandId(true);
+}
+
 /* egress_follow_group_members -- see COMMENT ON FUNCTION */
 Datum
 egress_follow_group_members(PG_FUNCTION_ARGS)
@@ -562,7 +589,7 @@ egress_follow_group_members(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		follow_row(follow, trigger);
 	else if (OidIsValid(follow->source))
-		group_members_refill(follow->source, follow->column_names[0], follow->column_names[1]);
+		follow_truncate(follow);
 
 	return PointerGetDatum(NULL);
 }

@@ -668,6 +668,16 @@ SELECT is(look.members(), 'ann/1 bob/7 cat/2', 'partitions: TRUNCATE of a leaf')
 INSERT INTO app.pm VALUES ('a', 'ann', 1), ('a', 'ann', 2);
 TRUNCATE app.pm_a;
 SELECT is(look.members(), 'ann/1 bob/7 cat/2', 'partitions: TRUNCATE of the middle');
+INSERT INTO app.pm VALUES ('a', 'ann', 1), ('a', 'eve', 1), ('a', 'eve', 2);
+TRUNCATE app.pm_a_1;
+TRUNCATE app.pm_a_2;
+SELECT is(look.members(), 'ann/1 bob/7 cat/2', 'partitions: one TRUNCATE right behind another');
+INSERT INTO app.pm VALUES ('a', 'eve', 1), ('a', 'eve', 2);
+SELECT pg_stat_get_xact_tuples_inserted('vpn.egress_group_member'::regclass) AS inserted \gset
+TRUNCATE app.pm_a;
+SELECT is(pg_stat_get_xact_tuples_inserted('vpn.egress_group_member'::regclass) - :inserted, 3::bigint,
+          'partitions: one TRUNCATE of three tables fills the mirror once');
+SELECT is(look.members(), 'ann/1 bob/7 cat/2', 'partitions: with what is left');
 SELECT is(look.error($$SELECT vpn.egress_attach_group_members('app.pm_b', 'u', 'g')$$),
           '42710 table app.pm_b is attached already', 'partitions: attached with the root');
 SELECT is(look.error($$SELECT vpn.egress_detach_group_members('app.pm_b')$$),
