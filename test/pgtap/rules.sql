@@ -308,7 +308,7 @@ SELECT cmp_ok((SELECT count(*) FROM menus, jsonb_array_elements(expected) i WHER
               '>=', 50::bigint, 'there are rows ' || what)
 FROM (VALUES ('null'::jsonb, 'without a limit'), ('0', 'that are full'), ('1', 'with one connection'), ('2', 'with two'))
      rows (available, what);
-SELECT cmp_ok((SELECT count(*) FROM worlds WHERE over_limit > 0), '>=', 10::bigint,
+SELECT cmp_ok((SELECT count(*) FROM worlds WHERE over_limit > 0), '>=', 4::bigint,
               'there are credentials that are over their limit');
 SELECT cmp_ok((SELECT count(*) FROM worlds WHERE expired > 0), '>=', 15::bigint, 'there are leases that have expired');
 SELECT cmp_ok((SELECT count(*) FROM egress_lease_history WHERE release_reason = 'expired'), '>=', 25::bigint,
