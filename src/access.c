@@ -25,7 +25,7 @@
 #include "storage/lmgr.h"
 #include "utils/varlena.h"
 
-#include "scan.h"
+#include "errors.h"
 
 /* Where the mappings are, and where the credentials are: all that differs between rule 2 and rule 3. */
 typedef struct EntitlementKind
@@ -326,14 +326,35 @@ access_to_provider(EgressCall *call, int64 provider_id)
 					 NULL);
 }
 
-/* access_to_gateway -- what a call may do with one gateway of a provider; NULL when there is no such provider */
-EgressAccess *
-access_to_gateway(EgressCall *call, int64 provider_id, int64 gateway_id)
+/*
+ * access_find_gateway -- find a gateway by its id; NG001 when there is none
+ *
+ * Before: the scan is open on INDEX_GATEWAY_ID. After: the gateway is its current row.
+ */
+void
+access_find_gateway(EgressScan *gateway, int64 gateway_id, Snapshot snapshot)
 {
-	return access_to(call, provider_id,
-					 entitled(call, &mappings, &provider_id),
-					 entitled(call, &credentials, &provider_id),
-					 &gateway_id);
+	if (!scan_find_id(gateway, gateway_id, snapshot))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_NO_GATEWAY),
+				 errmsg("gateway " INT64_FORMAT " does not exist", gateway_id),
+				 errdetail("No row of egress_gateway has this id.")));
+}
+
+/* access_to_gateway -- what a call may do with the gateway in a scan's current row */
+EgressAccess *
+access_to_gateway(EgressCall *call, EgressScan *gateway)
+{
+	int64		gateway_id = scan_id(gateway, Anum_egress_gateway_egress_gateway_id);
+	int64		provider_id = scan_id(gateway, Anum_egress_gateway_egress_provider_id);
+	EgressAccess *access = access_to(call, provider_id,
+									 entitled(call, &mappings, &provider_id),
+									 entitled(call, &credentials, &provider_id),
+									 &gateway_id);
+
+	if (access == NULL)
+		elog(ERROR, "provider of gateway " INT64_FORMAT " is missing", gateway_id);
+	return access;
 }
 
 /* take_provider -- the leading entitlements of a provider, beginning at *position, which moves behind them */
@@ -418,16 +439,17 @@ access_credentials(EgressAccess *access, int64 gateway_id)
 	return result;
 }
 
-/* access_decide -- is a gateway of the provider, with these switches, available to the call? */
+/* access_decide -- is the gateway in a scan's current row, which is of the provider, available to the call? */
 EgressVerdict
-access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
+access_decide(EgressAccess *access, EgressScan *gateway)
 {
+	int64		gateway_id = scan_id(gateway, Anum_egress_gateway_egress_gateway_id);
 	EgressSelected *entry = access->selected == NULL ? NULL :
 		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
 
-	if (withdrawn)
+	if (scan_bool(gateway, Anum_egress_gateway_withdrawn))
 		return ACCESS_GATEWAY_WITHDRAWN;
-	if (!enabled)
+	if (!scan_bool(gateway, Anum_egress_gateway_enabled))
 		return ACCESS_GATEWAY_DISABLED;
 	if (!access->provider_enabled)
 		return ACCESS_PROVIDER_DISABLED;

@@ -9,7 +9,7 @@
 #include "utils/hsearch.h"
 #include "utils/snapshot.h"
 
-#include "catalog.h"
+#include "scan.h"
 
 /* One of the subjects of a call. */
 typedef struct EgressSubject
@@ -85,9 +85,10 @@ extern void access_begin(EgressCall *call, text *user_id, text *workspace_id, Sn
 extern bool access_gateway_required(text *workspace_id, Snapshot snapshot);
 extern List *access_to_providers(EgressCall *call);
 extern EgressAccess *access_to_provider(EgressCall *call, int64 provider_id);
-extern EgressAccess *access_to_gateway(EgressCall *call, int64 provider_id, int64 gateway_id);
+extern void access_find_gateway(EgressScan *gateway, int64 gateway_id, Snapshot snapshot);
+extern EgressAccess *access_to_gateway(EgressCall *call, EgressScan *gateway);
 extern void access_sort_by_name(List *providers);
 extern List *access_credentials(EgressAccess *access, int64 gateway_id);
-extern EgressVerdict access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn);
+extern EgressVerdict access_decide(EgressAccess *access, EgressScan *gateway);
 
 #endif							/* EGRESS_ACCESS_H */

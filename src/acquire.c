@@ -26,13 +26,10 @@
 #include <sodium.h>
 
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -243,9 +240,7 @@ take_lease(Acquire *acquire)
 	bool		full = false;
 	EgressVerdict verdict;
 
-	verdict = access_decide(acquire->access, acquire->gateway_id,
-							scan_bool(gateway, Anum_egress_gateway_enabled),
-							scan_bool(gateway, Anum_egress_gateway_withdrawn));
+	verdict = access_decide(acquire->access, gateway);
 	if (verdict != ACCESS_AVAILABLE)
 		refuse(acquire, verdict);
 
@@ -467,17 +462,9 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 		lease_end_expired(&acquire.lease);
 
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (!scan_find_id(&acquire.gateways, acquire.gateway_id, snapshot))
-		ereport(ERROR,
-				(errcode(ERRCODE_EGRESS_NO_GATEWAY),
-				 errmsg("gateway " INT64_FORMAT " does not exist", acquire.gateway_id),
-				 errdetail("No row of egress_gateway has this id.")));
-
+	access_find_gateway(&acquire.gateways, acquire.gateway_id, snapshot);
 	access_begin(&call, acquire.user_id, acquire.workspace_id, snapshot, false);
-	acquire.access = access_to_gateway(&call, scan_id(&acquire.gateways, Anum_egress_gateway_egress_provider_id),
-									   acquire.gateway_id);
-	if (acquire.access == NULL)
-		elog(ERROR, "provider of gateway " INT64_FORMAT " is missing", acquire.gateway_id);
+	acquire.access = access_to_gateway(&call, &acquire.gateways);
 	if (state != LEASE_LIVE || !return_lease(&acquire, snapshot))
 		take_lease(&acquire);
 	lock_give(LOCK_SESSION, session_key, ExclusiveLock);

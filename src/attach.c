@@ -19,7 +19,6 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
@@ -36,6 +35,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "group_members.h"
+#include "query.h"
 #include "session_trigger.h"
 
 #define SESSION_DELETED "egress_session_deleted"
@@ -343,9 +343,8 @@ egress_attach_sessions(PG_FUNCTION_ARGS)
 	tables = with_partitions(relid, ShareRowExclusiveLock);
 	check_not_attached(&sessions, tables);
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	action = psprintf("EXECUTE FUNCTION %s.%s(%s)", quote_identifier(catalog_schema_name()),
+	query_connect();
+	action = psprintf("EXECUTE FUNCTION %s.%s(%s)", query_schema(),
 					  sessions.trigger_function, quote_literal_cstr(column));
 	create_trigger(SESSION_DELETED, "AFTER DELETE ON", relid, "ROW", action);
 	if (ended_when != NULL)
@@ -377,8 +376,7 @@ egress_detach_sessions(PG_FUNCTION_ARGS)
 	catalog_use(fcinfo->flinfo->fn_oid);
 
 	relid = lock_table(fcinfo, AccessExclusiveLock);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	query_connect();
 	detach(&sessions, relid);
 	SPI_finish();
 	PG_RETURN_VOID();
@@ -423,9 +421,8 @@ egress_attach_group_members(PG_FUNCTION_ARGS)
 	if (OidIsValid(other))
 		refuse_attached(&group_members, other, "Group members come from one table at a time.");
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	action = psprintf("EXECUTE FUNCTION %s.%s(%s, %s)", quote_identifier(catalog_schema_name()),
+	query_connect();
+	action = psprintf("EXECUTE FUNCTION %s.%s(%s, %s)", query_schema(),
 					  group_members.trigger_function,
 					  quote_literal_cstr(user_column), quote_literal_cstr(group_column));
 	create_trigger(GROUP_MEMBER_CHANGED, "AFTER INSERT OR UPDATE OR DELETE ON", relid, "ROW", action);
@@ -447,8 +444,7 @@ egress_detach_group_members(PG_FUNCTION_ARGS)
 	catalog_use(fcinfo->flinfo->fn_oid);
 
 	relid = lock_table(fcinfo, AccessExclusiveLock);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	query_connect();
 	source = group_members_source(trigger_function(&group_members));
 	detach(&group_members, relid);
 	if (source == relid)

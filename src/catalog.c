@@ -176,14 +176,7 @@ catalog_use(Oid function)
 	load();
 }
 
-/* catalog_schema -- the schema of the extension */
-Oid
-catalog_schema(void)
-{
-	return catalog.schema;
-}
-
-/* catalog_schema_name -- its name; nothing keeps the schema from being dropped while we wait for a lock */
+/* catalog_schema_name -- the schema of the extension; nothing keeps it from being dropped while we wait for a lock */
 char *
 catalog_schema_name(void)
 {

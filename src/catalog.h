@@ -192,7 +192,6 @@ typedef enum EgressProviderType
 
 extern void catalog_init(void);
 extern void catalog_use(Oid function);
-extern Oid	catalog_schema(void);
 extern char *catalog_schema_name(void);
 extern Oid	catalog_table(EgressTable table);
 extern EgressTable catalog_table_of(Oid relid);

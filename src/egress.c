@@ -10,6 +10,7 @@
  *	secret.c			the type egress_secret: sealing and opening
  *	config.c			reading and editing a config line by line; its formats are in
  *	config_openvpn.c	and config_wireguard.c: checking and rendering
+ *	query.c				what SQL that the C code runs has in common
  *	scan.c				reading the tables by index, inserting rows
  *	lock.c				the three short locks and their order
  *	slot.c				the connection limit: finding a free slot

@@ -19,7 +19,6 @@
 #include "arguments.h"
 #include "capacity.h"
 #include "compat.h"
-#include "errors.h"
 #include "scan.h"
 
 #define EXPLANATION_COLUMNS 6
@@ -198,12 +197,9 @@ explain_gateway(Explanation *explanation, EgressScan *gateway)
 	EgressAccess *access = explanation->access;
 	int64		gateway_id = scan_id(gateway, Anum_egress_gateway_egress_gateway_id);
 	const char *provider = access->provider_name;
-	EgressVerdict verdict = access_decide(access, gateway_id,
-										  scan_bool(gateway, Anum_egress_gateway_enabled),
-										  scan_bool(gateway, Anum_egress_gateway_withdrawn));
-	List	   *credentials = access_credentials(access, gateway_id);
-	EgressEntitlement *credential = verdict == ACCESS_AVAILABLE ?
-		capacity_first_free(&explanation->capacity, credentials) : NULL;
+	EgressVerdict verdict = access_decide(access, gateway);
+	List	   *credentials = verdict == ACCESS_AVAILABLE ? access_credentials(access, gateway_id) : NIL;
+	EgressEntitlement *credential = capacity_first_free(&explanation->capacity, credentials);
 	MemoryContext old_context = MemoryContextSwitchTo(explanation->row_context);
 
 	switch (verdict)
@@ -253,15 +249,8 @@ explain_one(Explanation *explanation, int64 gateway_id)
 	EgressScan	gateway;
 
 	scan_open(&gateway, INDEX_GATEWAY_ID, AccessShareLock);
-	if (!scan_find_id(&gateway, gateway_id, explanation->call.snapshot))
-		ereport(ERROR,
-				(errcode(ERRCODE_EGRESS_NO_GATEWAY),
-				 errmsg("gateway " INT64_FORMAT " does not exist", gateway_id),
-				 errdetail("No row of egress_gateway has this id.")));
-	explanation->access = access_to_gateway(&explanation->call,
-											scan_id(&gateway, Anum_egress_gateway_egress_provider_id), gateway_id);
-	if (explanation->access == NULL)
-		elog(ERROR, "provider of gateway " INT64_FORMAT " is missing", gateway_id);
+	access_find_gateway(&gateway, gateway_id, explanation->call.snapshot);
+	explanation->access = access_to_gateway(&explanation->call, &gateway);
 	explain_gateway(explanation, &gateway);
 	scan_close(&gateway);
 }

@@ -6,7 +6,6 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -14,6 +13,7 @@
 
 #include "arguments.h"
 #include "catalog.h"
+#include "query.h"
 
 /* One GRANT: privileges on objects, %s (%1$s where it comes twice) standing for the quoted schema. */
 typedef struct Grant
@@ -105,10 +105,9 @@ egress_grant_access(PG_FUNCTION_ARGS)
 	/* a GRANT would take "public" for PUBLIC, even quoted: insist on a role of that name, which there cannot be */
 	(void) get_role_oid(role, false);
 	role = quote_identifier(role);
-	schema = quote_identifier(catalog_schema_name());
+	schema = query_schema();
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	query_connect();
 	for (size_t i = 0; i < lengthof(grants); i++)
 	{
 		if (strcmp(access, grants[i].access) != 0)

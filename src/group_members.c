@@ -30,7 +30,6 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -46,6 +45,7 @@
 #include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
+#include "query.h"
 
 /* how many rows of the source are read at a time */
 #define REFILL_BATCH 1000
@@ -108,17 +108,6 @@ static char *
 mirror_query(const char *format)
 {
 	return psprintf(format, application_table(catalog_table(TABLE_GROUP_MEMBER)));
-}
-
-/* prepare -- a plan; in the context of SPI_connect() */
-static SPIPlanPtr
-prepare(const char *query, int nargs, Oid *types)
-{
-	SPIPlanPtr	plan = SPI_prepare(query, nargs, types);
-
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed for \"%s\"", query);
-	return plan;
 }
 
 /* run -- execute a plan with the rights of a table's owner and the latest snapshot; returns how many rows */
@@ -193,9 +182,9 @@ run_query(Follow *follow, FollowQuery query, Pair *pair)
 
 		act_as_owner(table, &rights);
 		if (query == QUERY_SOURCE)
-			plan = prepare(source_query(follow), PAIR + PAIR, types);
+			plan = query_prepare(source_query(follow), PAIR + PAIR, types, 0);
 		else
-			plan = prepare(mirror_query(mirror_queries[query]), PAIR, types);
+			plan = query_prepare(mirror_query(mirror_queries[query]), PAIR, types, 0);
 		act_again(&rights);
 		SPI_keepplan(plan);
 		follow->plans[query] = plan;
@@ -241,9 +230,8 @@ drop_member(Follow *follow, Pair *pair)
 void
 group_members_forget(void)
 {
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	run(catalog_table(TABLE_GROUP_MEMBER), prepare(mirror_query(FORGET_QUERY), 0, NULL), NULL, 0);
+	query_connect();
+	run(catalog_table(TABLE_GROUP_MEMBER), query_prepare(mirror_query(FORGET_QUERY), 0, NULL, 0), NULL, 0);
 	SPI_finish();
 }
 
@@ -306,16 +294,12 @@ group_members_refill(Oid source, const char *user_column, const char *group_colu
 
 	group_members_forget();
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	insert = prepare(mirror_query(REFILL_QUERY), PAIR, types);
+	query_connect();
+	insert = query_prepare(mirror_query(REFILL_QUERY), PAIR, types, 0);
 	act_as_owner(source, &rights);
-	/* read-only: the cursor keeps the snapshot that is active when it is opened */
-	PushActiveSnapshot(GetLatestSnapshot());
-	portal = SPI_cursor_open(NULL, prepare(psprintf("SELECT %s, %s FROM %s", quote_identifier(user_column),
-													quote_identifier(group_column), application_rows(source)),
-										   0, NULL), NULL, NULL, true);
-	PopActiveSnapshot();
+	portal = query_open_latest(query_prepare(psprintf("SELECT %s, %s FROM %s", quote_identifier(user_column),
+													  quote_identifier(group_column), application_rows(source)),
+											 0, NULL, 0));
 	SPI_cursor_fetch(portal, true, REFILL_BATCH);
 	while (SPI_processed > 0)
 	{
@@ -533,8 +517,7 @@ follow_row(Follow *follow, TriggerData *trigger)
 	if (has_gone && has_come && same_text(gone.ids[0], come.ids[0]) && same_text(gone.ids[1], come.ids[1]))
 		return;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	query_connect();
 	if (has_come)
 		add_member(follow, &come);
 	if (has_gone)

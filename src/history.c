@@ -10,7 +10,6 @@
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -22,6 +21,7 @@
 
 #include "arguments.h"
 #include "catalog.h"
+#include "query.h"
 
 /* In the queries, %1$s stands for the quoted schema. */
 
@@ -152,13 +152,6 @@ run(const char *query, int nargs, Oid *types, Datum *values, bool read_only, int
 		elog(ERROR, "SPI_execute_with_args failed for \"%s\"", query);
 }
 
-/* schema_name -- the schema of the extension, quoted */
-static const char *
-schema_name(void)
-{
-	return quote_identifier(catalog_schema_name());
-}
-
 /* egress_connections_at -- see COMMENT ON FUNCTION */
 Datum
 egress_connections_at(PG_FUNCTION_ARGS)
@@ -184,9 +177,8 @@ egress_connections_at(PG_FUNCTION_ARGS)
 	parameters[1] = any_gateway ? Int64GetDatum(0) : PG_GETARG_DATUM(1);
 	parameters[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	run(psprintf(CONNECTIONS_QUERY, schema_name(),
+	query_connect();
+	run(psprintf(CONNECTIONS_QUERY, query_schema(),
 				 any_gateway ? "" : OF_GATEWAY_ENDED, any_gateway ? "" : OF_GATEWAY_LIVE),
 		CONNECTIONS_PARAMETERS, types, parameters, true, SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -247,9 +239,8 @@ prune(Oid function, Datum bound, int64 max_rows)
 	PreventCommandIfParallelMode("egress_prune_history()");
 	catalog_use(function);
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	run(psprintf(max_rows == 0 ? PRUNE_QUERY : PRUNE_BATCH_QUERY, schema_name()),
+	query_connect();
+	run(psprintf(max_rows == 0 ? PRUNE_QUERY : PRUNE_BATCH_QUERY, query_schema()),
 		max_rows == 0 ? 1 : 2, types, parameters, false, SPI_OK_DELETE);
 	pruned = SPI_processed;
 	SPI_finish();

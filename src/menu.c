@@ -85,15 +85,6 @@ put_gateway(Menu *menu, int64 gateway_id, text *name, text *country, text *city)
 	tuplestore_putvalues(menu->result->setResult, menu->result->setDesc, values, nulls);
 }
 
-/* is_available -- does the current gateway belong on the menu? */
-static bool
-is_available(Menu *menu, EgressScan *gateways)
-{
-	return access_decide(menu->access, scan_id(gateways, Anum_egress_gateway_egress_gateway_id),
-						 scan_bool(gateways, Anum_egress_gateway_enabled),
-						 scan_bool(gateways, Anum_egress_gateway_withdrawn)) == ACCESS_AVAILABLE;
-}
-
 /* put_all -- the menu of a provider whose gateways may all be available */
 static void
 put_all(Menu *menu)
@@ -106,7 +97,7 @@ put_all(Menu *menu)
 	while (scan_next(&gateways))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (is_available(menu, &gateways))
+		if (access_decide(menu->access, &gateways) == ACCESS_AVAILABLE)
 			put_gateway(menu, scan_id(&gateways, Anum_egress_gateway_egress_gateway_id),
 						scan_text(&gateways, Anum_egress_gateway_name),
 						scan_text(&gateways, Anum_egress_gateway_country),
@@ -169,7 +160,7 @@ put_selected(Menu *menu)
 		CHECK_FOR_INTERRUPTS();
 		scan_key_id(&gateways, entry->gateway_id);
 		scan_start(&gateways, menu->call.snapshot);
-		if (scan_next(&gateways) && is_available(menu, &gateways))
+		if (scan_next(&gateways) && access_decide(menu->access, &gateways) == ACCESS_AVAILABLE)
 		{
 			MenuGateway *gateway = palloc(sizeof(MenuGateway));
 

@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -17,6 +16,7 @@
 
 #include "catalog.h"
 #include "keyring.h"
+#include "query.h"
 #include "secret.h"
 
 /* how many rows are read at a time */
@@ -98,18 +98,6 @@ rotate_row(SPIPlanPtr update, HeapTuple row, TupleDesc desc)
 	return rotated;
 }
 
-/* prepare -- a plan of a query, in which %1$s stands for the quoted schema */
-static SPIPlanPtr
-prepare(const char *format, int nargs, Oid *types)
-{
-	char	   *query = psprintf(format, quote_identifier(catalog_schema_name()));
-	SPIPlanPtr	plan = SPI_prepare(query, nargs, types);
-
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed for \"%s\"", query);
-	return plan;
-}
-
 /* rotate_batch -- seal the secrets of the rows that were fetched anew; returns how many */
 static int64
 rotate_batch(SPIPlanPtr *update)
@@ -125,7 +113,7 @@ rotate_batch(SPIPlanPtr *update)
 		Oid			secret = SPI_gettypeid(rows->tupdesc, ROTATE_PASSWORD);
 		Oid			types[UPDATE_PARAMETERS] = {INT8OID, secret, secret, secret};
 
-		*update = prepare(UPDATE_QUERY, UPDATE_PARAMETERS, types);
+		*update = query_prepare(psprintf(UPDATE_QUERY, query_schema()), UPDATE_PARAMETERS, types, 0);
 	}
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -156,9 +144,8 @@ egress_rotate_secrets(PG_FUNCTION_ARGS)
 				 errmsg("there is no key to seal secrets under"),
 				 errdetail("egress.secret_key_file is not set.")));
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	portal = SPI_cursor_open(NULL, prepare(SELECT_QUERY, 0, NULL), NULL, NULL, false);
+	query_connect();
+	portal = SPI_cursor_open(NULL, query_prepare(psprintf(SELECT_QUERY, query_schema()), 0, NULL, 0), NULL, NULL, false);
 	while (SPI_cursor_fetch(portal, true, BATCH), SPI_processed > 0)
 		rotated += rotate_batch(&update);
 	SPI_cursor_close(portal);

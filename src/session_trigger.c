@@ -7,7 +7,6 @@
 #include "session_trigger.h"
 
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -18,6 +17,7 @@
 #include "application.h"
 #include "catalog.h"
 #include "lease.h"
+#include "query.h"
 
 /* how many sessions are read at a time */
 #define SESSION_BATCH 1000
@@ -85,24 +85,14 @@ end_row_session(TriggerData *trigger)
 void
 end_sessions(Oid table, const char *query)
 {
-	SPIPlanPtr	plan;
 	Portal		portal;
 	Rights		rights;
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "egress sessions",
 													  ALLOCSET_DEFAULT_SIZES);
 
 	act_as_owner(table, &rights);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	plan = SPI_prepare(query, 0, NULL);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed for \"%s\"", query);
-
-	/* read-only: the cursor keeps the snapshot that is active when it is opened */
-	PushActiveSnapshot(GetLatestSnapshot());
-	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
-	PopActiveSnapshot();
-
+	query_connect();
+	portal = query_open_latest(query_prepare(query, 0, NULL, 0));
 	do
 	{
 		SPI_cursor_fetch(portal, true, SESSION_BATCH);

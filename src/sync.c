@@ -18,7 +18,6 @@
 
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -36,6 +35,7 @@
 #include "compat.h"
 #include "config_trigger.h"
 #include "errors.h"
+#include "query.h"
 #include "secret.h"
 
 /* bytes of a gateway's name, country and city, as the table's checks have it */
@@ -292,13 +292,11 @@ id_array(List *gateways)
 static void
 execute(const char *format, int expected, int64 provider_id, List *gateways, bool all_fields)
 {
-	char	   *query = psprintf(format, quote_identifier(catalog_schema_name()));
-	SPIPlanPtr	plan = SPI_prepare_cursor(query, PARAMETERS, parameter_types, CURSOR_OPT_GENERIC_PLAN);
+	char	   *query = psprintf(format, query_schema());
+	SPIPlanPtr	plan = query_prepare(query, PARAMETERS, parameter_types, CURSOR_OPT_GENERIC_PLAN);
 	Datum		values[PARAMETERS] = {Int64GetDatum(provider_id), id_array(gateways)};
 	int			result;
 
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed for \"%s\"", query);
 	for (int field = 0; field < FIELD_COUNT; field++)
 		values[2 + field] = text_array(all_fields || field == FIELD_NAME ? gateways : NIL, field);
 	result = SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
@@ -558,8 +556,7 @@ egress_sync_gateways(PG_FUNCTION_ARGS)
 	secret_hush(&hush, psprintf("sync of provider " INT64_FORMAT, provider_id));
 	gateways = read_list(PG_GETARG_JSONB_P(1));
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	query_connect();
 	type = lock_provider(provider_id);
 	gateways = compare(provider_id, gateways);
 	check_configs(gateways, type);

@@ -1,0 +1,15 @@
+/*
+ * query.h -- SQL that the C code runs
+ */
+#ifndef EGRESS_QUERY_H
+#define EGRESS_QUERY_H
+
+#include "postgres.h"
+#include "executor/spi.h"
+
+extern const char *query_schema(void);
+extern void query_connect(void);
+extern SPIPlanPtr query_prepare(const char *query, int nargs, Oid *types, int cursor_options);
+extern Portal query_open_latest(SPIPlanPtr plan);
+
+#endif							/* EGRESS_QUERY_H */
