@@ -27,6 +27,9 @@
 
 #include "errors.h"
 
+/* the gateway's column in the indexes of selections, counted from 0 */
+#define SELECTION_GATEWAY_ID 1
+
 /* Where the mappings are, and where the credentials are: all that differs between rule 2 and rule 3. */
 typedef struct EntitlementKind
 {
@@ -38,7 +41,6 @@ typedef struct EntitlementKind
 	AttrNumber	limited;		/* 0: has no limit */
 	AttrNumber	limit;
 	EgressIndex selection;		/* by the entitlement's id, then the gateway's */
-	AttrNumber	selected_gateway;
 } EntitlementKind;
 
 static const EntitlementKind mappings = {
@@ -48,7 +50,6 @@ static const EntitlementKind mappings = {
 	.enabled = Anum_egress_provider_mapping_enabled,
 	.all_gateways = Anum_egress_provider_mapping_allow_all_gateways,
 	.selection = INDEX_MAPPING_GATEWAY_ID,
-	.selected_gateway = Anum_egress_provider_mapping_gateway_egress_gateway_id,
 };
 
 static const EntitlementKind credentials = {
@@ -60,7 +61,6 @@ static const EntitlementKind credentials = {
 	.limited = Anum_egress_credential_limit_active_connections,
 	.limit = Anum_egress_credential_active_connection_limit,
 	.selection = INDEX_CREDENTIAL_GATEWAY_ID,
-	.selected_gateway = Anum_egress_credential_gateway_egress_gateway_id,
 };
 
 /*
@@ -263,14 +263,18 @@ add_entitlements(EgressCall *call, EgressAccess *access, const EntitlementKind *
 		if (!opened)
 			scan_open(&scan, kind->selection, AccessShareLock);
 		opened = true;
+		scan.want_entries = true;
 		scan_key_id(&scan, entitlement->id);
 		if (gateway_id != NULL)
 			scan_key_id(&scan, *gateway_id);
 		scan_start(&scan, call->snapshot);
-		while (scan_next(&scan))
+		while (scan_next_entry(&scan))
 		{
-			EgressSelected *entry = selected_entry(access, scan_id(&scan, kind->selected_gateway));
+			EgressSelected *entry;
 
+			if (!scan_entry_is_visible(&scan))
+				continue;
+			entry = selected_entry(access, DatumGetInt64(scan.entry[SELECTION_GATEWAY_ID]));
 			if (entitlement->left_out)
 				entry->left_out = true;
 			else if (kind == &mappings)
@@ -439,17 +443,16 @@ access_credentials(EgressAccess *access, int64 gateway_id)
 	return result;
 }
 
-/* access_decide -- is the gateway in a scan's current row, which is of the provider, available to the call? */
+/* access_decide -- is a gateway of the provider, with these switches, available to the call? */
 EgressVerdict
-access_decide(EgressAccess *access, EgressScan *gateway)
+access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
 {
-	int64		gateway_id = scan_id(gateway, Anum_egress_gateway_egress_gateway_id);
 	EgressSelected *entry = access->selected == NULL ? NULL :
 		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
 
-	if (scan_bool(gateway, Anum_egress_gateway_withdrawn))
+	if (withdrawn)
 		return ACCESS_GATEWAY_WITHDRAWN;
-	if (!scan_bool(gateway, Anum_egress_gateway_enabled))
+	if (!enabled)
 		return ACCESS_GATEWAY_DISABLED;
 	if (!access->provider_enabled)
 		return ACCESS_PROVIDER_DISABLED;
@@ -458,6 +461,15 @@ access_decide(EgressAccess *access, EgressScan *gateway)
 	if (access->credentials_all == NIL && (entry == NULL || entry->credentials == NIL))
 		return ACCESS_NO_CREDENTIAL;
 	return ACCESS_AVAILABLE;
+}
+
+/* access_decide_row -- the same of the gateway in a scan's current row */
+EgressVerdict
+access_decide_row(EgressAccess *access, EgressScan *gateway)
+{
+	return access_decide(access, scan_id(gateway, Anum_egress_gateway_egress_gateway_id),
+						 scan_bool(gateway, Anum_egress_gateway_enabled),
+						 scan_bool(gateway, Anum_egress_gateway_withdrawn));
 }
 
 /* any_gateway -- does an enabled mapping allow a gateway, of those that there are? */

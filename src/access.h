@@ -89,6 +89,7 @@ extern void access_find_gateway(EgressScan *gateway, int64 gateway_id, Snapshot 
 extern EgressAccess *access_to_gateway(EgressCall *call, EgressScan *gateway);
 extern void access_sort_by_name(List *providers);
 extern List *access_credentials(EgressAccess *access, int64 gateway_id);
-extern EgressVerdict access_decide(EgressAccess *access, EgressScan *gateway);
+extern EgressVerdict access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn);
+extern EgressVerdict access_decide_row(EgressAccess *access, EgressScan *gateway);
 
 #endif							/* EGRESS_ACCESS_H */

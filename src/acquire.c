@@ -7,17 +7,21 @@
  *	   transaction, the lock given back, and look again. A lease that is there is returned, if it is for the same thing;
  *	   one that has expired is ended.
  *	2. Decide access (access.c).
- *	3. LOCK_GATEWAY, shared. Stop if the gateway is being deleted.
- *	4. For each credential that fits, by ascending id: LOCK_CREDENTIAL; read its row again; find a slot (slot.c), and
- *	   when none is free, end as many expired leases of the credential as it takes (lease.c); insert the lease; give the locks back.
- *	5. With a ttl, insert when the lease ends.
- *	6. Open the credential's secrets, and put it into the gateway's config.
+ *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (pool.c). Otherwise
+ *	   a. LOCK_GATEWAY, shared, unless it is held by now. Stop if the gateway is being deleted.
+ *	   b. LOCK_CREDENTIAL, shared. Read its row again; claim a free slot (slot.c); insert the lease. If a transaction
+ *		  that committed since changed the row, or a lease is held outside 1..limit, take the lease back. Give the
+ *		  lock back.
+ *	   c. If that came to nothing, LOCK_CREDENTIAL, exclusive. Read its row again; find a slot, and when none is free,
+ *		  end as many expired leases of the credential as it takes (lease.c); insert the lease; give the lock back.
+ *	4. With a ttl, insert when the lease ends.
+ *	5. Open the credential's secrets, and put it into the gateway's config.
  * Nothing but the new row lives to commit: other transactions see it with a dirty snapshot, as they see a
  * row whose deletion is not committed, and both count as held. So a rollback of any kind needs no clean-up.
  *
  * Why the foreign keys of egress_lease are not checked by their own triggers here: such a check locks the credential
  * and the gateway row FOR KEY SHARE, which waits for whoever renames or deletes the row in an open transaction, and
- * makes a hot credential's row carry the locks of all its leases' transactions. Steps 3 and 4 do the same work without
+ * makes a hot credential's row carry the locks of all its leases' transactions. Steps 3a to 3c do the same work without
  * waiting: they see a deletion's mark in the row under a lock that the deleter takes after it made the mark, to look
  * for leases (integrity.c). Whichever comes second sees the other.
  */
@@ -41,6 +45,7 @@
 #include "errors.h"
 #include "lease.h"
 #include "lock.h"
+#include "pool.h"
 #include "scan.h"
 #include "secret.h"
 #include "slot.h"
@@ -77,15 +82,28 @@ typedef struct Acquire
 	EgressScan	gateways;		/* current row: the gateway */
 	EgressScan	credentials;	/* current row: the credential leased, or tried last */
 	SlotSearch	slots;
+	Pool		pool;
 	EgressAccess *access;
 	TimestampTz acquired_at;
 } Acquire;
 
 PG_FUNCTION_INFO_V1(egress_acquire_credential);
 
-/* insert_lease -- insert the row of the lease; slot SLOT_NONE for a credential without a limit */
-static void
-insert_lease(Acquire *acquire, int64 credential_id, int32 slot)
+/* what credential_limit() returns when there is none */
+#define NO_LIMIT (-1)
+
+/* credential_limit -- the limit of the credential in a scan's current row */
+static int32
+credential_limit(EgressScan *credential)
+{
+	if (!scan_bool(credential, Anum_egress_credential_limit_active_connections))
+		return NO_LIMIT;
+	return DatumGetInt32(scan_value(credential, Anum_egress_credential_active_connection_limit));
+}
+
+/* insert_lease -- insert the row of the lease, if that is right; slot SLOT_NONE for a credential without a limit */
+static bool
+insert_lease(Acquire *acquire, int64 credential_id, int32 slot, RowCheck is_right)
 {
 	Datum		values[Natts_egress_lease];
 	bool		nulls[Natts_egress_lease] = {false};
@@ -101,13 +119,65 @@ insert_lease(Acquire *acquire, int64 credential_id, int32 slot)
 	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(acquire->acquired_at);
 	values[Anum_egress_lease_slot - 1] = Int32GetDatum(slot);
 	nulls[Anum_egress_lease_slot - 1] = slot == SLOT_NONE;
-	insert_row(acquire->lease.lease.table, Natts_egress_lease, values, nulls);
+	return insert_row_if(acquire->lease.lease.table, Natts_egress_lease, values, nulls, is_right, acquire);
+}
+
+/*
+ * is_within_limit -- is the credential still what it was when it was read, and no lease outside its limit? A RowCheck
+ *
+ * Before: the lease is inserted, its credential is the current row, and the caller holds the credential's lock.
+ */
+static bool
+is_within_limit(void *arg)
+{
+	Acquire    *acquire = arg;
+	EgressScan *credential = &acquire->credentials;
+	int32		limit = credential_limit(credential);
+
+	return !scan_row_is_replaced(credential) &&
+		(limit == NO_LIMIT ||
+		 !slot_any_outside(&acquire->slots, scan_id(credential, Anum_egress_credential_egress_credential_id), limit));
+}
+
+/*
+ * lease_beside_others -- lease a connection of a credential while others may do the same
+ *
+ * Returns whether it did. That it did not says nothing about the credential: see lease_alone().
+ *
+ * Those who are here have slots of their own in 1..limit, so together they do not pass the limit that they have read.
+ * What may be wrong with it is looked at when the lease is inserted: another limit was committed since, or there are
+ * leases outside 1..limit. Of two who have read different limits, the one who read the old limit sees the change, unless
+ * its lease was there before the change was; then the other sees that lease.
+ */
+static bool
+lease_beside_others(Acquire *acquire, int64 credential_id)
+{
+	EgressScan *credential = &acquire->credentials;
+	Snapshot	snapshot;
+	bool		leased = false;
+
+	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled) &&
+		!scan_row_ends(credential))
+	{
+		int32		limit = credential_limit(credential);
+		int32		slot = limit == NO_LIMIT ? SLOT_NONE : slot_claim(&acquire->slots, credential_id, limit);
+
+		if (limit == NO_LIMIT || slot != SLOT_NONE)
+			leased = insert_lease(acquire, credential_id, slot, is_within_limit);
+		if (slot != SLOT_NONE)
+			slot_unclaim(credential_id, slot);
+	}
+	UnregisterSnapshot(snapshot);
+	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
+	return leased;
 }
 
 /*
  * free_slot -- a slot of a credential that is free, or that the end of an expired lease makes free; SLOT_NONE if none is
  *
- * Before: the caller holds the credential's lock, and has read the limit under it.
+ * Before: the caller holds the credential's lock, exclusive, and has read the limit under it.
  */
 static int32
 free_slot(Acquire *acquire, int64 credential_id, int32 limit)
@@ -127,13 +197,13 @@ free_slot(Acquire *acquire, int64 credential_id, int32 limit)
 }
 
 /*
- * lease_from -- lease a connection of one credential
+ * lease_alone -- lease a connection of a credential while nobody else does
  *
  * Returns whether it did. If not, *full is set when the credential fits and has no connection to give; it is
  * left alone when the credential is disabled or gone by now.
  */
 static bool
-lease_from(Acquire *acquire, int64 credential_id, bool *full)
+lease_alone(Acquire *acquire, int64 credential_id, bool *full)
 {
 	EgressScan *credential = &acquire->credentials;
 	Snapshot	snapshot;
@@ -143,18 +213,17 @@ lease_from(Acquire *acquire, int64 credential_id, bool *full)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled))
 	{
-		bool		limited = scan_bool(credential, Anum_egress_credential_limit_active_connections);
+		int32		limit = credential_limit(credential);
 		int32		slot = SLOT_NONE;
 
 		if (!scan_row_ends(credential))
 		{
-			if (limited)
-				slot = free_slot(acquire, credential_id,
-								 DatumGetInt32(scan_value(credential, Anum_egress_credential_active_connection_limit)));
-			leased = !limited || slot != SLOT_NONE;
+			if (limit != NO_LIMIT)
+				slot = free_slot(acquire, credential_id, limit);
+			leased = limit == NO_LIMIT || slot != SLOT_NONE;
 		}
 		if (leased)
-			insert_lease(acquire, credential_id, slot);
+			leased = insert_lease(acquire, credential_id, slot, NULL);
 		else
 			*full = true;
 	}
@@ -224,6 +293,18 @@ refuse_full(Acquire *acquire, int fitting)
 			 errhint("Try again when a session has ended, or raise a limit.")));
 }
 
+/* lock_gateway -- take the gateway's lock; NG004 when the gateway is being deleted */
+static void
+lock_gateway(Acquire *acquire)
+{
+	lock_take(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+	if (scan_row_ends(&acquire->gateways))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_AT_LIMIT),
+				 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
+				 errdetail("Another transaction is deleting the gateway.")));
+}
+
 /*
  * take_lease -- decide access and lease the first credential with a connection free
  *
@@ -231,34 +312,40 @@ refuse_full(Acquire *acquire, int fitting)
  * acquire->gateways. After: the lease is inserted, and its credential the current row of acquire->credentials.
  */
 static void
-take_lease(Acquire *acquire)
+take_lease(Acquire *acquire, Snapshot snapshot)
 {
-	EgressScan *gateway = &acquire->gateways;
 	List	   *fitting;
 	ListCell   *cell;
+	bool		locked = false;
 	bool		leased = false;
 	bool		full = false;
 	EgressVerdict verdict;
 
-	verdict = access_decide(acquire->access, gateway);
+	verdict = access_decide_row(acquire->access, &acquire->gateways);
 	if (verdict != ACCESS_AVAILABLE)
 		refuse(acquire, verdict);
 
-	lock_take(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
-	if (scan_row_ends(gateway))
-		ereport(ERROR,
-				(errcode(ERRCODE_EGRESS_AT_LIMIT),
-				 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
-				 errdetail("Another transaction is deleting the gateway.")));
-
 	fitting = access_credentials(acquire->access, acquire->gateway_id);
+	pool_begin(&acquire->pool, snapshot, ((EgressEntitlement *) llast(fitting))->id);
 	foreach(cell, fitting)
 	{
-		leased = lease_from(acquire, ((EgressEntitlement *) lfirst(cell))->id, &full);
+		EgressEntitlement *credential = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if (credential->limited && pool_is_full(&acquire->pool, credential->id, credential->limit))
+		{
+			full = true;
+			continue;
+		}
+		if (!locked)
+			lock_gateway(acquire);
+		locked = true;
+		leased = lease_beside_others(acquire, credential->id) || lease_alone(acquire, credential->id, &full);
 		if (leased)
 			break;
 	}
-	lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+	if (locked)
+		lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
 
 	if (leased && acquire->ttl != NULL)
 		lease_expires(acquire->session_id,
@@ -384,7 +471,10 @@ result(FunctionCallInfo fcinfo, Acquire *acquire)
 	TupleDesc	desc;
 	HeapTuple	row;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+	/* who calls it in FROM has looked up already what the row is */
+	if (fcinfo->resultinfo != NULL && IsA(fcinfo->resultinfo, ReturnSetInfo))
+		desc = CreateTupleDescCopy(((ReturnSetInfo *) fcinfo->resultinfo)->expectedDesc);
+	else if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
 	clear[0] = render(acquire, password, private_key);
@@ -448,6 +538,7 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	scan_open(&acquire.gateways, INDEX_GATEWAY_ID, AccessShareLock);
 	scan_open(&acquire.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
 	slot_open(&acquire.slots);
+	pool_open(&acquire.pool);
 
 	session_key = lock_session_key(acquire.session_id);
 	lock_take(LOCK_SESSION, session_key, ExclusiveLock);
@@ -466,11 +557,12 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	access_begin(&call, acquire.user_id, acquire.workspace_id, snapshot, false);
 	acquire.access = access_to_gateway(&call, &acquire.gateways);
 	if (state != LEASE_LIVE || !return_lease(&acquire, snapshot))
-		take_lease(&acquire);
+		take_lease(&acquire, snapshot);
 	lock_give(LOCK_SESSION, session_key, ExclusiveLock);
 
 	row = result(fcinfo, &acquire);
 	UnregisterSnapshot(snapshot);
+	pool_close(&acquire.pool);
 	slot_close(&acquire.slots);
 	scan_close(&acquire.credentials);
 	scan_close(&acquire.gateways);

@@ -31,48 +31,52 @@ capacity_end(EgressCapacity *capacity)
 
 /* count_expired -- how many leases of a credential have expired */
 static int64
-count_expired(EgressCapacity *capacity, int64 credential_id)
+count_expired(EgressCapacity *capacity, int64 credential_id, int64 last_id)
 {
+	EgressScan *expiries = &capacity->expiries;
 	int64		count = 0;
 
-	scan_key_id(&capacity->expiries, credential_id);
-	scan_start(&capacity->expiries, capacity->snapshot);
-	while (scan_next(&capacity->expiries))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (scan_timestamp(&capacity->expiries, Anum_egress_lease_expiry_expires_at) <= capacity->moment)
+	for (bool more = scan_seek(expiries, credential_id, last_id, capacity->snapshot); more;
+		 more = scan_seek_next(expiries))
+		if (index_fetch_heap(expiries->desc, expiries->slot) &&
+			scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= capacity->moment)
 			count++;
-	}
 	return count;
 }
 
-/* active_connections -- how many live leases a credential has; counted once a call */
+/* active_connections -- how many live leases a credential has; counted once a call. last_id: see scan_seek() */
 static int64
-active_connections(EgressCapacity *capacity, EgressEntitlement *credential)
+active_connections(EgressCapacity *capacity, EgressEntitlement *credential, int64 last_id)
 {
+	EgressScan *leases = &capacity->leases;
+
 	if (credential->active >= 0)
 		return credential->active;
 
 	if (!capacity->opened)
 	{
-		scan_open(&capacity->leases, INDEX_LEASE_SLOT, AccessShareLock);
-		capacity->leases.want_entries = true;
+		scan_open(leases, INDEX_LEASE_SLOT, AccessShareLock);
+		leases->want_entries = true;
 		scan_open(&capacity->expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
+		capacity->expiries.want_entries = true;
 		capacity->opened = true;
 	}
-	scan_key_id(&capacity->leases, credential->id);
-	scan_start(&capacity->leases, capacity->snapshot);
-	credential->active = scan_count(&capacity->leases);
+	credential->active = 0;
+	for (bool more = scan_seek(leases, credential->id, last_id, capacity->snapshot); more; more = scan_seek_next(leases))
+		if (scan_entry_is_visible(leases))
+			credential->active++;
 	if (credential->active > 0)
-		credential->active -= count_expired(capacity, credential->id);
+		credential->active -= count_expired(capacity, credential->id, last_id);
 	return credential->active;
 }
 
-/* free_connections -- how many connections a credential with a limit has free */
+/* free_connections -- how many connections a credential with a limit has free, one of a list by ascending id */
 static int64
-free_connections(EgressCapacity *capacity, EgressEntitlement *credential)
+free_connections(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials)
 {
-	return Max(credential->limit - active_connections(capacity, credential), 0);
+	int64		last_id = ((EgressEntitlement *) llast(credentials))->id;
+
+	return Max(credential->limit - active_connections(capacity, credential, last_id), 0);
 }
 
 /* capacity_free -- how many connections these credentials have free together, CAPACITY_UNLIMITED when one has no limit */
@@ -87,7 +91,7 @@ capacity_free(EgressCapacity *capacity, List *credentials)
 			return CAPACITY_UNLIMITED;
 
 	foreach(cell, credentials)
-		sum += free_connections(capacity, lfirst(cell));
+		sum += free_connections(capacity, lfirst(cell), credentials);
 	return sum;
 }
 
@@ -105,7 +109,7 @@ capacity_first_free(EgressCapacity *capacity, List *credentials)
 	{
 		EgressEntitlement *credential = lfirst(cell);
 
-		if (!credential->limited || free_connections(capacity, credential) > 0)
+		if (!credential->limited || free_connections(capacity, credential, credentials) > 0)
 			return credential;
 	}
 	return NULL;

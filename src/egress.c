@@ -12,8 +12,9 @@
  *	config_openvpn.c	and config_wireguard.c: checking and rendering
  *	query.c				what SQL that the C code runs has in common
  *	scan.c				reading the tables by index, inserting rows
- *	lock.c				the three short locks and their order
+ *	lock.c				the four short locks and their order
  *	slot.c				the connection limit: finding a free slot
+ *	pool.c				the connection limit: finding out that credentials are full, without their locks
  *	access.c			who may use what
  *	capacity.c			how many connections credentials have free, for those who read
  *	menu.c				egress_available_gateways, egress_gateway_required

@@ -197,7 +197,7 @@ explain_gateway(Explanation *explanation, EgressScan *gateway)
 	EgressAccess *access = explanation->access;
 	int64		gateway_id = scan_id(gateway, Anum_egress_gateway_egress_gateway_id);
 	const char *provider = access->provider_name;
-	EgressVerdict verdict = access_decide(access, gateway);
+	EgressVerdict verdict = access_decide_row(access, gateway);
 	List	   *credentials = verdict == ACCESS_AVAILABLE ? access_credentials(access, gateway_id) : NIL;
 	EgressEntitlement *credential = capacity_first_free(&explanation->capacity, credentials);
 	MemoryContext old_context = MemoryContextSwitchTo(explanation->row_context);
@@ -305,7 +305,7 @@ egress_explain_access(PG_FUNCTION_ARGS)
 	Explanation explanation;
 
 	catalog_use(fcinfo->flinfo->fn_oid);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	explanation.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	explanation.context = CurrentMemoryContext;
 	explanation.row_context = AllocSetContextCreate(CurrentMemoryContext, "egress explanation", ALLOCSET_DEFAULT_SIZES);

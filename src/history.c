@@ -165,7 +165,7 @@ egress_connections_at(PG_FUNCTION_ARGS)
 
 	check_not_null(fcinfo, 0, "moment");
 	catalog_use(fcinfo->flinfo->fn_oid);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	/* columns that somebody added to the table are NULL */

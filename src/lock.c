@@ -1,17 +1,20 @@
 /*
- * lock.c -- the three short locks and their order
+ * lock.c -- the four short locks and their order
  *
  * LOCK_SESSION, exclusive: whoever takes, renews or ends the session's lease, from looking at it to having changed it.
  *		Two acquires of one session do not both find nothing.
  * LOCK_GATEWAY, shared: an acquire, from seeing that the gateway is not being deleted to having inserted the lease.
  *		Exclusive: the deleter of the gateway, while it looks for leases, the row already marked.
- * LOCK_CREDENTIAL, exclusive: an acquire, from reading the credential's limit and leases to having inserted one.
- *		The deleter of the credential, while it looks for leases, the row already marked.
+ * LOCK_CREDENTIAL, shared: an acquire, from reading the credential to having inserted a lease in a slot of its own and
+ *		looked whether that is right. Exclusive: an acquire that has to count, from reading the limit and the leases to
+ *		having inserted one. The deleter of the credential, while it looks for leases, the row already marked.
+ * LOCK_SLOT, exclusive: an acquire that holds LOCK_CREDENTIAL shared, from seeing that a slot is free to having inserted a
+ *		lease with it. Only tried: who does not get it looks for another slot.
  *
  * They are taken in this order, and of each kind one at a time; the exception is an acquire that ends the expired lease of
- * another session, whose LOCK_SESSION it only tries, holding all three. Whoever holds one waits for nothing but the next of
- * these: not for a table's lock (tables are opened before), not for a transaction (the session's lock is given back
- * before waiting for one). So each is held for microseconds and never to commit, and no wait can be a circle.
+ * another session, whose LOCK_SESSION it only tries, holding those before LOCK_SLOT. Whoever holds one waits for nothing but
+ * the next of these: not for a table's lock (tables are opened before), not for a transaction (the session's lock is given
+ * back before waiting for one). So each is held for microseconds and never to commit, and no wait can be a circle.
  *
  * They live in the lock manager, not in LWLocks: a wait can be cancelled, is seen in pg_locks, and an error gives
  * them back with the (sub)transaction's other resources. They are of the advisory kind, with numbers in the place
@@ -30,6 +33,13 @@ int64
 lock_session_key(text *session_id)
 {
 	return (int64) hash_bytes_extended((unsigned char *) VARDATA_ANY(session_id), VARSIZE_ANY_EXHDR(session_id), 0);
+}
+
+/* lock_slot_key -- the key of a slot's lock; who finds that of another slot taken looks for one more */
+int64
+lock_slot_key(int64 credential_id, int32 slot)
+{
+	return (int64) hash_combine64((uint64) credential_id, (uint64) slot);
 }
 
 /* tag -- the lock manager's name of a lock */

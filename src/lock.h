@@ -1,5 +1,5 @@
 /*
- * lock.h -- the three short locks
+ * lock.h -- the four short locks
  */
 #ifndef EGRESS_LOCK_H
 #define EGRESS_LOCK_H
@@ -12,10 +12,12 @@ typedef enum EgressLock
 {
 	LOCK_SESSION = 16001,
 	LOCK_GATEWAY = 16002,
-	LOCK_CREDENTIAL = 16003
+	LOCK_CREDENTIAL = 16003,
+	LOCK_SLOT = 16004
 } EgressLock;
 
 extern int64 lock_session_key(text *session_id);
+extern int64 lock_slot_key(int64 credential_id, int32 slot);
 extern void lock_take(EgressLock lock, int64 key, LOCKMODE mode);
 extern bool lock_try(EgressLock lock, int64 key, LOCKMODE mode);
 extern void lock_give(EgressLock lock, int64 key, LOCKMODE mode);

@@ -1,9 +1,9 @@
 /*
  * menu.c -- the launch menu: egress_available_gateways(user_id, workspace_id), egress_gateway_required(workspace_id)
  *
- * Reads only, as of the calling query's snapshot, so it works on a standby. The rows of a provider that is open to
- * the call as a whole come from an index in the menu's order; where only selected gateways are open, just these are
- * read, and sorted here.
+ * Reads only, as of the calling query's snapshot, so it works on a standby. The rows of a provider come from an index in
+ * the menu's order, which has all that they need: the table is visited only for pages that are not visible to all. Where
+ * but a few selected gateways of many are open, just these are read, and sorted here.
  */
 #include "postgres.h"
 
@@ -24,6 +24,24 @@
 
 #define MENU_COLUMNS 8
 
+/*
+ * Where only selected gateways can be available, so many of the provider's are gone through for each of them; if that is
+ * not to the end, the selected ones are looked up. A look-up and its share of the sort cost about 20 steps in order.
+ */
+#define WALK_PER_SELECTED 8
+
+/* the columns of the index egress_gateway_menu */
+enum
+{
+	ENTRY_PROVIDER_ID,
+	ENTRY_COUNTRY,
+	ENTRY_CITY,
+	ENTRY_NAME,
+	ENTRY_GATEWAY_ID,
+	ENTRY_ENABLED,
+	ENTRY_WITHDRAWN
+};
+
 /* What the menu's rows of one provider have in common. */
 typedef struct Menu
 {
@@ -36,7 +54,7 @@ typedef struct Menu
 	EgressCapacity capacity;
 } Menu;
 
-/* A gateway that waits to be sorted. */
+/* A gateway of the menu. */
 typedef struct MenuGateway
 {
 	int64		id;
@@ -65,18 +83,18 @@ available_connections(Menu *menu, int64 gateway_id)
 
 /* put_gateway -- one row of the menu */
 static void
-put_gateway(Menu *menu, int64 gateway_id, text *name, text *country, text *city)
+put_gateway(Menu *menu, const MenuGateway *gateway)
 {
 	Datum		values[MENU_COLUMNS];
 	bool		nulls[MENU_COLUMNS] = {false};
-	int64		available = available_connections(menu, gateway_id);
+	int64		available = available_connections(menu, gateway->id);
 
-	values[0] = Int64GetDatum(gateway_id);
-	values[1] = PointerGetDatum(name);
-	values[2] = PointerGetDatum(country);
-	nulls[2] = country == NULL;
-	values[3] = PointerGetDatum(city);
-	nulls[3] = city == NULL;
+	values[0] = Int64GetDatum(gateway->id);
+	values[1] = PointerGetDatum(gateway->name);
+	values[2] = PointerGetDatum(gateway->country);
+	nulls[2] = gateway->country == NULL;
+	values[3] = PointerGetDatum(gateway->city);
+	nulls[3] = gateway->city == NULL;
 	values[4] = Int64GetDatum(menu->access->provider_id);
 	values[5] = menu->provider_name;
 	values[6] = menu->access->provider_type;
@@ -85,25 +103,66 @@ put_gateway(Menu *menu, int64 gateway_id, text *name, text *country, text *city)
 	tuplestore_putvalues(menu->result->setResult, menu->result->setDesc, values, nulls);
 }
 
-/* put_all -- the menu of a provider whose gateways may all be available */
-static void
-put_all(Menu *menu)
+/* copy_text -- a text in the current memory context, or NULL */
+static text *
+copy_text(text *value)
+{
+	return value == NULL ? NULL : DatumGetTextPCopy(PointerGetDatum(value));
+}
+
+/* copy_gateway -- a gateway in the current memory context */
+static MenuGateway *
+copy_gateway(const MenuGateway *gateway)
+{
+	MenuGateway *copy = palloc(sizeof(MenuGateway));
+
+	copy->id = gateway->id;
+	copy->name = copy_text(gateway->name);
+	copy->country = copy_text(gateway->country);
+	copy->city = copy_text(gateway->city);
+	return copy;
+}
+
+/* entry_text -- a column of the current index entry, or NULL; points into the page */
+static text *
+entry_text(EgressScan *gateways, int column)
+{
+	return gateways->entry_nulls[column] ? NULL : DatumGetTextPP(gateways->entry[column]);
+}
+
+/*
+ * put_in_order -- put the rows of a provider, from the index in the menu's order
+ *
+ * Goes through max_entries of its gateways. Returns the first one that is not put then, NULL at the end.
+ */
+static MenuGateway *
+put_in_order(Menu *menu, int64 max_entries)
 {
 	EgressScan	gateways;
+	MenuGateway gateway;
+	MenuGateway *next = NULL;
+	int64		entries = 0;
 
 	scan_open(&gateways, INDEX_GATEWAY_MENU, AccessShareLock);
+	gateways.want_entries = true;
 	scan_key_id(&gateways, menu->access->provider_id);
 	scan_start(&gateways, menu->call.snapshot);
-	while (scan_next(&gateways))
+	while (next == NULL && scan_next_entry(&gateways))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (access_decide(menu->access, &gateways) == ACCESS_AVAILABLE)
-			put_gateway(menu, scan_id(&gateways, Anum_egress_gateway_egress_gateway_id),
-						scan_text(&gateways, Anum_egress_gateway_name),
-						scan_text(&gateways, Anum_egress_gateway_country),
-						scan_text(&gateways, Anum_egress_gateway_city));
+		gateway.id = DatumGetInt64(gateways.entry[ENTRY_GATEWAY_ID]);
+		gateway.name = entry_text(&gateways, ENTRY_NAME);
+		gateway.country = entry_text(&gateways, ENTRY_COUNTRY);
+		gateway.city = entry_text(&gateways, ENTRY_CITY);
+
+		if (entries++ == max_entries)
+			next = copy_gateway(&gateway);
+		else if (access_decide(menu->access, gateway.id, DatumGetBool(gateways.entry[ENTRY_ENABLED]),
+							   DatumGetBool(gateways.entry[ENTRY_WITHDRAWN])) == ACCESS_AVAILABLE &&
+				 scan_entry_is_visible(&gateways))
+			put_gateway(menu, &gateway);
 	}
 	scan_close(&gateways);
+	return next;
 }
 
 /* compare_texts -- in the database's collation, NULL last, as the index egress_gateway_menu has it */
@@ -118,10 +177,8 @@ compare_texts(const text *a, const text *b)
 
 /* compare_gateways -- country, city, name, id */
 static int
-compare_gateways(const ListCell *a, const ListCell *b)
+compare_gateways(const MenuGateway *left, const MenuGateway *right)
 {
-	const MenuGateway *left = lfirst(a);
-	const MenuGateway *right = lfirst(b);
 	int			result = compare_texts(left->country, right->country);
 
 	if (result == 0)
@@ -133,16 +190,16 @@ compare_gateways(const ListCell *a, const ListCell *b)
 	return result;
 }
 
-/* copy_text -- a text in the current memory context, or NULL */
-static text *
-copy_text(text *value)
+/* compare_cells -- the same, for list_sort() */
+static int
+compare_cells(const ListCell *a, const ListCell *b)
 {
-	return value == NULL ? NULL : DatumGetTextPCopy(PointerGetDatum(value));
+	return compare_gateways(lfirst(a), lfirst(b));
 }
 
-/* put_selected -- the menu of a provider of whose gateways only selected ones can be available */
+/* put_selected -- put the selected gateways, from one on in the menu's order: each is looked up, and they are sorted here */
 static void
-put_selected(Menu *menu)
+put_selected(Menu *menu, const MenuGateway *from)
 {
 	List	   *found = NIL;
 	HASH_SEQ_STATUS status;
@@ -150,35 +207,46 @@ put_selected(Menu *menu)
 	EgressScan	gateways;
 	ListCell   *cell;
 
-	if (menu->access->selected == NULL)
-		return;
-
 	scan_open(&gateways, INDEX_GATEWAY_ID, AccessShareLock);
 	hash_seq_init(&status, menu->access->selected);
 	while ((entry = hash_seq_search(&status)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		scan_key_id(&gateways, entry->gateway_id);
-		scan_start(&gateways, menu->call.snapshot);
-		if (scan_next(&gateways) && access_decide(menu->access, &gateways) == ACCESS_AVAILABLE)
+		if (scan_find_id(&gateways, entry->gateway_id, menu->call.snapshot) &&
+			access_decide_row(menu->access, &gateways) == ACCESS_AVAILABLE)
 		{
-			MenuGateway *gateway = palloc(sizeof(MenuGateway));
+			MenuGateway gateway = {
+				.id = entry->gateway_id,
+				.name = scan_text(&gateways, Anum_egress_gateway_name),
+				.country = scan_text(&gateways, Anum_egress_gateway_country),
+				.city = scan_text(&gateways, Anum_egress_gateway_city),
+			};
 
-			gateway->id = entry->gateway_id;
-			gateway->name = copy_text(scan_text(&gateways, Anum_egress_gateway_name));
-			gateway->country = copy_text(scan_text(&gateways, Anum_egress_gateway_country));
-			gateway->city = copy_text(scan_text(&gateways, Anum_egress_gateway_city));
-			found = lappend(found, gateway);
+			if (compare_gateways(&gateway, from) >= 0)
+				found = lappend(found, copy_gateway(&gateway));
 		}
 	}
 	scan_close(&gateways);
 
-	list_sort(found, compare_gateways);
+	list_sort(found, compare_cells);
 	foreach(cell, found)
-	{
-		MenuGateway *gateway = lfirst(cell);
+		put_gateway(menu, lfirst(cell));
+}
 
-		put_gateway(menu, gateway->id, gateway->name, gateway->country, gateway->city);
+/* put_provider -- the menu of a provider */
+static void
+put_provider(Menu *menu)
+{
+	EgressAccess *access = menu->access;
+	MenuGateway *next;
+
+	if (access->mapped_all && access->credentials_all != NIL)
+		(void) put_in_order(menu, PG_INT64_MAX);
+	else if (access->selected != NULL)
+	{
+		next = put_in_order(menu, WALK_PER_SELECTED * (int64) hash_get_num_entries(access->selected));
+		if (next != NULL)
+			put_selected(menu, next);
 	}
 }
 
@@ -193,7 +261,7 @@ egress_available_gateways(PG_FUNCTION_ARGS)
 	ListCell   *cell;
 
 	catalog_use(fcinfo->flinfo->fn_oid);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	menu.result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	access_begin(&menu.call, user_id, workspace_id, GetActiveSnapshot(), false);
@@ -206,10 +274,7 @@ egress_available_gateways(PG_FUNCTION_ARGS)
 		menu.access = lfirst(cell);
 		menu.provider_name = CStringGetTextDatum(menu.access->provider_name);
 		menu.counted_all = false;
-		if (menu.access->mapped_all && menu.access->credentials_all != NIL)
-			put_all(&menu);
-		else
-			put_selected(&menu);
+		put_provider(&menu);
 	}
 	capacity_end(&menu.capacity);
 

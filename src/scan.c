@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "storage/procarray.h"
 #include "utils/snapmgr.h"
@@ -27,6 +28,9 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+
+/* how many entries of other ids scan_seek() steps over before it looks the id up */
+#define SEEK_STEPS	64
 
 /*
  * open_table -- open a table of ours; 42P01 when the extension was dropped while we waited for it
@@ -56,6 +60,8 @@ scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
 	scan->want_entries = false;
 	scan->desc = NULL;
 	scan->slot = table_slot_create(scan->table, NULL);
+	scan->vmbuffer = InvalidBuffer;
+	scan->sought = false;
 	scan->nkeys = 0;
 }
 
@@ -284,6 +290,22 @@ scan_row_ends(EgressScan *scan)
 	}
 }
 
+/*
+ * scan_row_is_replaced -- has a transaction that committed since changed or deleted the current row?
+ *
+ * Before: as for scan_row_ends().
+ */
+bool
+scan_row_is_replaced(EgressScan *scan)
+{
+	ItemPointerData tid = scan->slot->tts_tid;
+	TransactionId inserter;
+	TransactionId ender;
+	ItemPointerData next;
+
+	return version_ends(scan->table, &tid, &inserter, &ender, &next) && TransactionIdDidCommit(ender);
+}
+
 /* scan_stop -- let go of the current row and of every page; scan_start() may follow */
 void
 scan_stop(EgressScan *scan)
@@ -291,6 +313,9 @@ scan_stop(EgressScan *scan)
 	if (scan->desc != NULL)
 		index_endscan(scan->desc);
 	scan->desc = NULL;
+	if (BufferIsValid(scan->vmbuffer))
+		ReleaseBuffer(scan->vmbuffer);
+	scan->vmbuffer = InvalidBuffer;
 	ExecClearTuple(scan->slot);
 }
 
@@ -305,52 +330,116 @@ scan_close(EgressScan *scan)
 }
 
 /*
- * scan_count -- count the rows that the snapshot sees
+ * scan_next_entry -- go to the next index entry, whose columns are in scan->entry, whether its row is visible or not
  *
- * Before: want_entries was set when the scan started. Rows on pages that are visible to all are counted from the index alone, as an index-only scan does
- * (executor/nodeIndexonlyscan.c, which also explains why reading the visibility map without a lock is safe).
+ * Before: want_entries was set when the scan started. The columns point into the page.
  */
-int64
-scan_count(EgressScan *scan)
+bool
+scan_next_entry(EgressScan *scan)
 {
-	Buffer		vmbuffer = InvalidBuffer;
-	ItemPointer tid;
-	int64		count = 0;
+	CHECK_FOR_INTERRUPTS();
+	if (index_getnext_tid(scan->desc, ForwardScanDirection) == NULL)
+		return false;
+	Assert(scan->desc->xs_itupdesc->natts <= SCAN_MAX_COLUMNS);
+	index_deform_tuple(scan->desc->xs_itup, scan->desc->xs_itupdesc, scan->entry, scan->entry_nulls);
+	return true;
+}
 
-	while ((tid = index_getnext_tid(scan->desc, ForwardScanDirection)) != NULL)
-	{
-		BlockNumber block = ItemPointerGetBlockNumber(tid);
-
-		CHECK_FOR_INTERRUPTS();
-		if (VM_ALL_VISIBLE(scan->table, block, &vmbuffer))
-		{
-			/* the row is not visited, so a serializable transaction has to say here that it read it */
-			PredicateLockPage(scan->table, block, scan->desc->xs_snapshot);
-			count++;
-		}
-		else if (index_fetch_heap(scan->desc, scan->slot))
-			count++;
-	}
-	if (BufferIsValid(vmbuffer))
-		ReleaseBuffer(vmbuffer);
-	return count;
+/* seek_from -- look up the first entry from an id on, up to the last one that is wanted */
+static void
+seek_from(EgressScan *scan, int64 id, int64 last_id, Snapshot snapshot)
+{
+	ScanKeyEntryInitialize(&scan->keys[0], 0, 1, BTGreaterEqualStrategyNumber, InvalidOid, InvalidOid, F_INT8GE,
+						   Int64GetDatum(id));
+	ScanKeyEntryInitialize(&scan->keys[1], 0, 1, BTLessEqualStrategyNumber, InvalidOid, InvalidOid, F_INT8LE,
+						   Int64GetDatum(last_id));
+	scan->nkeys = 2;
+	if (snapshot == NULL)
+		scan_start_dirty(scan);
+	else
+		scan_start(scan, snapshot);
+	scan->sought = true;
+	scan->last_id = last_id;
+	scan->at_entry = scan_next_entry(scan);
 }
 
 /*
- * insert_row -- insert a row and its index entries
+ * scan_seek -- go to the first entry of an id, which is the index's first column; false when there is none
+ *
+ * Before: want_entries is set; snapshot is NULL for a dirty one, and the same every time. Whoever goes through ids upwards, and
+ * says which will be the last, reads the index once: an id is looked up only if its entries are not near.
+ */
+bool
+scan_seek(EgressScan *scan, int64 id, int64 last_id, Snapshot snapshot)
+{
+	bool		ahead = scan->sought && scan->sought_id < id && id <= scan->last_id;
+
+	for (int steps = 0; ahead && scan->at_entry && DatumGetInt64(scan->entry[0]) < id; steps++)
+	{
+		ahead = steps < SEEK_STEPS;
+		if (ahead)
+			scan->at_entry = scan_next_entry(scan);
+	}
+	if (!ahead)
+		seek_from(scan, id, last_id, snapshot);
+	scan->sought_id = id;
+	return scan->at_entry && DatumGetInt64(scan->entry[0]) == id;
+}
+
+/* scan_seek_next -- go to the next entry of the id that was sought and found; false when there is none */
+bool
+scan_seek_next(EgressScan *scan)
+{
+	scan->at_entry = scan_next_entry(scan);
+	return scan->at_entry && DatumGetInt64(scan->entry[0]) == scan->sought_id;
+}
+
+/*
+ * scan_page_is_all_visible -- is the current entry's row on a page of which every row is visible to all?
+ *
+ * Then it need not be visited: no snapshot misses it, and nobody has begun to delete it. nodeIndexonlyscan.c explains why
+ * reading the visibility map without a lock is safe. The scan keeps its pin on the index page (want_entries), so the
+ * entry is not one that VACUUM has taken away since.
+ */
+bool
+scan_page_is_all_visible(EgressScan *scan)
+{
+	return VM_ALL_VISIBLE(scan->table, ItemPointerGetBlockNumber(&scan->desc->xs_heaptid), &scan->vmbuffer);
+}
+
+/* scan_entry_is_visible -- does the snapshot, which is not dirty, see the row of the current entry? */
+bool
+scan_entry_is_visible(EgressScan *scan)
+{
+	if (!scan_page_is_all_visible(scan))
+		return index_fetch_heap(scan->desc, scan->slot);
+
+	/* the row is not visited, so a serializable transaction has to say here that it read it */
+	PredicateLockPage(scan->table, ItemPointerGetBlockNumber(&scan->desc->xs_heaptid), scan->desc->xs_snapshot);
+	return true;
+}
+
+/*
+ * insert_row_if -- insert a row and its index entries, if that is right
  *
  * Before: the table is open and locked RowExclusiveLock; values and nulls hold its first nvalues columns, and
  * satisfy its constraints. Neither triggers nor checks are run: the callers are this extension's own code for its
  * own tables, and say what takes their place. Columns that somebody added to the table are NULL, if they may be.
- * After: the row is there for the next command of this transaction, which has begun. The shape is that of
- * ExecSimpleRelationInsert() in executor/execReplication.c.
+ *
+ * When is_right is given, it is asked when the row and its entries are there for others to see, and if it says no, the row is
+ * killed as if it had never been: a row that is deleted would be there for dirty snapshots until this transaction ends.
+ * That is the speculative insertion of INSERT ... ON CONFLICT (executor/nodeModifyTable.c, ExecInsert()).
+ *
+ * After: the row is there for the next command of this transaction, which has begun; or it is not, and false is returned. The
+ * shape is that of ExecSimpleRelationInsert() in executor/execReplication.c.
  */
-void
-insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls)
+bool
+insert_row_if(Relation table, int nvalues, const Datum *values, const bool *nulls, RowCheck is_right, void *arg)
 {
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *rri = makeNode(ResultRelInfo);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
+	bool		right = true;
 
 	InitResultRelInfo(rri, table, 0, NULL, 0);
 	ExecOpenIndices(rri, false);
@@ -365,20 +454,42 @@ insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls)
 
 	if (RelationGetDescr(table)->natts > nvalues && RelationGetDescr(table)->constr != NULL)
 		ExecConstraints(rri, slot, estate);
-	table_tuple_insert(table, slot, GetCurrentCommandId(true), 0, NULL);
-	list_free(egress_insert_index_tuples(rri, slot, estate));
+	if (is_right == NULL)
+	{
+		table_tuple_insert(table, slot, GetCurrentCommandId(true), 0, NULL);
+		list_free(egress_insert_index_tuples(rri, slot, estate));
+	}
+	else
+	{
+		TransactionId xid = GetCurrentTransactionId();
+		uint32		token = SpeculativeInsertionLockAcquire(xid);
+
+		table_tuple_insert_speculative(table, slot, GetCurrentCommandId(true), 0, NULL, token);
+		list_free(egress_insert_index_tuples(rri, slot, estate));
+		right = is_right(arg);
+		table_tuple_complete_speculative(table, slot, token, right);
+		SpeculativeInsertionLockRelease(xid);
+	}
 
 	ExecCloseIndices(rri);
 	ExecDropSingleTupleTableSlot(slot);
 	FreeExecutorState(estate);
 	CommandCounterIncrement();
+	return right;
+}
+
+/* insert_row -- insert a row and its index entries; before and after: as for insert_row_if() */
+void
+insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls)
+{
+	(void) insert_row_if(table, nvalues, values, nulls, NULL, NULL);
 }
 
 /*
  * scan_delete -- delete the current row; false when it was deleted since it was found
  *
- * Before: the table is locked RowExclusiveLock, and the row was found with a dirty snapshot and is not of another open
- * transaction. The callers' short locks keep ours away from it; a row that somebody has locked by hand is waited for. No
+ * Before: the table is locked RowExclusiveLock, and the row was found with a dirty snapshot and is not of another
+ * open transaction. The callers' short locks keep ours away from it; a row that somebody has locked by hand is waited for. No
  * trigger is run. After: it is gone for the next command of this transaction, which has begun.
  */
 bool

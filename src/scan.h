@@ -10,6 +10,7 @@
 #include "access/skey.h"
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
+#include "storage/buf.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
@@ -17,19 +18,32 @@
 
 #define SCAN_MAX_KEYS 3
 
+/* how many columns an index may have of which entries are looked at */
+#define SCAN_MAX_COLUMNS 7
+
 /* One index scan. The row of the last scan_next() is in slot. */
 typedef struct EgressScan
 {
 	Relation	table;
 	Relation	index;
 	LOCKMODE	lockmode;
-	bool		want_entries;	/* set before scan_start() by those who look at index entries themselves */
+	bool		want_entries;	/* set before scan_start() by those who look at index entries */
 	SnapshotData dirty;			/* after scan_start_dirty(): the open transactions of the current row */
 	IndexScanDesc desc;			/* NULL until scan_start() */
 	TupleTableSlot *slot;
+	Buffer		vmbuffer;		/* a page of the visibility map, or invalid */
+	Datum		entry[SCAN_MAX_COLUMNS];	/* after scan_next_entry(): the index's columns */
+	bool		entry_nulls[SCAN_MAX_COLUMNS];
+	bool		sought;			/* scan_seek() was called, the last time for */
+	int64		sought_id;		/* this; */
+	int64		last_id;		/* entries up to this one are in the scan, */
+	bool		at_entry;		/* which is at one, not at the end */
 	int			nkeys;
 	ScanKeyData keys[SCAN_MAX_KEYS];
 } EgressScan;
+
+/* asked by insert_row_if() whether a row that it has inserted may stay */
+typedef bool (*RowCheck) (void *arg);
 
 extern Relation open_table(EgressTable table, LOCKMODE lockmode);
 extern void scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode);
@@ -49,12 +63,19 @@ extern text *scan_text(EgressScan *scan, AttrNumber column);
 extern char *scan_name(EgressScan *scan, AttrNumber column);
 extern void scan_put(EgressScan *scan, AttrNumber column, int position, Datum *values, bool *nulls);
 extern bool scan_row_ends(EgressScan *scan);
-extern int64 scan_count(EgressScan *scan);
+extern bool scan_row_is_replaced(EgressScan *scan);
+extern bool scan_next_entry(EgressScan *scan);
+extern bool scan_seek(EgressScan *scan, int64 id, int64 last_id, Snapshot snapshot);
+extern bool scan_seek_next(EgressScan *scan);
+extern bool scan_page_is_all_visible(EgressScan *scan);
+extern bool scan_entry_is_visible(EgressScan *scan);
 extern void scan_stop(EgressScan *scan);
 extern void scan_close(EgressScan *scan);
 
 extern bool scan_delete(EgressScan *scan);
 extern void scan_update(EgressScan *scan, AttrNumber column, Datum value);
+extern bool insert_row_if(Relation table, int nvalues, const Datum *values, const bool *nulls,
+						  RowCheck is_right, void *arg);
 extern void insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls);
 
 #endif							/* EGRESS_SCAN_H */

@@ -17,6 +17,9 @@ typedef struct SlotSearch
 #define SLOT_NONE 0
 
 extern void slot_open(SlotSearch *search);
+extern int32 slot_claim(SlotSearch *search, int64 credential_id, int32 limit);
+extern void slot_unclaim(int64 credential_id, int32 slot);
+extern bool slot_any_outside(SlotSearch *search, int64 credential_id, int32 limit);
 extern int32 slot_find(SlotSearch *search, int64 credential_id, int32 limit);
 extern int64 slot_excess(SlotSearch *search, int64 credential_id, int32 limit);
 extern void slot_close(SlotSearch *search);

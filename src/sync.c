@@ -551,7 +551,7 @@ egress_sync_gateways(PG_FUNCTION_ARGS)
 	check_not_null(fcinfo, 1, "gateways");
 	provider_id = PG_GETARG_INT64(0);
 	catalog_use(fcinfo->flinfo->fn_oid);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 
 	secret_hush(&hush, psprintf("sync of provider " INT64_FORMAT, provider_id));
 	gateways = read_list(PG_GETARG_JSONB_P(1));

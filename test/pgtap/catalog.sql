@@ -281,7 +281,7 @@ ARRAY[
 SELECT results_eq($$
     SELECT format('%s: %s (%s)%s', i.indexrelid::regclass, i.indrelid::regclass,
                   (SELECT string_agg(pg_get_indexdef(i.indexrelid, n, false), ', ' ORDER BY n)
-                   FROM generate_series(1, i.indnkeyatts) n),
+                   FROM generate_series(1, i.indnatts) n),
                   CASE WHEN i.indisunique THEN ' unique' END
                   || CASE WHEN i.indnullsnotdistinct THEN ', nulls not distinct' ELSE '' END) COLLATE "default"
     FROM unnest(ARRAY['egress_provider_pkey', 'egress_gateway_pkey', 'egress_gateway_menu',
@@ -294,7 +294,7 @@ SELECT results_eq($$
 ARRAY[
     'vpn.egress_provider_pkey: vpn.egress_provider (egress_provider_id) unique',
     'vpn.egress_gateway_pkey: vpn.egress_gateway (egress_gateway_id) unique',
-    'vpn.egress_gateway_menu: vpn.egress_gateway (egress_provider_id, country, city, name, egress_gateway_id)',
+    'vpn.egress_gateway_menu: vpn.egress_gateway (egress_provider_id, country, city, name, egress_gateway_id, enabled, withdrawn)',
     'vpn.egress_provider_mapping_pkey: vpn.egress_provider_mapping (egress_provider_mapping_id) unique',
     'vpn.egress_provider_mapping_subject: vpn.egress_provider_mapping (subject_type, subject_id, egress_provider_id)',
     'vpn.egress_provider_mapping_gateway_pkey: vpn.egress_provider_mapping_gateway '

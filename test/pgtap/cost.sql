@@ -67,7 +67,8 @@ DO $$ BEGIN
     PERFORM measure('limit 100,000, half full', 3);
 END $$;
 
-SELECT cmp_ok(more.pages, '<=', base.pages + 12,
+-- an index of 50,000 entries is one or two levels deeper than one of a page, and is gone down a few times
+SELECT cmp_ok(more.pages, '<=', base.pages + 16,
               format('%s, %s: %s pages, not many more than the %s with a limit of 1 and nobody else',
                      more.call, more.what, more.pages, base.pages))
 FROM cost more JOIN cost base ON base.call = more.call AND base.what = 'limit 1, nobody else'

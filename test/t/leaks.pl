@@ -1,12 +1,12 @@
 # leaks.pl -- an acquire that is cancelled, or whose backend is terminated, leaves nothing held
 #
 # The rule: rollback, a cancelled statement and a killed backend leave no connection held by nobody (DESIGN section
-# 6), and none of the short locks (src/lock.c): pg_locks shows them as advisory with objsubid 16001 to 16003.
+# 6), and none of the short locks (src/lock.c): pg_locks shows them as advisory with objsubid 16001 to 16004.
 #
 # Three ways to meet an acquire when it is not at its end:
 #  - it waits for another transaction of the same session;
 #  - it is stretched: an expression index whose function waits for an advisory lock holds it up while it inserts the
-#    lease, the three locks held, and others wait for these (as in test/isolation/specs/short_locks.spec);
+#    lease, the four locks held, and others wait for these (as in test/isolation/specs/short_locks.spec);
 #  - at random moments: in a pool of thousands of credentials that are all full, and in clients that acquire and
 #    release as fast as they can.
 #
@@ -27,9 +27,9 @@ my $seconds = $ENV{EGRESS_LEAKS_SECONDS} // 4;
 my $clients = 8;
 
 # src/lock.h; pg_locks shows them in objsubid
-my ($lock_session, $lock_gateway, $lock_credential) = (16001, 16002, 16003);
+my ($lock_session, $lock_gateway, $lock_credential, $lock_slot) = (16001, 16002, 16003, 16004);
 my $short_locks = qq{SELECT count(*) FROM pg_locks
-	WHERE locktype = 'advisory' AND objsubid IN ($lock_session, $lock_gateway, $lock_credential)};
+	WHERE locktype = 'advisory' AND objsubid IN ($lock_session, $lock_gateway, $lock_credential, $lock_slot)};
 
 # gateway 1: one credential with this limit; gateway 2: a full pool of this many credentials
 my $limit = 3;
@@ -70,6 +70,13 @@ sub create_world
 				RETURN session_id;
 			END $$},
 		q{CREATE INDEX stretch ON egress_lease (stretch(session_id))});
+}
+
+# the limit of alpha
+sub set_limit
+{
+	($limit) = @_;
+	$admin->do('UPDATE egress_credential SET active_connection_limit = ? WHERE egress_credential_id = 1', undef, $limit);
 }
 
 sub acquire_query
@@ -195,10 +202,12 @@ sub waiting_for_the_session
 	}
 }
 
-# An acquire holds the three locks, and others wait for one of them. First one of these ends, then the acquire.
+# An acquire holds the four locks, and others wait for one of them. First one of these ends, then the acquire. There is one
+# connection: who finds no other slot to take waits for the credential's lock.
 sub within_the_short_locks
 {
 	my $gate = $test->connect;
+	set_limit(1);
 	my @others = (
 		[ 'acquire of the session',    $lock_session, acquire_query(1, 'stretched') ],
 		[ 'deletion of the gateway',   $lock_gateway, 'DELETE FROM egress_gateway WHERE egress_gateway_id = 1' ],
@@ -244,7 +253,7 @@ sub within_the_short_locks
 		if ($end)
 		{
 			ok(waits_for($pid, 'advisory 1'), "$name: it is held up");
-			is($admin->selectrow_array("$short_locks AND pid = $pid"), 3, "$name: it holds three locks");
+			is($admin->selectrow_array("$short_locks AND pid = $pid"), 4, "$name: it holds four locks");
 			$end->($pid);
 		}
 		is(finish($first), $expected, "$name: it ends with $expected");
@@ -281,6 +290,7 @@ sub within_the_short_locks
 	}
 	$gate->disconnect;
 	is($admin->selectrow_array('SELECT count(*) FROM egress_lease'), 0, 'no lease is left');
+	set_limit(3);
 }
 
 # An acquire that goes through thousands of full credentials is ended somewhere among them.
