@@ -5,7 +5,7 @@
 #   make demo-drop    drop that cluster
 #   make test         install what is missing, build, and run every test in a throwaway cluster;
 #                     TESTS="regress isolation" runs only these stages (regress, isolation, pgtap, tap)
-#   make bench        print what acquire and release cost
+#   make bench        measure egress beside its peers, and write doc/bench.md; ROUNDS=1 for a short look
 #
 # All of them take PG_CONFIG=/path/to/pg_config. demo, test and bench need nothing but make beforehand.
 
@@ -42,7 +42,7 @@ all install uninstall installcheck clean:
 	@echo "egress: $(PG_CONFIG) with PGXS is missing: install postgresql-server-dev-N (N: 15 to 18), or set PG_CONFIG" >&2; exit 1
 endif
 
-# PG_CONFIG and TESTS reach the scripts through the environment, and only when they were given
+# PG_CONFIG, TESTS and ROUNDS reach the scripts through the environment, and only when they were given
 .PHONY: demo demo-psql demo-drop test bench
 demo:
 	@demo/run

@@ -1,0 +1,1 @@
+SELECT egress_release_credential(:session);
