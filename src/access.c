@@ -261,9 +261,8 @@ add_entitlements(EgressCall *call, EgressAccess *access, const EntitlementKind *
 		}
 
 		if (!opened)
-			scan_open(&scan, kind->selection, AccessShareLock);
+			scan_open_entries(&scan, kind->selection);
 		opened = true;
-		scan.want_entries = true;
 		scan_key_id(&scan, entitlement->id);
 		if (gateway_id != NULL)
 			scan_key_id(&scan, *gateway_id);
@@ -299,9 +298,7 @@ access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed,
 	EgressScan	scan;
 
 	scan_open(&scan, INDEX_PROVIDER_ID, AccessShareLock);
-	scan_key_id(&scan, provider_id);
-	scan_start(&scan, call->snapshot);
-	if (!scan_next(&scan))
+	if (!scan_find_id(&scan, provider_id, call->snapshot))
 	{
 		scan_close(&scan);
 		return NULL;

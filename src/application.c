@@ -5,6 +5,7 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -82,6 +83,21 @@ application_id(Datum value, Oid type)
 		id_settings_end(settings);
 	}
 	return VARSIZE_ANY_EXHDR(id) > 0 && VARSIZE_ANY_EXHDR(id) <= EGRESS_MAX_ID_LENGTH ? id : NULL;
+}
+
+/* application_column -- the number of a column by its name; 0 and *problem when a trigger can read no value of it */
+int
+application_column(TupleDesc desc, const char *name, const char **problem)
+{
+	int			column = SPI_fnumber(desc, name);
+
+	if (column <= 0)
+		*problem = psprintf("The table has no column \"%s\".", name);
+	else if (TupleDescAttr(desc, column - 1)->attgenerated == 'v')
+		*problem = "A virtual generated column has no value in the row of a trigger.";
+	else
+		return column;
+	return 0;
 }
 
 /* application_table -- the quoted name of a table, with its schema; an error when it is gone, because it was not locked */

@@ -5,6 +5,7 @@
 #define EGRESS_APPLICATION_H
 
 #include "postgres.h"
+#include "access/tupdesc.h"
 
 /* Whose rights the code runs with. */
 typedef struct Rights
@@ -16,6 +17,7 @@ typedef struct Rights
 extern int	id_settings_begin(Oid type);
 extern void id_settings_end(int nest_level);
 extern text *application_id(Datum value, Oid type);
+extern int	application_column(TupleDesc desc, const char *name, const char **problem);
 extern const char *application_table(Oid relid);
 extern const char *application_rows(Oid relid);
 extern void act_as_owner(Oid relid, Rights *before);

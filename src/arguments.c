@@ -52,6 +52,16 @@ get_optional_id(FunctionCallInfo fcinfo, int argno, const char *name)
 	return PG_ARGISNULL(argno) ? NULL : get_id(fcinfo, argno, name);
 }
 
+/* interval_within -- is no part of an interval, in one direction or the other, beyond what is given for it? */
+bool
+interval_within(const Interval *interval, int64 months, int64 days, int64 time)
+{
+	/* each part by itself: their sum may be short, and one of them lead out of the range of timestamps */
+	return interval->month >= -months && interval->month <= months &&
+		interval->day >= -days && interval->day <= days &&
+		interval->time >= -time && interval->time <= time;
+}
+
 /* same_text -- are two texts, or two NULLs, the same bytes? */
 bool
 same_text(text *a, text *b)

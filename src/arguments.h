@@ -15,6 +15,7 @@ extern void check_not_null(FunctionCallInfo fcinfo, int argno, const char *name)
 extern void check_id(text *id, const char *name);
 extern text *get_id(FunctionCallInfo fcinfo, int argno, const char *name);
 extern text *get_optional_id(FunctionCallInfo fcinfo, int argno, const char *name);
+extern bool interval_within(const Interval *interval, int64 months, int64 days, int64 time);
 extern bool same_text(text *a, text *b);
 extern TimestampTz query_moment(FunctionCallInfo fcinfo);
 

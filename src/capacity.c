@@ -55,10 +55,8 @@ active_connections(EgressCapacity *capacity, EgressEntitlement *credential, int6
 
 	if (!capacity->opened)
 	{
-		scan_open(leases, INDEX_LEASE_SLOT, AccessShareLock);
-		leases->want_entries = true;
-		scan_open(&capacity->expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
-		capacity->expiries.want_entries = true;
+		scan_open_entries(leases, INDEX_LEASE_SLOT);
+		scan_open_entries(&capacity->expiries, INDEX_LEASE_EXPIRY_CREDENTIAL);
 		capacity->opened = true;
 	}
 	credential->active = 0;

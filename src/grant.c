@@ -9,7 +9,6 @@
 #include "fmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "arguments.h"
 #include "catalog.h"

@@ -340,12 +340,11 @@ find_columns(TriggerData *trigger, Follow *follow)
 	for (int i = 0; i < PAIR; i++)
 	{
 		const char *name = trigger->tg_trigger->tgargs[i];
-		int			column = SPI_fnumber(desc, name);
+		const char *problem;
+		int			column = application_column(desc, name, &problem);
 
-		if (column > 0 && TupleDescAttr(desc, column - 1)->attgenerated == 'v')
-			refuse_trigger(trigger, "A virtual generated column has no value in the row of a trigger.");
-		if (column <= 0)
-			refuse_trigger(trigger, psprintf("The table has no column \"%s\".", name));
+		if (column == 0)
+			refuse_trigger(trigger, problem);
 		follow->column_names[i] = name;
 		follow->columns[i] = column;
 		follow->types[i] = TupleDescAttr(desc, column - 1)->atttypid;

@@ -15,7 +15,6 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -194,13 +193,6 @@ egress_connections_at(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* beyond -- is a part of an interval so large, in one direction or the other? */
-static bool
-beyond(int64 part, int64 limit)
-{
-	return part > limit || part < -limit;
-}
-
 /* older_than_bound -- the moment that is older_than, the first argument, before now; 22004 or 22023 if there is none */
 static Datum
 older_than_bound(FunctionCallInfo fcinfo)
@@ -215,10 +207,8 @@ older_than_bound(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("older_than must not be negative"),
 				 errdetail("It says how long ago a connection has to have ended to be removed.")));
-	/* each part by itself: their sum may be short, and one of them lead out of the range of timestamps */
-	if (beyond(older_than->month, MAX_AGE_YEARS * MONTHS_PER_YEAR) ||
-		beyond(older_than->day, MAX_AGE_YEARS * MAX_DAYS_PER_YEAR) ||
-		beyond(older_than->time, MAX_AGE_YEARS * MAX_DAYS_PER_YEAR * USECS_PER_DAY))
+	if (!interval_within(older_than, MAX_AGE_YEARS * MONTHS_PER_YEAR, MAX_AGE_YEARS * MAX_DAYS_PER_YEAR,
+						 MAX_AGE_YEARS * MAX_DAYS_PER_YEAR * USECS_PER_DAY))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("older_than is too long"),

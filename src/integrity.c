@@ -86,15 +86,7 @@ parent_value(EgressIndex index, int64 id, AttrNumber column, Datum *value)
 
 	scan_open(&scan, index, AccessShareLock);
 	latest = RegisterSnapshot(GetLatestSnapshot());
-	scan_key_id(&scan, id);
-	scan_start(&scan, latest);
-	found = scan_next(&scan);
-	if (!found)
-	{
-		scan_key_id(&scan, id);
-		scan_start(&scan, SnapshotSelf);
-		found = scan_next(&scan);
-	}
+	found = scan_find_id(&scan, id, latest) || scan_find_id(&scan, id, SnapshotSelf);
 	if (found)
 		*value = scan_value(&scan, column);
 	scan_close(&scan);

@@ -215,8 +215,7 @@ get_ttl(FunctionCallInfo fcinfo, int argno)
 	if (PG_ARGISNULL(argno))
 		return NULL;
 	ttl = PG_GETARG_INTERVAL_P(argno);
-	if (ttl->month > TTL_MAX_MONTHS || ttl->day > TTL_MAX_DAYS || ttl->time > TTL_MAX_HOURS * USECS_PER_HOUR ||
-		ttl->month < -TTL_MAX_MONTHS || ttl->day < -TTL_MAX_DAYS || ttl->time < -TTL_MAX_HOURS * USECS_PER_HOUR)
+	if (!interval_within(ttl, TTL_MAX_MONTHS, TTL_MAX_DAYS, TTL_MAX_HOURS * USECS_PER_HOUR))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ttl is too long"),

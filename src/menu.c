@@ -143,8 +143,7 @@ put_in_order(Menu *menu, int64 max_entries)
 	MenuGateway *next = NULL;
 	int64		entries = 0;
 
-	scan_open(&gateways, INDEX_GATEWAY_MENU, AccessShareLock);
-	gateways.want_entries = true;
+	scan_open_entries(&gateways, INDEX_GATEWAY_MENU);
 	scan_key_id(&gateways, menu->access->provider_id);
 	scan_start(&gateways, menu->call.snapshot);
 	while (next == NULL && scan_next_entry(&gateways))

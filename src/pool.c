@@ -28,10 +28,8 @@
 void
 pool_open(Pool *pool)
 {
-	scan_open(&pool->leases, INDEX_LEASE_SLOT, AccessShareLock);
-	pool->leases.want_entries = true;
-	scan_open(&pool->expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
-	pool->expiries.want_entries = true;
+	scan_open_entries(&pool->leases, INDEX_LEASE_SLOT);
+	scan_open_entries(&pool->expiries, INDEX_LEASE_EXPIRY_CREDENTIAL);
 }
 
 /* pool_close -- close what pool_open() opened */

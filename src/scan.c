@@ -65,6 +65,14 @@ scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
 	scan->nkeys = 0;
 }
 
+/* scan_open_entries -- the same, for reading: who looks at the index's entries, and at rows only where that is needed */
+void
+scan_open_entries(EgressScan *scan, EgressIndex index)
+{
+	scan_open(scan, index, AccessShareLock);
+	scan->want_entries = true;
+}
+
 /* add_key -- a condition on the next column of the index */
 static void
 add_key(EgressScan *scan, StrategyNumber strategy, Oid function, Datum value)
@@ -332,7 +340,7 @@ scan_close(EgressScan *scan)
 /*
  * scan_next_entry -- go to the next index entry, whose columns are in scan->entry, whether its row is visible or not
  *
- * Before: want_entries was set when the scan started. The columns point into the page.
+ * Before: scan_open_entries(). The columns point into the page.
  */
 bool
 scan_next_entry(EgressScan *scan)
@@ -366,7 +374,7 @@ seek_from(EgressScan *scan, int64 id, int64 last_id, Snapshot snapshot)
 /*
  * scan_seek -- go to the first entry of an id, which is the index's first column; false when there is none
  *
- * Before: want_entries is set; snapshot is NULL for a dirty one, and the same every time. Whoever goes through ids upwards, and
+ * Before: scan_open_entries(); snapshot is NULL for a dirty one, and the same every time. Whoever goes through ids upwards, and
  * says which will be the last, reads the index once: an id is looked up only if its entries are not near.
  */
 bool

@@ -27,7 +27,7 @@ typedef struct EgressScan
 	Relation	table;
 	Relation	index;
 	LOCKMODE	lockmode;
-	bool		want_entries;	/* set before scan_start() by those who look at index entries */
+	bool		want_entries;	/* opened with scan_open_entries() */
 	SnapshotData dirty;			/* after scan_start_dirty(): the open transactions of the current row */
 	IndexScanDesc desc;			/* NULL until scan_start() */
 	TupleTableSlot *slot;
@@ -47,6 +47,7 @@ typedef bool (*RowCheck) (void *arg);
 
 extern Relation open_table(EgressTable table, LOCKMODE lockmode);
 extern void scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode);
+extern void scan_open_entries(EgressScan *scan, EgressIndex index);
 extern void scan_key_id(EgressScan *scan, int64 id);
 extern void scan_key_text(EgressScan *scan, text *value);
 extern void scan_key_at_least(EgressScan *scan, int32 value);

@@ -12,7 +12,6 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "application.h"
 #include "catalog.h"
@@ -40,16 +39,15 @@ refuse_trigger(TriggerData *trigger, const char *reason)
 static int
 session_column(TriggerData *trigger)
 {
+	const char *problem;
 	int			column;
 
 	if (trigger->tg_trigger->tgnargs != 1)
 		refuse_trigger(trigger, "It needs one argument, the name of the column that holds the session id.");
 
-	column = SPI_fnumber(RelationGetDescr(trigger->tg_relation), trigger->tg_trigger->tgargs[0]);
-	if (column > 0 && TupleDescAttr(RelationGetDescr(trigger->tg_relation), column - 1)->attgenerated == 'v')
-		refuse_trigger(trigger, "A virtual generated column has no value in the row of a trigger.");
-	if (column <= 0)
-		refuse_trigger(trigger, psprintf("The table has no column \"%s\".", trigger->tg_trigger->tgargs[0]));
+	column = application_column(RelationGetDescr(trigger->tg_relation), trigger->tg_trigger->tgargs[0], &problem);
+	if (column == 0)
+		refuse_trigger(trigger, problem);
 	return column;
 }
 

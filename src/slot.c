@@ -45,10 +45,8 @@
 void
 slot_open(SlotSearch *search)
 {
-	scan_open(&search->all, INDEX_LEASE_SLOT, AccessShareLock);
-	search->all.want_entries = true;
-	scan_open(&search->from, INDEX_LEASE_SLOT, AccessShareLock);
-	search->from.want_entries = true;
+	scan_open_entries(&search->all, INDEX_LEASE_SLOT);
+	scan_open_entries(&search->from, INDEX_LEASE_SLOT);
 }
 
 /* slot_close -- close what slot_open() opened */
