@@ -1,35 +1,38 @@
 # cron.pl -- the README's jobs for pg_cron do their work: expired leases end, old history goes
 #
-# pg_cron has to be preloaded, so this starts a cluster of its own in a temporary folder, as the user postgres when run
-# as root. The jobs are those of the README's block, scheduled by a role that has no more than egress_grant_access()
-# gives an administrator. pg_cron works by the minute: this takes one or two.
+# pg_cron has to be preloaded, so this starts a cluster of its own. The jobs are those of the README's block, scheduled
+# by a role that has no more than egress_grant_access() gives an administrator. pg_cron works by the minute: this takes
+# one or two.
 use strict;
 use warnings;
 use Test::More;
 use File::Basename qw(dirname);
-use File::Spec;
 use Time::HiRes qw(sleep);
 use lib dirname(__FILE__);
 
-# the folder is left when this is loaded
-my $readme;
-BEGIN { $readme = File::Spec->rel2abs(dirname(__FILE__) . '/../../README.md') }
-use EgressServers;
+# read before the user postgres, who may not enter this folder, takes over
+my $text;
+BEGIN
+{
+	my $readme = dirname(__FILE__) . '/../../README.md';
+	open my $file, '<', $readme or die "$readme: $!";
+	$text = do { local $/; <$file> };
+	close $file;
+}
+use EgressCluster;
 
-chomp(my $sharedir = `$bindir/pg_config --sharedir`);
+chomp(my $sharedir = `pg_config --sharedir`);
 plan skip_all => 'pg_cron is not there, and no package of this server has it'
 	if !-e "$sharedir/extension/pg_cron.control";
 
-open my $file, '<', $readme or die "$readme: $!";
-my $text = do { local $/; <$file> };
-close $file;
 my ($jobs) = $text =~ /^```sql pg_cron\n(.*?)^```$/ms;
 ok($jobs, 'the README says what to schedule');
 
-create('server', 'max_worker_processes = 20', "shared_preload_libraries = 'pg_cron'", 'cron.use_background_workers = on');
-start('server');
+my $server = cluster('server', 'max_worker_processes = 20', "shared_preload_libraries = 'pg_cron'",
+	'cron.use_background_workers = on');
+$server->start;
 
-ask('server', <<'SQL');
+ask($server, <<'SQL');
 CREATE EXTENSION pg_cron;
 CREATE EXTENSION egress;
 CREATE ROLE keeper LOGIN;
@@ -48,10 +51,10 @@ SELECT age || ' days', 1, 'credential', 1, 'gateway', 'provider', 'ann', now() -
 FROM unnest(ARRAY[89, 91, 200]) age;
 SQL
 
-like(ask('server', $jobs, 'keeper'), qr/^\d+\n\d+$/, 'they are scheduled by a role with the access admin');
-is(ask('server', 'SELECT string_agg(jobname, \' \' ORDER BY jobid) FROM cron.job'), 'egress-expire egress-prune', 'both');
+like(ask($server, $jobs, 'keeper'), qr/^\d+\n\d+$/, 'they are scheduled by a role with the access admin');
+is(ask($server, 'SELECT string_agg(jobname, \' \' ORDER BY jobid) FROM cron.job'), 'egress-expire egress-prune', 'both');
 # the command as it is; not only from 3:00 to 3:59
-ask('server', q{UPDATE cron.job SET schedule = '* * * * *'});
+ask($server, q{UPDATE cron.job SET schedule = '* * * * *'});
 
 my $runs = q{SELECT string_agg(DISTINCT jobname || ': ' || status || ' ' || coalesce(return_message, ''), ', ')
 	FROM cron.job_run_details JOIN cron.job USING (jobid) WHERE end_time IS NOT NULL};
@@ -60,16 +63,16 @@ my $ended = '';
 while (time < $deadline && !($ended =~ /egress-expire/ && $ended =~ /egress-prune/))
 {
 	sleep 0.5;
-	$ended = ask('server', $runs);
+	$ended = ask($server, $runs);
 }
-is(ask('server', q{SELECT string_agg(DISTINCT jobname || ': ' || status, ', ' ORDER BY jobname || ': ' || status)
+is(ask($server, q{SELECT string_agg(DISTINCT jobname || ': ' || status, ', ' ORDER BY jobname || ': ' || status)
 	FROM cron.job_run_details JOIN cron.job USING (jobid) WHERE end_time IS NOT NULL}),
 	'egress-expire: succeeded, egress-prune: succeeded', 'both have run') or diag $ended;
 
-is(ask('server', q{SELECT string_agg(session_id, ', ' ORDER BY session_id) FROM egress_lease}), 'lasting, live',
+is(ask($server, q{SELECT string_agg(session_id, ', ' ORDER BY session_id) FROM egress_lease}), 'lasting, live',
 	'the lease whose time is over has ended, the others have not');
-is(ask('server', q{SELECT string_agg(session_id || ': ' || release_reason, ', ' ORDER BY session_id) FROM egress_lease_history}),
+is(ask($server, q{SELECT string_agg(session_id || ': ' || release_reason, ', ' ORDER BY session_id) FROM egress_lease_history}),
 	'89 days: released, expired: expired', 'its history is there, and what is older than 90 days is not');
 
-stop('server');
+$server->stop;
 done_testing();

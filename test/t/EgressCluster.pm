@@ -1,0 +1,84 @@
+# EgressCluster.pm -- for tests that need servers of their own: PostgreSQL::Test::Cluster, also for root
+#
+#   use PostgreSQL and other modules first, then
+#   use EgressCluster;                        the last module: root becomes the user postgres here, for good
+#   my $node = cluster('primary', @settings); a PostgreSQL::Test::Cluster, initialized: superuser postgres, these lines in
+#                                             its configuration, ready for standbys; $node->start is left to the caller
+#   my $answer = ask($node, $sql, $user);     what psql says: rows, or the SQLSTATE of an error
+#   my $dbh = client($node, $user);           a DBI connection, as EgressTest makes them
+#
+# PostgreSQL's own module starts the servers, listens on sockets in a temporary folder only, and stops them at the end.
+# Here is what it leaves to its Makefiles: where the programs and a folder for the data are. A server refuses to be root;
+# so does what belongs to its user.
+package EgressCluster;
+
+use strict;
+use warnings;
+use DBI;
+use Exporter 'import';
+use File::Temp qw(tempdir);
+use POSIX ();
+
+our @EXPORT = qw(cluster ask client);
+
+BEGIN
+{
+	my $pg_config = $ENV{PG_CONFIG} || 'pg_config';
+	chomp(my $bindir = `$pg_config --bindir`);
+	chomp(my $pgxs = `$pg_config --pgxs`);
+	(my $source = $pgxs) =~ s{/makefiles/[^/]*$}{};
+
+	umask 022;
+	my $folder = tempdir('egress-test-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	if ($> == 0)
+	{
+		my ($uid, $gid, $home) = (getpwnam('postgres'))[2, 3, 7];
+		die "root needs a user postgres to run a server as\n" if !defined $uid;
+		chown $uid, $gid, $folder;
+		$( = $gid;
+		$) = "$gid $gid";
+		POSIX::setuid($uid) or die "setuid: $!";
+		$ENV{HOME} = $home;
+	}
+	chdir $folder;
+
+	$ENV{PATH} = "$bindir:$ENV{PATH}";
+	$ENV{PG_REGRESS} = "$source/test/regress/pg_regress";
+	# the one of these that the major at hand looks at
+	@ENV{qw(TESTDIR TESTDATADIR TESTLOGDIR)} = ($folder, $folder, "$folder/log");
+	unshift @INC, "$source/test/perl";
+}
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+
+$ENV{PGUSER} = 'postgres';
+
+sub cluster
+{
+	my ($name, @settings) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(allows_streaming => 1, extra => [ '--username=postgres', '--locale=C.UTF-8', '--encoding=UTF8' ]);
+	$node->append_conf('postgresql.conf', join("\n", @settings));
+	return $node;
+}
+
+sub ask
+{
+	my ($node, $sql, $user) = @_;
+	my ($output, $error) = ('', '');
+	$node->psql('postgres', $sql, stdout => \$output, stderr => \$error, on_error_stop => 0,
+		extra_params => [ '-U', $user // $ENV{PGUSER}, '-v', 'VERBOSITY=sqlstate' ]);
+	return $error =~ /ERROR:\s+(\w{5})/ ? $1 : $output;
+}
+
+sub client
+{
+	my ($node, $user) = @_;
+	my $dbh = DBI->connect('dbi:Pg:' . ($node->connstr('postgres') =~ s/ /;/gr), $user // $ENV{PGUSER}, undef,
+		{ RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoCommit => 1, AutoInactiveDestroy => 1 });
+	$dbh->do('SET client_min_messages = warning');
+	return $dbh;
+}
+
+1;
