@@ -498,13 +498,15 @@ insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls)
  *
  * Before: the table is locked RowExclusiveLock, and the row was found with a dirty snapshot and is not of another
  * open transaction. The callers' short locks keep ours away from it; a row that somebody has locked by hand is waited for. No
- * trigger is run. After: it is gone for the next command of this transaction, which has begun.
+ * trigger is run. After: it is gone for the next command of this transaction, which has begun. The shape is that of
+ * ExecSimpleRelationDelete() in executor/execReplication.c: 55000 if a publication could not say which row it was.
  */
 bool
 scan_delete(EgressScan *scan)
 {
 	TM_FailureData failure;
 
+	CheckCmdReplicaIdentity(scan->table, CMD_DELETE);
 	switch (table_tuple_delete(scan->table, &scan->slot->tts_tid, GetCurrentCommandId(true),
 							   SnapshotAny, InvalidSnapshot, true, &failure, false))
 	{
@@ -538,6 +540,7 @@ scan_update(EgressScan *scan, AttrNumber column, Datum value)
 	LockTupleMode lockmode;
 	EgressUpdateIndexes update_indexes;
 
+	CheckCmdReplicaIdentity(scan->table, CMD_UPDATE);
 	row = heap_modify_tuple_by_cols(row, RelationGetDescr(scan->table), 1, columns, &value, isnull);
 	ExecForceStoreHeapTuple(row, slot, false);
 	if (table_tuple_update(scan->table, &tid, slot, GetCurrentCommandId(true), SnapshotAny, InvalidSnapshot, true,
