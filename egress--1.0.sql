@@ -648,6 +648,13 @@ COMMENT ON FUNCTION egress_refuse_misfit() IS
 A secret whose key is missing is accepted unread, so that a dump can be restored without the key.
 SQLSTATE: NG006 a secret was changed after it was sealed; NG007 the config or the credential does not fit the provider''s type.';
 
+CREATE FUNCTION egress_leave_members_to_source() RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_leave_members_to_source() FROM PUBLIC;
+COMMENT ON FUNCTION egress_leave_members_to_source() IS
+'Trigger of egress_group_member: while a membership table is attached, leaves out the rows that its triggers do not write. SQLSTATE: none of its own.';
+
 CREATE TRIGGER egress_fill_provider_type BEFORE INSERT ON egress_gateway
     FOR EACH ROW EXECUTE FUNCTION egress_fill_provider_type();
 CREATE TRIGGER egress_fill_provider_type BEFORE INSERT ON egress_credential
@@ -683,6 +690,11 @@ CREATE TRIGGER egress_refuse_delete_in_use AFTER DELETE ON egress_gateway
     FOR EACH ROW EXECUTE FUNCTION egress_refuse_delete_in_use();
 CREATE TRIGGER egress_refuse_delete_in_use AFTER DELETE ON egress_credential
     FOR EACH ROW EXECUTE FUNCTION egress_refuse_delete_in_use();
+
+-- what triggers write is the mirror of the table that is attached, or somebody's own way of keeping one
+CREATE TRIGGER egress_leave_members_to_source BEFORE INSERT ON egress_group_member FOR EACH ROW
+    WHEN (pg_trigger_depth() = 0)
+    EXECUTE FUNCTION egress_leave_members_to_source();
 
 /* ----------------------------------------------------- views for people */
 

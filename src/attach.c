@@ -421,13 +421,14 @@ egress_attach_group_members(PG_FUNCTION_ARGS)
 	if (OidIsValid(other))
 		refuse_attached(&group_members, other, "Group members come from one table at a time.");
 
+	/* the mirror first: with the triggers there, it takes only what they write */
 	query_connect();
+	group_members_refill(relid, user_column, group_column);
 	action = psprintf("EXECUTE FUNCTION %s.%s(%s, %s)", query_schema(),
 					  group_members.trigger_function,
 					  quote_literal_cstr(user_column), quote_literal_cstr(group_column));
 	create_trigger(GROUP_MEMBER_CHANGED, "AFTER INSERT OR UPDATE OR DELETE ON", relid, "ROW", action);
 	create_truncate_triggers(GROUP_MEMBER_TRUNCATED, "AFTER TRUNCATE ON", tables, action);
-	group_members_refill(relid, user_column, group_column);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -16,6 +16,10 @@
  *
  * The source is read with the rights of its owner, and the mirror is written with the rights of the mirror's owner, so
  * neither needs a privilege on the other's table, and nothing that the source's owner controls runs with our rights.
+ *
+ * While there is a source, a row that comes to the mirror from elsewhere is left out: the source says who is in it. Those are
+ * rows written by hand, and those of a dump: where its data go into tables that are there with their triggers, the mirror
+ * is filled by the rows of the source, whichever of the two tables comes first, or while the other one comes.
  */
 #include "group_members.h"
 
@@ -32,6 +36,7 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -45,6 +50,7 @@
 #include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
+#include "integrity.h"
 #include "query.h"
 
 /* how many rows of the source are read at a time */
@@ -102,6 +108,7 @@ typedef struct Pair
 } Pair;
 
 PG_FUNCTION_INFO_V1(egress_follow_group_members);
+PG_FUNCTION_INFO_V1(egress_leave_members_to_source);
 
 /* mirror_query -- a query with the mirror's name in it */
 static char *
@@ -574,4 +581,33 @@ egress_follow_group_members(PG_FUNCTION_ARGS)
 		follow_truncate(follow);
 
 	return PointerGetDatum(NULL);
+}
+
+/*
+ * egress_leave_members_to_source -- BEFORE INSERT on the mirror, of a row that no trigger writes: leave it out if there is a source
+ *
+ * Before: the statement has locked the mirror, as does whoever attaches a table: so what is found at the first row holds
+ * for all.
+ */
+Datum
+egress_leave_members_to_source(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Oid		   *source = fcinfo->flinfo->fn_extra;
+
+	(void) trigger_begin(fcinfo);
+	if (source == NULL)
+	{
+		List	   *follow = list_make2(makeString(catalog_schema_name()), makeString("egress_follow_group_members"));
+
+		source = fcinfo->flinfo->fn_extra = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Oid));
+		*source = group_members_source(LookupFuncName(follow, 0, NULL, false));
+		if (OidIsValid(*source))
+			ereport(NOTICE,
+					(errmsg("group members come from table %s", application_table(*source)),
+					 errdetail("What is inserted into table \"%s\" otherwise is left out.",
+							   RelationGetRelationName(trigger->tg_relation)),
+					 errhint("Write to that table, or detach it with egress_detach_group_members().")));
+	}
+	return PointerGetDatum(OidIsValid(*source) ? NULL : trigger->tg_trigtuple);
 }

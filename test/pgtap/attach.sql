@@ -518,6 +518,10 @@ SET ROLE attach_app;
 SELECT is(look.members(), 'bob/new dan/merged eve/merged', 'no member has come or gone');
 INSERT INTO app.member VALUES ('fay', 'staff', 'a');
 SELECT is(look.members(), 'bob/new dan/merged eve/merged fay/staff', 'what is attached is followed');
+RESET ROLE;
+SELECT is(look.error($$INSERT INTO vpn.egress_group_member VALUES ('gus', 'staff'), ('fay', 'staff')$$), '', 'by hand nothing is inserted');
+SELECT is(look.members(), 'bob/new dan/merged eve/merged fay/staff', 'what is there twice is no error either');
+SET ROLE attach_app;
 DELETE FROM app.member WHERE user_id = 'fay';
 TRUNCATE app.member;
 SELECT is(look.members(), '', 'and its TRUNCATE');
@@ -526,6 +530,9 @@ SELECT is(look.error($$SELECT vpn.egress_detach_group_members('app.member')$$), 
 SELECT is(look.members(), '', 'with its members');
 RESET ROLE;
 DROP TABLE stranger.other;
+SELECT is(look.error($$INSERT INTO vpn.egress_group_member VALUES ('gus', 'staff')$$), '', 'then they are written by hand');
+SELECT is(look.error($$INSERT INTO vpn.egress_group_member VALUES ('gus', 'staff')$$),
+          '23505 duplicate key value violates unique constraint "egress_group_member_pkey"', 'once');
 SET ROLE attach_app;
 SELECT is(look.error($$SELECT vpn.egress_attach_group_members('app.member', 'user_id', 'group_id')$$), '',
           'and attached in spite of those of a temporary table');

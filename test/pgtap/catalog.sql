@@ -337,6 +337,7 @@ ARRAY[
     'egress_fill_selection_provider BEFORE INSERT OR UPDATE ON egress_credential_gateway: egress_fill_selection_provider()',
     'egress_fill_selection_provider BEFORE INSERT OR UPDATE ON egress_provider_mapping_gateway: '
         'egress_fill_selection_provider()',
+    'egress_leave_members_to_source BEFORE INSERT ON egress_group_member: egress_leave_members_to_source()',
     'egress_refuse_delete_in_use AFTER DELETE ON egress_credential: egress_refuse_delete_in_use()',
     'egress_refuse_delete_in_use AFTER DELETE ON egress_gateway: egress_refuse_delete_in_use()',
     'egress_refuse_misfit BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type '
@@ -380,6 +381,7 @@ ARRAY[
     'egress_gateway_required(workspace_id text) -> boolean',
     'egress_generate_wireguard_key() -> text',
     'egress_grant_access(role name, access text) -> void',
+    'egress_leave_members_to_source() -> trigger',
     'egress_prune_history(older_than interval) -> bigint',
     'egress_prune_history(older_than interval, max_rows bigint) -> bigint',
     'egress_refuse_delete_in_use() -> trigger',
@@ -424,6 +426,7 @@ ARRAY[
     'egress_gateway_required c stable safe',
     'egress_generate_wireguard_key c volatile safe',
     'egress_grant_access c volatile unsafe',
+    'egress_leave_members_to_source c volatile unsafe',
     'egress_prune_history c volatile unsafe',
     'egress_prune_history c volatile unsafe',
     'egress_refuse_delete_in_use c volatile unsafe',
