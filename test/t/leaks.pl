@@ -103,7 +103,8 @@ sub finish
 {
 	my ($dbh) = @_;
 	wait_until { $dbh->pg_ready } or die "a statement that was ended goes on\n";
-	my $state = sqlstate { $dbh->pg_result };
+	# DBD::Pg 3.21 takes a cancelled statement for a success, and still knows the SQLSTATE
+	my $state = sqlstate { $dbh->pg_result } || $dbh->state;
 	return $state ne '' && !$dbh->ping ? 'lost' : $state;
 }
 
