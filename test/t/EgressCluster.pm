@@ -4,6 +4,7 @@
 #   use EgressCluster;                        the last module: root becomes the user postgres here, for good
 #   my $node = cluster('primary', @settings); a PostgreSQL::Test::Cluster, initialized: superuser postgres, these lines in
 #                                             its configuration, ready for standbys; $node->start is left to the caller
+#   my $copy = standby('copy', $node, @settings);    a hot standby of one that runs, not started either
 #   my $answer = ask($node, $sql, $user);     what psql says: rows, or the SQLSTATE of an error
 #   my $dbh = client($node, $user);           a DBI connection, as EgressTest makes them
 #
@@ -19,7 +20,7 @@ use Exporter 'import';
 use File::Temp qw(tempdir);
 use POSIX ();
 
-our @EXPORT = qw(cluster ask client);
+our @EXPORT = qw(cluster standby ask client);
 
 BEGIN
 {
@@ -54,11 +55,28 @@ use PostgreSQL::Test::Utils;
 
 $ENV{PGUSER} = 'postgres';
 
+# stderr goes to a log in the folder that goes: why a test ended must be seen all the same
+$SIG{__DIE__} = sub { Test::More::diag(@_) if defined $^S && !$^S };
+
+# an interrupted test comes to its end, which stops the servers; clients that it forked have none
+my $test = $$;
+$SIG{INT} = $SIG{TERM} = sub { $$ == $test ? exit 130 : POSIX::_exit(130) };
+
 sub cluster
 {
 	my ($name, @settings) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init(allows_streaming => 1, extra => [ '--username=postgres', '--locale=C.UTF-8', '--encoding=UTF8' ]);
+	$node->append_conf('postgresql.conf', join("\n", @settings));
+	return $node;
+}
+
+sub standby
+{
+	my ($name, $primary, @settings) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$primary->backup($name);
+	$node->init_from_backup($primary, $name, has_streaming => 1);
 	$node->append_conf('postgresql.conf', join("\n", @settings));
 	return $node;
 }

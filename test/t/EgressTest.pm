@@ -3,6 +3,7 @@
 #   my $test = EgressTest->new('leaks');      creates the database egress_leaks and the extension in it
 #   my $dbh = $test->connect;                 a connection; errors die, DBI's state() has the SQLSTATE
 #   my $error = sqlstate { ... };             '' or the SQLSTATE of what died in there
+#   my $most = most_at_once([from, until]...) how many of these intervals are open at the same time, at most
 #
 # The database goes when the object does. The server is the one of PGHOST and PGPORT; the user is a superuser.
 package EgressTest;
@@ -13,7 +14,7 @@ use DBI;
 use Exporter 'import';
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
 
-our @EXPORT = qw(sqlstate now wait_until);
+our @EXPORT = qw(sqlstate now wait_until most_at_once);
 
 sub new
 {
@@ -75,6 +76,18 @@ sub sqlstate (&)
 sub now
 {
 	return clock_gettime(CLOCK_MONOTONIC);
+}
+
+# how many intervals are open at the same time, at most; at the same moment, ends come first
+sub most_at_once
+{
+	my ($held, $most) = (0, 0);
+	for my $change (sort { $a->[0] <=> $b->[0] || $a->[1] <=> $b->[1] } map { ([ $_->[0], 1 ], [ $_->[1], -1 ]) } @_)
+	{
+		$held += $change->[1];
+		$most = $held if $held > $most;
+	}
+	return $most;
 }
 
 # wait until a condition holds; false when it still does not after a minute

@@ -26,7 +26,7 @@ use lib $FindBin::Bin;
 
 use EgressTest;
 use File::Temp qw(tempdir);
-use List::Util qw(max sum0);
+use List::Util qw(sum0);
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
@@ -165,15 +165,7 @@ sub check_overlap
 {
 	for my $id (1 .. @limits)
 	{
-		my ($held, $most) = (0, 0);
-		my @changes = map { ([ $_->[1], 1 ], [ $_->[2], -1 ]) } grep { $_->[0] == $id } values %history;
-
-		# at the same moment, ends come first
-		for my $change (sort { $a->[0] <=> $b->[0] || $a->[1] <=> $b->[1] } @changes)
-		{
-			$held += $change->[1];
-			$most = max($most, $held);
-		}
+		my $most = most_at_once(map { [ @$_[1, 2] ] } grep { $_->[0] == $id } values %history);
 		is($most, $limits[ $id - 1 ], "credential $id: at most its limit held at once, and as many");
 	}
 }

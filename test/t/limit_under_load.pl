@@ -275,20 +275,7 @@ sub check_overlap
 	for my $name (@names)
 	{
 		my $limit = $pool{$name}[0];
-		my @changes;
-		for my $interval (@{ $result->{intervals} })
-		{
-			my ($credential, $from, $until) = @$interval;
-			push @changes, [ $from, 1 ], [ $until, -1 ] if $credential eq $name;
-		}
-
-		# at the same moment, ends come first
-		my ($held, $most) = (0, 0);
-		for my $change (sort { $a->[0] <=> $b->[0] || $a->[1] <=> $b->[1] } @changes)
-		{
-			$held += $change->[1];
-			$most = max($most, $held);
-		}
+		my $most = most_at_once(map { [ @$_[1, 2] ] } grep { $_->[0] eq $name } @{ $result->{intervals} });
 		cmp_ok($most, '<=', $limit, "$name: at most its limit held at once");
 		cmp_ok($most, '>=', $limit, "$name: the limit was reached");
 	}

@@ -1,14 +1,18 @@
 # standby.pl -- a hot standby answers what only reads, refuses what writes, and goes on as a primary when it is promoted
+#
+# The key file is not replicated: here the standby has none until it is needed.
 use strict;
 use warnings;
 use Test::More;
 use File::Basename qw(dirname);
+use MIME::Base64 qw(encode_base64);
 use lib dirname(__FILE__);
-use EgressServers;
+use EgressCluster;
 
-create('primary');
-start('primary');
-is(ask('primary', <<'SQL'), "credential\ncredential", 'a primary with two leases, one of which has expired');
+my $primary = cluster('primary', "egress.secret_key_file = 'primary.key'");
+write_key($primary);
+$primary->start;
+is(ask($primary, <<'SQL'), "credential\ncredential", 'a primary with two leases, one of which has expired');
 CREATE EXTENSION egress;
 CREATE TABLE session (id text PRIMARY KEY);
 CREATE TABLE membership (member text, team text);
@@ -19,16 +23,17 @@ INSERT INTO egress_gateway (egress_provider_id, name) VALUES (1, 'gateway');
 INSERT INTO egress_workspace VALUES ('desktop', true);
 INSERT INTO egress_provider_mapping (egress_provider_id, subject_type, subject_id)
 VALUES (1, 'group', 'staff'), (1, 'workspace', 'desktop');
-INSERT INTO egress_credential (egress_provider_id, name, subject_type, limit_active_connections, active_connection_limit)
-VALUES (1, 'credential', 'everyone', true, 2);
+INSERT INTO egress_credential
+	(egress_provider_id, name, subject_type, custom_credential, limit_active_connections, active_connection_limit)
+VALUES (1, 'credential', 'everyone', 'a secret', true, 2);
 SELECT credential_name FROM egress_acquire_credential('ann', NULL, 1, 'lasting');
 SELECT credential_name FROM egress_acquire_credential('ann', 'desktop', 1, 'short', '1 millisecond');
 SELECT FROM pg_sleep(0.01) \g /dev/null
 SQL
 
-create_standby('standby', 'primary');
-start('standby');
-is(ask('standby', 'SELECT pg_is_in_recovery()'), 't', 'the other its standby');
+my $standby = standby('standby', $primary, "egress.secret_key_file = 'standby.key'");
+$standby->start;
+is(ask($standby, 'SELECT pg_is_in_recovery()'), 't', 'the other its standby');
 
 # what only reads: the same there and here
 my %reads = (
@@ -45,8 +50,11 @@ my %reads = (
 for my $name (sort keys %reads)
 {
 	my ($sql, $expected) = @{ $reads{$name} };
-	is(ask($_, $sql), $expected, "$name, on the $_") for qw(primary standby);
+	is(ask($_, $sql), $expected, "$name, on the " . $_->name) for $primary, $standby;
 }
+
+is(ask($_->[0], 'SELECT sum(missing_key) FROM egress_secret_usage'), $_->[1], "secrets without a key, on the " . $_->[0]->name)
+  for [ $primary, 0 ], [ $standby, 1 ];
 
 # what writes, or tries to
 for my $sql (q{egress_acquire_credential('ann', NULL, 1, 'new')}, q{egress_acquire_credential('ann', NULL, 1, 'lasting')},
@@ -56,16 +64,28 @@ for my $sql (q{egress_acquire_credential('ann', NULL, 1, 'new')}, q{egress_acqui
 	q{egress_detach_sessions('session')}, q{egress_attach_group_members('membership', 'member', 'team')},
 	q{egress_detach_group_members('membership')}, q{egress_grant_access('pg_monitor', 'monitor')})
 {
-	is(ask('standby', "SELECT $sql"), '25006', "$sql, on the standby");
+	is(ask($standby, "SELECT $sql"), '25006', "$sql, on the standby");
 }
 
-stop('primary');
-as_server("$bindir/pg_ctl promote --silent --wait --pgdata=standby");
-is(ask('standby', q{SELECT credential_name FROM egress_acquire_credential('ann', NULL, 1, 'new')}), 'credential',
-	'promoted, it leases the connection that has expired');
-is(ask('standby', q{SELECT count(*) FROM egress_acquire_credential('ann', NULL, 1, 'newer')}), 'NG004', 'and no more');
-is(ask('standby', q{SELECT egress_release_credential('lasting')}), 't', 'gives back the one that it knows from before');
-is(ask('standby', q{SELECT session_id, release_reason FROM egress_lease_history ORDER BY session_id}), "lasting|released\nshort|expired",
+$primary->stop;
+$standby->promote;
+is(ask($standby, q{SELECT count(*) FROM egress_acquire_credential('ann', NULL, 1, 'keyless')}), 'NG006',
+	'promoted, it cannot open a secret without the key');
+write_key($standby);
+is(ask($standby, q{SELECT credential_name FROM egress_acquire_credential('ann', NULL, 1, 'new')}), 'credential',
+	'with the key it leases the connection that has expired');
+is(ask($standby, q{SELECT count(*) FROM egress_acquire_credential('ann', NULL, 1, 'newer')}), 'NG004', 'and no more');
+is(ask($standby, q{SELECT egress_release_credential('lasting')}), 't', 'gives back the one that it knows from before');
+is(ask($standby, q{SELECT session_id, release_reason FROM egress_lease_history ORDER BY session_id}), "lasting|released\nshort|expired",
 	'and goes on with the history');
-stop('standby');
 done_testing();
+
+sub write_key
+{
+	my ($node) = @_;
+	my $name = sprintf '%s/%s.key', $node->data_dir, $node->name;
+	open my $file, '>', $name or die "$name: $!";
+	chmod 0600, $file;
+	print $file encode_base64('k' x 32);
+	close $file or die "$name: $!";
+}
