@@ -4,8 +4,8 @@
  * An acquire decides by what is committed now, not by the snapshot of its transaction: access that was revoked and
  * limits that were lowered hold at every isolation level. Its steps:
  *	1. LOCK_SESSION. Is there a lease of the session (lease.c), also in an open transaction? Then wait for that
- *	   transaction, the lock given back, and look again. A lease that is there is returned, if it is for the same thing;
- *	   one that has expired is ended.
+ *	   transaction, the lock given back, and look again. A lease that is there is returned, if it is for the same thing,
+ *	   as durable as a new one (lease_confirm()); one that has expired is ended.
  *	2. Decide access (access.c).
  *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (pool.c). Otherwise
  *	   a. LOCK_GATEWAY, shared, unless it is held by now. Stop if the gateway is being deleted.
@@ -380,6 +380,7 @@ return_lease(Acquire *acquire, Snapshot snapshot)
 				 errdetail("It is for gateway " INT64_FORMAT " and %s.", gateway_id, call_label(user_id, workspace_id)),
 				 errhint("End it with egress_release_credential() first.")));
 
+	lease_confirm();
 	acquire->acquired_at = DatumGetTimestampTz(scan_value(lease, Anum_egress_lease_acquired_at));
 	return scan_find_id(&acquire->credentials, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot);
 }

@@ -9,6 +9,7 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
+#include "replication/message.h"
 #include "utils/acl.h"
 #include "utils/guc_tables.h"
 
@@ -47,6 +48,12 @@ typedef TU_UpdateIndexes EgressUpdateIndexes;
 #else
 typedef bool EgressUpdateIndexes;
 #define egress_must_update_indexes(update_indexes) (update_indexes)
+#endif
+
+/* PostgreSQL 17 added flush */
+#if PG_VERSION_NUM < 170000
+#define LogLogicalMessage(prefix, message, size, transactional, flush) \
+	LogLogicalMessage(prefix, message, size, transactional)
 #endif
 
 /* PostgreSQL 16 exported the look-up of a setting by its name; NULL when there is none */

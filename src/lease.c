@@ -27,6 +27,8 @@
 #include "access/transam.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
@@ -402,17 +404,35 @@ lease_end(text *session_id, const char *reason)
 	return ended;
 }
 
+/*
+ * lease_confirm -- let this transaction's commit wait for synchronous standbys, as if it had done what it found done
+ *
+ * For an answer to a session that asks again. What it finds committed may be so on this server only: the transaction that
+ * did it was cancelled while it waited for a standby, or the server has restarted since. A transaction that writes nothing
+ * does not wait, and would acknowledge what the next failover undoes. So it writes a message that nobody reads.
+ */
+void
+lease_confirm(void)
+{
+	if (SyncRepRequested() && SyncRepStandbyNames[0] != '\0')
+		(void) LogLogicalMessage("egress", "", 0, true, false);
+}
+
 /* egress_release_credential -- end a session's lease; see COMMENT ON FUNCTION */
 Datum
 egress_release_credential(PG_FUNCTION_ARGS)
 {
 	text	   *session_id = get_id(fcinfo, 0, "session_id");
+	bool		ended;
 
 	PreventCommandIfReadOnly("egress_release_credential()");
 	PreventCommandIfParallelMode("egress_release_credential()");
 	catalog_use(fcinfo->flinfo->fn_oid);
 
-	PG_RETURN_BOOL(lease_end(session_id, "released"));
+	ended = lease_end(session_id, "released");
+	if (!ended)
+		lease_confirm();
+	PG_RETURN_BOOL(ended);
 }
 
 /* renew -- let the lease that was looked at, which is live, end with the ttl; returns when that is */

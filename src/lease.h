@@ -44,6 +44,7 @@ extern Interval *get_ttl(FunctionCallInfo fcinfo, int argno);
 extern TimestampTz ttl_end(TimestampTz from, Interval *ttl);
 
 extern bool lease_end(text *session_id, const char *reason);
+extern void lease_confirm(void);
 extern bool lease_any_expired(EgressScan *expiries, int64 credential_id);
 extern bool lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number);
 extern void lease_end_expired_of(EgressIndex index, int64 id);
