@@ -354,7 +354,10 @@ access_to_gateway(EgressCall *call, EgressScan *gateway)
 									 &gateway_id);
 
 	if (access == NULL)
-		elog(ERROR, "provider of gateway " INT64_FORMAT " is missing", gateway_id);
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("provider " INT64_FORMAT " of gateway " INT64_FORMAT " cannot be found", provider_id, gateway_id),
+				 errdetail("It was deleted past the foreign keys, or egress_provider was rewritten since this transaction's snapshot.")));
 	return access;
 }
 

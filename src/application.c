@@ -100,6 +100,15 @@ application_column(TupleDesc desc, const char *name, const char **problem)
 	return 0;
 }
 
+/* refuse_dropped -- raise 42P01: a table that was not locked is gone */
+static void pg_attribute_noreturn()
+refuse_dropped(Oid relid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("table with OID %u does not exist", relid)));
+}
+
 /* application_table -- the quoted name of a table, with its schema; an error when it is gone, because it was not locked */
 const char *
 application_table(Oid relid)
@@ -108,9 +117,7 @@ application_table(Oid relid)
 	const char *name = get_rel_name(relid);
 
 	if (schema == NULL || name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table with OID %u does not exist", relid)));
+		refuse_dropped(relid);
 	return quote_qualified_identifier(schema, name);
 }
 
@@ -140,7 +147,7 @@ act_as_owner(Oid relid, Rights *before)
 	Oid			owner;
 
 	if (!HeapTupleIsValid(class))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
+		refuse_dropped(relid);
 	owner = ((Form_pg_class) GETSTRUCT(class))->relowner;
 	ReleaseSysCache(class);
 

@@ -52,6 +52,12 @@ static const struct
 	[INDEX_LEASE_EXPIRY_CREDENTIAL] = {TABLE_LEASE_EXPIRY, "egress_lease_expiry_credential"},
 };
 
+static const char *const type_names[EGRESS_TYPE_COUNT] = {
+	[TYPE_PROVIDER_TYPE] = "egress_provider_type",
+	[TYPE_SUBJECT_TYPE] = "egress_subject_type",
+	[TYPE_SECRET] = "egress_secret",
+};
+
 static const char *const subject_type_names[EGRESS_SUBJECT_TYPE_COUNT] = {
 	[SUBJECT_USER] = "user",
 	[SUBJECT_GROUP] = "group",
@@ -74,6 +80,7 @@ static struct
 	Oid			tables[EGRESS_TABLE_COUNT];
 	Oid			indexes[EGRESS_INDEX_COUNT];
 	Oid			history_sequence;
+	Oid			types[EGRESS_TYPE_COUNT];
 	Oid			subject_types[EGRESS_SUBJECT_TYPE_COUNT];
 	Oid			provider_types[EGRESS_PROVIDER_TYPE_COUNT];
 }			catalog;
@@ -107,6 +114,16 @@ catalog_init(void)
 	CacheRegisterSyscacheCallback(PROCOID, invalidate_function, (Datum) 0);
 }
 
+/* refuse_missing -- something of the extension is not where it was made */
+static void pg_attribute_noreturn()
+refuse_missing(int sqlstate, const char *object)
+{
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg("%s of extension egress does not exist", object),
+			 errdetail("It was renamed, moved or dropped, or the extension was dropped while this statement ran.")));
+}
+
 /* find_relation -- a relation of the extension by its name */
 static Oid
 find_relation(const char *name)
@@ -114,23 +131,32 @@ find_relation(const char *name)
 	Oid			relid = get_relname_relid(name, catalog.schema);
 
 	if (!OidIsValid(relid))
-		elog(ERROR, "relation \"%s\" of extension egress is missing", name);
+		refuse_missing(ERRCODE_UNDEFINED_TABLE, psprintf("relation \"%s\"", name));
 	return relid;
 }
 
-/* find_labels -- the values of an enum type of the extension, by its name and its labels */
-static void
-find_labels(const char *type_name, const char *const *labels, int count, Oid *values)
+/* find_type -- a type of the extension by its name */
+static Oid
+find_type(const char *name)
 {
 	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-									   CStringGetDatum(type_name), ObjectIdGetDatum(catalog.schema));
+									   CStringGetDatum(name), ObjectIdGetDatum(catalog.schema));
 
+	if (!OidIsValid(type))
+		refuse_missing(ERRCODE_UNDEFINED_OBJECT, psprintf("type \"%s\"", name));
+	return type;
+}
+
+/* find_labels -- the values of an enum type of the extension, by its labels */
+static void
+find_labels(EgressType type, const char *const *labels, int count, Oid *values)
+{
 	for (int i = 0; i < count; i++)
 	{
 		values[i] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
-									ObjectIdGetDatum(type), CStringGetDatum(labels[i]));
+									ObjectIdGetDatum(catalog.types[type]), CStringGetDatum(labels[i]));
 		if (!OidIsValid(values[i]))
-			elog(ERROR, "label \"%s\" of %s is missing", labels[i], type_name);
+			refuse_missing(ERRCODE_UNDEFINED_OBJECT, psprintf("value \"%s\" of type \"%s\"", labels[i], type_names[type]));
 	}
 }
 
@@ -151,8 +177,10 @@ load(void)
 		catalog.indexes[i] = find_relation(indexes[i].name);
 	catalog.history_sequence = find_relation("egress_lease_history_egress_lease_history_id_seq");
 
-	find_labels("egress_subject_type", subject_type_names, EGRESS_SUBJECT_TYPE_COUNT, catalog.subject_types);
-	find_labels("egress_provider_type", provider_type_names, EGRESS_PROVIDER_TYPE_COUNT, catalog.provider_types);
+	for (int i = 0; i < EGRESS_TYPE_COUNT; i++)
+		catalog.types[i] = find_type(type_names[i]);
+	find_labels(TYPE_SUBJECT_TYPE, subject_type_names, EGRESS_SUBJECT_TYPE_COUNT, catalog.subject_types);
+	find_labels(TYPE_PROVIDER_TYPE, provider_type_names, EGRESS_PROVIDER_TYPE_COUNT, catalog.provider_types);
 	catalog.loaded = true;
 }
 
@@ -236,6 +264,13 @@ catalog_history_sequence(void)
 	return catalog.history_sequence;
 }
 
+/* catalog_type -- the OID of a type */
+Oid
+catalog_type(EgressType type)
+{
+	return catalog.types[type];
+}
+
 /* catalog_subject_type -- a label of egress_subject_type as a value */
 Datum
 catalog_subject_type(EgressSubjectType type)
@@ -253,7 +288,7 @@ catalog_provider_type(Datum value)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("value %u of egress_provider_type does not exist", DatumGetObjectId(value)),
-			 errdetail("The extension was dropped and created again while this statement ran.")));
+			 errdetail("The type was altered, or the extension was dropped and created again while this statement ran.")));
 }
 
 /* catalog_provider_type_name -- a label of egress_provider_type */

@@ -50,6 +50,16 @@ typedef enum EgressIndex
 
 #define EGRESS_INDEX_COUNT (INDEX_LEASE_EXPIRY_CREDENTIAL + 1)
 
+/* the types of the extension */
+typedef enum EgressType
+{
+	TYPE_PROVIDER_TYPE,
+	TYPE_SUBJECT_TYPE,
+	TYPE_SECRET
+} EgressType;
+
+#define EGRESS_TYPE_COUNT (TYPE_SECRET + 1)
+
 enum egress_provider
 {
 	Anum_egress_provider_egress_provider_id = 1,
@@ -198,6 +208,7 @@ extern EgressTable catalog_table_of(Oid relid);
 extern EgressTable catalog_index_table(EgressIndex index);
 extern Oid	catalog_index(EgressIndex index);
 extern Oid	catalog_history_sequence(void);
+extern Oid	catalog_type(EgressType type);
 extern Datum catalog_subject_type(EgressSubjectType type);
 extern EgressProviderType catalog_provider_type(Datum value);
 extern const char *catalog_provider_type_name(EgressProviderType type);

@@ -115,7 +115,12 @@ history_write(EgressScan *lease, const char *reason, TimestampTz released_at)
 	if (!scan_find_id(&credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot) ||
 		!scan_find_id(&gateway, scan_id(lease, Anum_egress_lease_egress_gateway_id), snapshot) ||
 		!scan_find_id(&provider, scan_id(&gateway, Anum_egress_gateway_egress_provider_id), snapshot))
-		elog(ERROR, "credential, gateway or provider of a lease is missing");
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the credential, gateway or provider of the lease of session \"%s\" cannot be found",
+						scan_name(lease, Anum_egress_lease_session_id)),
+				 errdetail("It was deleted past the foreign keys."),
+				 errhint("Put it back, or delete the row of egress_lease by hand.")));
 
 #define HISTORY(column) (Anum_egress_lease_history_##column - 1)
 	values[HISTORY(egress_lease_history_id)] = Int64GetDatum(nextval_internal(catalog_history_sequence(), false));
@@ -164,6 +169,7 @@ egress_connections_at(PG_FUNCTION_ARGS)
 
 	check_not_null(fcinfo, 0, "moment");
 	catalog_use(fcinfo->flinfo->fn_oid);
+	table_close(open_table(TABLE_LEASE_HISTORY, AccessShareLock), NoLock);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	result = (ReturnSetInfo *) fcinfo->resultinfo;
 

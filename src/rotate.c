@@ -93,7 +93,10 @@ rotate_row(SPIPlanPtr update, HeapTuple row, TupleDesc desc)
 		}
 	}
 	if (SPI_execute_plan(update, values, nulls, false, 0) != SPI_OK_UPDATE || SPI_processed != 1)
-		elog(ERROR, "credential " INT64_FORMAT " was not updated", credential_id);
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("credential " INT64_FORMAT " was not updated", credential_id),
+				 errdetail("A trigger, rule or policy of egress_credential kept it as it was.")));
 	return rotated;
 }
 

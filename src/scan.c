@@ -33,7 +33,7 @@
 #define SEEK_STEPS	64
 
 /*
- * open_table -- open a table of ours; 42P01 when the extension was dropped while we waited for it
+ * open_table -- open a table of ours; 42P01 when the extension was dropped while we waited for it, 55000 when it was altered
  *
  * The table's lock stays until the end of the transaction, as it does for a statement.
  */
@@ -47,6 +47,7 @@ open_table(EgressTable table, LOCKMODE lockmode)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("a table of extension egress does not exist"),
 				 errdetail("The extension was dropped while this statement ran.")));
+	shape_check_table(relation, table);
 	return relation;
 }
 
@@ -56,6 +57,7 @@ scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
 {
 	scan->table = open_table(catalog_index_table(index), lockmode);
 	scan->index = index_open(catalog_index(index), lockmode);
+	shape_check_index(scan->index, index, RelationGetRelid(scan->table));
 	scan->lockmode = lockmode;
 	scan->want_entries = false;
 	scan->desc = NULL;
@@ -175,7 +177,12 @@ scan_value(EgressScan *scan, AttrNumber column)
 	Datum		value = slot_getattr(scan->slot, column, &isnull);
 
 	if (isnull)
-		elog(ERROR, "column %d of \"%s\" is null", column, RelationGetRelationName(scan->table));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"%s\" of \"%s\" is null",
+						NameStr(TupleDescAttr(RelationGetDescr(scan->table), column - 1)->attname),
+						RelationGetRelationName(scan->table)),
+				 errdetail("A constraint of extension egress was dropped.")));
 	return value;
 }
 
@@ -493,6 +500,17 @@ insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls)
 	(void) insert_row_if(table, nvalues, values, nulls, NULL, NULL);
 }
 
+/* refuse_changed -- raise 40001: somebody changed the current row by hand, in between */
+static void pg_attribute_noreturn()
+refuse_changed(EgressScan *scan)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("a row of \"%s\" was changed by another transaction", RelationGetRelationName(scan->table)),
+			 errdetail("Only the functions of extension egress should write this table."),
+			 errhint("Try again.")));
+}
+
 /*
  * scan_delete -- delete the current row; false when it was deleted since it was found
  *
@@ -516,7 +534,7 @@ scan_delete(EgressScan *scan)
 		case TM_Deleted:
 			return false;
 		default:
-			elog(ERROR, "row of \"%s\" was changed unexpectedly", RelationGetRelationName(scan->table));
+			refuse_changed(scan);
 	}
 }
 
@@ -545,7 +563,7 @@ scan_update(EgressScan *scan, AttrNumber column, Datum value)
 	ExecForceStoreHeapTuple(row, slot, false);
 	if (table_tuple_update(scan->table, &tid, slot, GetCurrentCommandId(true), SnapshotAny, InvalidSnapshot, true,
 						   &failure, &lockmode, &update_indexes) != TM_Ok)
-		elog(ERROR, "row of \"%s\" was changed unexpectedly", RelationGetRelationName(scan->table));
+		refuse_changed(scan);
 
 	if (egress_must_update_indexes(update_indexes))
 	{

@@ -15,11 +15,12 @@
 #include "utils/snapshot.h"
 
 #include "catalog.h"
+#include "shape.h"
 
 #define SCAN_MAX_KEYS 3
 
 /* how many columns an index may have of which entries are looked at */
-#define SCAN_MAX_COLUMNS 7
+#define SCAN_MAX_COLUMNS SHAPE_MAX_COLUMNS
 
 /* One index scan. The row of the last scan_next() is in slot. */
 typedef struct EgressScan

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -35,6 +36,7 @@
 #include "config_trigger.h"
 #include "errors.h"
 #include "query.h"
+#include "scan.h"
 #include "secret.h"
 
 /* bytes of a gateway's name, country and city, as the table's checks have it */
@@ -282,6 +284,17 @@ id_array(List *gateways)
 	return PointerGetDatum(construct_array(values, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+/* refuse_kept -- raise 55000: somebody's trigger or rule keeps the list from being written */
+static void pg_attribute_noreturn()
+refuse_kept(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the gateways cannot be written"),
+			 errdetail_internal("%s", detail),
+			 errhint("Look for triggers and rules of egress_gateway that are not those of extension egress.")));
+}
+
 /*
  * execute -- run a query about a provider and some gateways with the latest snapshot; fails unless it ends as expected
  *
@@ -300,7 +313,7 @@ execute(const char *format, int expected, int64 provider_id, List *gateways, boo
 		values[2 + field] = text_array(all_fields || field == FIELD_NAME ? gateways : NIL, field);
 	result = SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
 	if (result != expected)
-		elog(ERROR, "\"%s\" ended with %s", query, SPI_result_code_string(result));
+		refuse_kept(psprintf("A statement ended with %s.", SPI_result_code_string(result)));
 	SPI_freeplan(plan);
 }
 
@@ -505,7 +518,7 @@ write_gateways(int64 provider_id, List *gateways, Write write)
 	if (write == WRITE_NEW)
 	{
 		if (SPI_processed != (uint64) list_length(chosen))
-			elog(ERROR, "of %d gateways " UINT64_FORMAT " were added", list_length(chosen), SPI_processed);
+			refuse_kept(psprintf("Of %d gateways " UINT64_FORMAT " were added.", list_length(chosen), SPI_processed));
 		foreach(cell, chosen)
 		{
 			Datum		id;
@@ -556,6 +569,7 @@ egress_sync_gateways(PG_FUNCTION_ARGS)
 	gateways = read_list(PG_GETARG_JSONB_P(1));
 
 	query_connect();
+	table_close(open_table(TABLE_GATEWAY, RowExclusiveLock), NoLock);
 	type = lock_provider(provider_id);
 	gateways = compare(provider_id, gateways);
 	check_configs(gateways, type);

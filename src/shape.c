@@ -1,0 +1,160 @@
+/*
+ * shape.c -- whether the extension's tables and indexes are as the C code reads them
+ *
+ * That code takes columns by their number and goes by indexes of its own choice. Who may ALTER the tables can give a column
+ * another type, or put another index in the place of one of ours: to read a number as a text would end the server, and to
+ * go by an index that lacks rows would pass a limit. So a table is looked at each time that it is opened, and refused when
+ * it cannot be read. Further columns, indexes, constraints and triggers are welcome.
+ *
+ * Before: the relation is locked, so that it stays as it is. A look costs a few comparisons, and reads nothing.
+ */
+#include "shape.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+
+/* the types of a table's columns, in the order of the enums in catalog.h, a letter each: see column_type() */
+static const char *const columns[EGRESS_TABLE_COUNT] = {
+	[TABLE_PROVIDER] = "itpbbb",
+	[TABLE_GATEWAY] = "iittttbbp",
+	[TABLE_MAPPING] = "iistbb",
+	[TABLE_MAPPING_GATEWAY] = "iii",
+	[TABLE_CREDENTIAL] = "iitstbteeebbnp",
+	[TABLE_CREDENTIAL_GATEWAY] = "iii",
+	[TABLE_GROUP_MEMBER] = "tt",
+	[TABLE_WORKSPACE] = "tb",
+	[TABLE_LEASE] = "tiittzn",
+	[TABLE_LEASE_EXPIRY] = "tiz",
+	[TABLE_LEASE_HISTORY] = "ititittttttzzt",
+};
+
+/* the columns of each index */
+static const struct
+{
+	bool		unique;
+	int			keys;			/* so many of the columns; INCLUDE has the others */
+	AttrNumber	columns[SHAPE_MAX_COLUMNS];	/* up to a 0 */
+}			indexes[EGRESS_INDEX_COUNT] = {
+	[INDEX_PROVIDER_ID] = {true, 1, {Anum_egress_provider_egress_provider_id}},
+	[INDEX_GATEWAY_ID] = {true, 1, {Anum_egress_gateway_egress_gateway_id}},
+	[INDEX_GATEWAY_MENU] = {false, 5, {Anum_egress_gateway_egress_provider_id, Anum_egress_gateway_country,
+			Anum_egress_gateway_city, Anum_egress_gateway_name, Anum_egress_gateway_egress_gateway_id,
+			Anum_egress_gateway_enabled, Anum_egress_gateway_withdrawn}},
+	[INDEX_MAPPING_ID] = {true, 1, {Anum_egress_provider_mapping_egress_provider_mapping_id}},
+	[INDEX_MAPPING_SUBJECT] = {false, 3, {Anum_egress_provider_mapping_subject_type,
+			Anum_egress_provider_mapping_subject_id, Anum_egress_provider_mapping_egress_provider_id}},
+	[INDEX_MAPPING_GATEWAY_ID] = {true, 2, {Anum_egress_provider_mapping_gateway_egress_provider_mapping_id,
+			Anum_egress_provider_mapping_gateway_egress_gateway_id}},
+	[INDEX_CREDENTIAL_ID] = {true, 1, {Anum_egress_credential_egress_credential_id}},
+	[INDEX_CREDENTIAL_SUBJECT] = {false, 3, {Anum_egress_credential_subject_type, Anum_egress_credential_subject_id,
+			Anum_egress_credential_egress_provider_id}},
+	[INDEX_CREDENTIAL_GATEWAY_ID] = {true, 2, {Anum_egress_credential_gateway_egress_credential_id,
+			Anum_egress_credential_gateway_egress_gateway_id}},
+	[INDEX_GROUP_MEMBER_ID] = {true, 2, {Anum_egress_group_member_user_id, Anum_egress_group_member_group_id}},
+	[INDEX_WORKSPACE_ID] = {true, 1, {Anum_egress_workspace_workspace_id}},
+	[INDEX_LEASE_SESSION] = {true, 1, {Anum_egress_lease_session_id}},
+	[INDEX_LEASE_SLOT] = {true, 2, {Anum_egress_lease_egress_credential_id, Anum_egress_lease_slot}},
+	[INDEX_LEASE_GATEWAY] = {false, 1, {Anum_egress_lease_egress_gateway_id}},
+	[INDEX_LEASE_EXPIRY_SESSION] = {true, 1, {Anum_egress_lease_expiry_session_id}},
+	[INDEX_LEASE_EXPIRY_CREDENTIAL] = {false, 1, {Anum_egress_lease_expiry_egress_credential_id}},
+};
+
+/* column_type -- the type that a letter of columns[] stands for */
+static Oid
+column_type(char letter)
+{
+	switch (letter)
+	{
+		case 'b':
+			return BOOLOID;
+		case 'e':
+			return catalog_type(TYPE_SECRET);
+		case 'i':
+			return INT8OID;
+		case 'n':
+			return INT4OID;
+		case 'p':
+			return catalog_type(TYPE_PROVIDER_TYPE);
+		case 's':
+			return catalog_type(TYPE_SUBJECT_TYPE);
+		case 't':
+			return TEXTOID;
+		default:
+			return TIMESTAMPTZOID;
+	}
+}
+
+/* refuse -- raise 55000 for a relation that somebody altered */
+static void pg_attribute_noreturn()
+refuse(Relation relation, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("\"%s\" is not as extension egress needs it", RelationGetRelationName(relation)),
+			 errdetail_internal("%s", detail),
+			 errhint("Take back what was altered.")));
+}
+
+/* shape_check_table -- refuse a table whose columns are not those of the extension's */
+void
+shape_check_table(Relation relation, EgressTable table)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+	int			count = strlen(columns[table]);
+
+	if (relation->rd_rel->relkind != RELKIND_RELATION || relation->rd_rel->relam != HEAP_TABLE_AM_OID)
+		refuse(relation, "It is not a heap table.");
+	if (desc->natts < count)
+		refuse(relation, psprintf("It has fewer than %d columns.", count));
+	for (int i = 0; i < count; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		if (column->attisdropped)
+			refuse(relation, psprintf("Its column %d was dropped.", i + 1));
+		if (column->atttypid != column_type(columns[table][i]))
+			refuse(relation, psprintf("Its column \"%s\" has another type.", NameStr(column->attname)));
+	}
+}
+
+/* has_columns -- are the columns of an index those of the extension's, in its order? */
+static bool
+has_columns(Relation relation, EgressIndex index)
+{
+	int			count = 0;
+
+	while (count < SHAPE_MAX_COLUMNS && indexes[index].columns[count] != 0)
+	{
+		if (count >= relation->rd_index->indnatts ||
+			relation->rd_index->indkey.values[count] != indexes[index].columns[count])
+			return false;
+		count++;
+	}
+	if (relation->rd_index->indnatts != count || relation->rd_index->indnkeyatts != indexes[index].keys)
+		return false;
+	for (int i = 0; i < indexes[index].keys; i++)
+		if (relation->rd_indoption[i] != 0)
+			return false;
+	return true;
+}
+
+/* shape_check_index -- refuse an index that is not the one of the extension's, on a table */
+void
+shape_check_index(Relation relation, EgressIndex index, Oid table)
+{
+	Form_pg_index form = relation->rd_index;
+
+	if (form->indrelid != table)
+		refuse(relation, "It is an index of another table.");
+	if (!form->indisvalid)
+		refuse(relation, "It is not valid.");
+	if (relation->rd_rel->relam != BTREE_AM_OID || !has_columns(relation, index))
+		refuse(relation, "It is not a btree on the columns that it was made for.");
+	if (!heap_attisnull(relation->rd_indextuple, Anum_pg_index_indpred, NULL))
+		refuse(relation, "It has a condition, and lacks rows.");
+	if (indexes[index].unique && !(form->indisunique && form->indimmediate))
+		refuse(relation, "It is not unique, or is deferrable.");
+}

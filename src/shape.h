@@ -1,0 +1,18 @@
+/*
+ * shape.h -- whether the extension's tables and indexes are as the C code reads them
+ */
+#ifndef EGRESS_SHAPE_H
+#define EGRESS_SHAPE_H
+
+#include "postgres.h"
+#include "utils/rel.h"
+
+#include "catalog.h"
+
+/* how many columns an index of the extension may have */
+#define SHAPE_MAX_COLUMNS 7
+
+extern void shape_check_table(Relation relation, EgressTable table);
+extern void shape_check_index(Relation relation, EgressIndex index, Oid table);
+
+#endif							/* EGRESS_SHAPE_H */
