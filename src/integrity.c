@@ -25,22 +25,40 @@
 #include "lock.h"
 #include "scan.h"
 
+#define ON_GATEWAY_OR_CREDENTIAL (ON_TABLE(TABLE_GATEWAY) | ON_TABLE(TABLE_CREDENTIAL))
+#define ON_SELECTION (ON_TABLE(TABLE_MAPPING_GATEWAY) | ON_TABLE(TABLE_CREDENTIAL_GATEWAY))
+
 PG_FUNCTION_INFO_V1(egress_fill_provider_type);
 PG_FUNCTION_INFO_V1(egress_fill_selection_provider);
 PG_FUNCTION_INFO_V1(egress_refuse_move);
 PG_FUNCTION_INFO_V1(egress_end_expired_leases);
 PG_FUNCTION_INFO_V1(egress_refuse_delete_in_use);
 
-/* trigger_begin -- what each trigger does first: returns which of our tables it is attached to */
+/*
+ * trigger_begin -- what each trigger does first: returns which of our tables it is attached to
+ *
+ * tables are those that it is made for: it takes columns by their number. 22023 when it is attached in another way.
+ */
 EgressTable
-trigger_begin(FunctionCallInfo fcinfo)
+trigger_begin(FunctionCallInfo fcinfo, int tables)
 {
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	EgressTable table;
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("this is a trigger function of extension egress")));
 	catalog_use(fcinfo->flinfo->fn_oid);
-	return catalog_table_of(RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
+	table = catalog_table_of(RelationGetRelid(trigger->tg_relation));
+	if ((tables & ON_TABLE(table)) == 0 || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("trigger \"%s\" of table \"%s\" cannot work",
+						trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
+				 errdetail("It is FOR EACH STATEMENT, or its function was made for another table.")));
+	shape_check_table(trigger->tg_relation, table);
+	return table;
 }
 
 /* trigger_new_row -- the row that an INSERT or UPDATE is about to write */
@@ -110,7 +128,7 @@ Datum
 egress_fill_provider_type(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		is_gateway = trigger_begin(fcinfo) == TABLE_GATEWAY;
+	bool		is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;
 	HeapTuple	row = trigger->tg_trigtuple;
 	int64		provider_id;
 	Datum		type;
@@ -133,7 +151,7 @@ Datum
 egress_fill_selection_provider(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		of_mapping = trigger_begin(fcinfo) == TABLE_MAPPING_GATEWAY;
+	bool		of_mapping = trigger_begin(fcinfo, ON_SELECTION) == TABLE_MAPPING_GATEWAY;
 	const char *what = of_mapping ? "mapping" : "credential";
 	HeapTuple	row = trigger_new_row(trigger);
 	int64		owner_id;
@@ -171,7 +189,7 @@ Datum
 egress_refuse_move(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	const char *what = trigger_begin(fcinfo) == TABLE_GATEWAY ? "gateway" : "credential";
+	const char *what = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY ? "gateway" : "credential";
 
 	ereport(ERROR,
 			(errcode(ERRCODE_CHECK_VIOLATION),
@@ -207,7 +225,7 @@ Datum
 egress_end_expired_leases(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	EgressTable table = trigger_begin(fcinfo);
+	EgressTable table = trigger_begin(fcinfo, ON_TABLE(TABLE_PROVIDER) | ON_GATEWAY_OR_CREDENTIAL);
 	int64		id;
 
 	/* the id is the first column of all three tables */
@@ -225,7 +243,7 @@ Datum
 egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		is_gateway = trigger_begin(fcinfo) == TABLE_GATEWAY;
+	bool		is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;
 	EgressLock	lock = is_gateway ? LOCK_GATEWAY : LOCK_CREDENTIAL;
 	int64		id;
 	bool		held;

@@ -10,7 +10,10 @@
 
 #include "catalog.h"
 
-extern EgressTable trigger_begin(FunctionCallInfo fcinfo);
+/* a table as a member of the set that trigger_begin() takes */
+#define ON_TABLE(table) (1 << (table))
+
+extern EgressTable trigger_begin(FunctionCallInfo fcinfo, int tables);
 extern HeapTuple trigger_new_row(TriggerData *trigger);
 
 #endif							/* EGRESS_INTEGRITY_H */
