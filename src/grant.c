@@ -5,8 +5,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_proc.h"
 #include "fmgr.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
@@ -106,6 +110,9 @@ egress_grant_access(PG_FUNCTION_ARGS)
 	role = quote_identifier(role);
 	schema = query_schema();
 
+	/* two GRANTs on one object at once end one of them with "tuple concurrently updated" */
+	LockDatabaseObject(ExtensionRelationId, getExtensionOfObject(ProcedureRelationId, fcinfo->flinfo->fn_oid), 0,
+					   ShareUpdateExclusiveLock);
 	query_connect();
 	for (size_t i = 0; i < lengthof(grants); i++)
 	{
