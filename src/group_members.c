@@ -595,7 +595,7 @@ egress_leave_members_to_source(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	Oid		   *source = fcinfo->flinfo->fn_extra;
 
-	(void) trigger_begin(fcinfo);
+	(void) trigger_begin(fcinfo, ON_TABLE(TABLE_GROUP_MEMBER));
 	if (source == NULL)
 	{
 		List	   *follow = list_make2(makeString(catalog_schema_name()), makeString("egress_follow_group_members"));
