@@ -3,8 +3,8 @@
  *
  * The key file is outside the database, so that no dump, no table and no statement holds a key. Each of its lines is a
  * key, 32 bytes in base64: the first seals, all of them open. A backend reads the file when it first needs a key, and
- * again after a reload of the server's configuration. A file that cannot be used is tried again each time, so that
- * putting it right is enough.
+ * again after a reload of the server's configuration, and when it is to open a secret and does not have the key. A file
+ * that cannot be used is tried again each time, so that putting it right is enough.
  *
  * Only the server's configuration may say where the file is: whoever chooses it knows the keys, and whoever can unset
  * it has secrets stored as they are. PGC_SIGHUP ensures that while the library is loaded. Before that, the setting is
@@ -255,4 +255,18 @@ keyring_find(const char *id)
 		if (memcmp(keys[i].id, id, KEY_ID_LENGTH) == 0)
 			return &keys[i];
 	return NULL;
+}
+
+/*
+ * keyring_find_anew -- the key with this id in the file as it is now, NULL when it is not there
+ *
+ * For who is to open a secret, and keyring_find() has no key. A backend reads the configuration again between two
+ * statements only; when a new first key was reloaded during this one, and a rotation committed, it meets secrets that are
+ * sealed under that.
+ */
+const SecretKey *
+keyring_find_anew(const char *id)
+{
+	loaded = false;
+	return keyring_load() == KEYRING_READY ? keyring_find(id) : NULL;
 }

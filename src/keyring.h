@@ -29,5 +29,6 @@ extern KeyringState keyring_load(void);
 extern const char *keyring_problem(void);
 extern const SecretKey *keyring_active(void);
 extern const SecretKey *keyring_find(const char *id);
+extern const SecretKey *keyring_find_anew(const char *id);
 
 #endif							/* EGRESS_KEYRING_H */

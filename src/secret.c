@@ -326,7 +326,8 @@ secret_try_open(EgressSecret *secret, char **opened)
 	bytes = decode(value, length, &size);
 	if (bytes == NULL)
 		return SECRET_DAMAGED;
-	if (keyring_load() != KEYRING_READY || (key = keyring_find(value + PREFIX_LENGTH)) == NULL)
+	if (keyring_load() != KEYRING_READY ||
+		((key = keyring_find(value + PREFIX_LENGTH)) == NULL && (key = keyring_find_anew(value + PREFIX_LENGTH)) == NULL))
 	{
 		pfree(bytes);
 		return SECRET_KEY_MISSING;

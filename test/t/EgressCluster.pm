@@ -8,8 +8,9 @@
 #   my $answer = ask($node, $sql, $user);     what psql says: rows, or the SQLSTATE of an error
 #   my $dbh = client($node, $user);           a DBI connection, as EgressTest makes them
 #
-# PostgreSQL's own module starts the servers, listens on sockets in a temporary folder only, and stops them at the end.
-# Here is what it leaves to its Makefiles: where the programs and a folder for the data are. A server refuses to be root;
+# PostgreSQL's own module starts the servers, listens on sockets in a temporary folder only, and stops them at the end,
+# also when the test is interrupted. When the test has failed by then, the last lines of each server's log are shown,
+# because the folder goes. Here is what it leaves to its Makefiles: where the programs and a folder for the data are. A server refuses to be root;
 # so does what belongs to its user.
 package EgressCluster;
 
@@ -19,6 +20,7 @@ use DBI;
 use Exporter 'import';
 use File::Temp qw(tempdir);
 use POSIX ();
+use Test::More ();
 
 our @EXPORT = qw(cluster standby ask client);
 
@@ -50,6 +52,12 @@ BEGIN
 	unshift @INC, "$source/test/perl";
 }
 
+# runs after PostgreSQL's module has decided to keep the folders of a test that failed, and before they are removed
+END
+{
+	$File::Temp::KEEP_ALL = 0 if !$ENV{PG_TEST_NOCLEAN};
+}
+
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
@@ -62,12 +70,28 @@ $SIG{__DIE__} = sub { Test::More::diag(@_) if defined $^S && !$^S };
 my $test = $$;
 $SIG{INT} = $SIG{TERM} = sub { $$ == $test ? exit 130 : POSIX::_exit(130) };
 
+my %log_files;
+
+# before PostgreSQL's module stops the servers
+END
+{
+	my $status = $?;
+	my @failed = $$ != $test || $status == 0 && Test::More->builder->is_passing ? () : sort keys %log_files;
+	for my $name (@failed)
+	{
+		chomp(my @lines = `tail -n 40 '$log_files{$name}' 2>&1`);
+		Test::More::diag(join "\n", "the last lines of the log of $name:", @lines);
+	}
+	$? = $status;
+}
+
 sub cluster
 {
 	my ($name, @settings) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init(allows_streaming => 1, extra => [ '--username=postgres', '--locale=C.UTF-8', '--encoding=UTF8' ]);
 	$node->append_conf('postgresql.conf', join("\n", @settings));
+	$log_files{$name} = $node->logfile;
 	return $node;
 }
 
@@ -78,6 +102,7 @@ sub standby
 	$primary->backup($name);
 	$node->init_from_backup($primary, $name, has_streaming => 1);
 	$node->append_conf('postgresql.conf', join("\n", @settings));
+	$log_files{$name} = $node->logfile;
 	return $node;
 }
 

@@ -568,16 +568,16 @@ is(states($dbh), "custom_credential|0|50|0|0\npassword|0|50|0|0\nprivate_key|0|1
 	$dbh->do('DELETE FROM egress_credential WHERE egress_credential_id = 150000');
 }
 
-# wait_for_lock SESSION: until a rotation waits for a row
+# wait_for_lock SESSION, FUNCTION: until whoever calls the function waits for a row or a transaction
 sub wait_for_lock
 {
-	my ($session) = @_;
+	my ($session, $function) = @_;
 	for (1 .. 1000)
 	{
-		return if value($session, q{SELECT count(*) FROM pg_stat_activity WHERE query ~ 'egress_rotate_secrets' AND wait_event_type = 'Lock'});
+		return if value($session, q{SELECT count(*) FROM pg_stat_activity WHERE query ~ ? AND wait_event_type = 'Lock'}, $function);
 		sleep 0.01;
 	}
-	die 'the rotation does not wait';
+	die "$function does not wait";
 }
 
 # acquire_all SESSION: how many of the credentials give their secret to an acquire
@@ -598,7 +598,7 @@ sub rotate_into_lock
 	$locker->begin_work;
 	$locker->do('SELECT FROM egress_credential WHERE egress_credential_id = 160 FOR UPDATE');
 	$rotation->do('SELECT egress_rotate_secrets()', {pg_async => PG_ASYNC});
-	wait_for_lock($dbh);
+	wait_for_lock($dbh, 'egress_rotate_secrets');
 }
 rotate_into_lock();
 is(acquire_all($dbh), 100, 'in the middle of a rotation, acquires of every credential go on');
@@ -681,6 +681,29 @@ is(value($dbh, 'SELECT egress_rotate_secrets()'), 0, '... and the next one has n
 	is($failed, 0, "acquires went on beside $rotations pairs of rotations, and each got its secret");
 	is(rows($dbh, $wrong), '', 'all are intact');
 	is(value($dbh, 'SELECT sum(older_key) FROM egress_secret_usage'), 0, 'all are under the active key');
+}
+
+# an acquire that began before a new key was reloaded, and goes on when everything is sealed under that
+{
+	use_keys($main, @keys[0, 2]);
+	reload($main, $dbh, $rotation, $locker);
+	is(value($rotation, 'SELECT sum(missing_key) FROM egress_secret_usage'), 0, 'a session has read the keys');
+	my $acquire = q{SELECT password FROM egress_acquire_credential('user100', NULL, 1, 'late')};
+	$locker->begin_work;
+	value($locker, $acquire);
+	my $late = $rotation->prepare($acquire, {pg_async => PG_ASYNC});
+	$late->execute;
+	wait_for_lock($dbh, 'egress_acquire_credential');
+	use_keys($main, @keys[3, 0, 2]);
+	reload($main, $dbh);
+	$dbh->do('SELECT egress_rotate_secrets()');
+	$locker->rollback;
+	is(eval { $late->pg_result; ($late->fetchrow_array)[0] }, 'swordfish100', 'an acquire across a reload and a rotation opens the secret');
+	$late->finish;
+	$dbh->do(q{SELECT egress_release_credential('late')});
+	use_keys($main, @keys[0, 3]);
+	reload($main, $dbh, $rotation, $locker);
+	$dbh->do('SELECT egress_rotate_secrets()');
 }
 
 # a secret of before there was a key file
