@@ -25,6 +25,10 @@ ISOLATION_OPTS = --inputdir=test/isolation
 # the warning of -Wextra that functions called through the manager, and PostgreSQL's own headers, raise
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter
 
+# the library serves installations of this version, and tells others to be updated: src/catalog.c
+EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" egress.control)
+PG_CPPFLAGS = -DEGRESS_VERSION='"$(EXTVERSION)"'
+
 # libsodium seals secrets and makes WireGuard keys
 SHLIB_LINK += -lsodium
 
@@ -34,8 +38,8 @@ PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
 
-# not every PostgreSQL is built with dependency tracking: a changed header rebuilds everything
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+# not every PostgreSQL is built with dependency tracking: a changed header, or version, rebuilds everything
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h) egress.control
 else
 .PHONY: all install uninstall installcheck clean
 all install uninstall installcheck clean:

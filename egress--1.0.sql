@@ -8,6 +8,7 @@
  *    column of that type in somebody's table would keep ours from being altered. egress_grant_access() grants.
  *  - Indexes that src/catalog.c looks up by name have their names said: a name that is taken fails the install.
  *  - src/catalog.h mirrors the order of the columns; test/pgtap/catalog.sql compares the two.
+ *  - What changes here changes in egress--0.9--1.0.sql too; test/t/update.pl compares a fresh install with an updated one.
  *  - Ids of the application (users, groups, workspaces, sessions) are compared byte by byte
  *    (COLLATE "C"): they are opaque, and an index on them does not depend on the system's locale.
  */
@@ -776,9 +777,9 @@ SELECT field.secret,
        count(*) FILTER (WHERE field.state = 'not sealed') AS not_sealed
 FROM (SELECT 'password' AS secret, egress_secret_state(password) AS state FROM egress_credential
       UNION ALL
-      SELECT 'private_key', egress_secret_state(private_key) FROM egress_credential
+      SELECT 'private_key' AS secret, egress_secret_state(private_key) AS state FROM egress_credential
       UNION ALL
-      SELECT 'custom_credential', egress_secret_state(custom_credential) FROM egress_credential) field
+      SELECT 'custom_credential' AS secret, egress_secret_state(custom_credential) AS state FROM egress_credential) field
 GROUP BY field.secret;
 REVOKE ALL ON egress_secret_usage FROM PUBLIC;
 REVOKE ALL ON TYPE egress_secret_usage FROM PUBLIC;

@@ -5,15 +5,32 @@
  * lives. So every function that SQL calls first names itself to catalog_use(): its own schema is the
  * extension's. The OIDs found there are kept until an invalidation may have changed one of them. The
  * callbacks only set a flag: they run at moments when no catalog may be read.
+ *
+ * The library and the tables are replaced at different moments: the one by a package, the others by ALTER EXTENSION
+ * UPDATE. So the version of the tables is looked at with each search for OIDs, and the library serves only those that it
+ * was made for. The functions of the type egress_secret need no table, and no version: a dump can be made of any.
  */
 #include "catalog.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_enum.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
+
+/*
+ * The versions of the extension that this library serves: its own, which the Makefile takes from egress.control, and
+ * earlier ones whose tables, indexes and functions are the same to the C code. 0.9 has another egress_gateway_menu.
+ */
+static const char *const served_versions[] = {EGRESS_VERSION};
 
 static const char *const table_names[EGRESS_TABLE_COUNT] = {
 	[TABLE_PROVIDER] = "egress_provider",
@@ -99,11 +116,12 @@ invalidate_relation(Datum arg, Oid relid)
 			catalog.invalidated = true;
 }
 
-/* invalidate_function -- a function changed: the short way from a function to its schema may be wrong */
+/* invalidate_function -- a function changed: perhaps its schema, and, if that was an update, the extension's version */
 static void
 invalidate_function(Datum arg, int cacheid, uint32 hashvalue)
 {
 	catalog.function = InvalidOid;
+	catalog.invalidated = true;
 }
 
 /* catalog_init -- register the callbacks; once, when the library is loaded */
@@ -122,6 +140,51 @@ refuse_missing(int sqlstate, const char *object)
 			(errcode(sqlstate),
 			 errmsg("%s of extension egress does not exist", object),
 			 errdetail("It was renamed, moved or dropped, or the extension was dropped while this statement ran.")));
+}
+
+/* installed_version -- the version of the extension that is installed; 42704 when there is none any more */
+static char *
+installed_version(void)
+{
+	Relation	extensions = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
+	bool		isnull;
+	char	   *version;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("egress"));
+	scan = systable_beginscan(extensions, ExtensionNameIndexId, true, NULL, 1, &key);
+	row = systable_getnext(scan);
+	if (!HeapTupleIsValid(row))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension egress does not exist"),
+				 errdetail("It was dropped while this statement ran.")));
+	version = TextDatumGetCString(heap_getattr(row, Anum_pg_extension_extversion, RelationGetDescr(extensions), &isnull));
+	systable_endscan(scan);
+	table_close(extensions, AccessShareLock);
+	return version;
+}
+
+/* check_version -- refuse to read tables of a version that this library does not know */
+static void
+check_version(void)
+{
+	char	   *version = installed_version();
+
+	for (size_t i = 0; i < lengthof(served_versions); i++)
+		if (strcmp(version, served_versions[i]) == 0)
+		{
+			pfree(version);
+			return;
+		}
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("extension egress is installed in version %s, and its library is of version " EGRESS_VERSION, version),
+			 errhint("Run ALTER EXTENSION egress UPDATE. "
+					 "If that was done, connect again: this session has the library of before.")));
 }
 
 /* find_relation -- a relation of the extension by its name */
@@ -171,6 +234,7 @@ load(void)
 	catalog.loaded = false;
 	catalog.invalidated = false;
 
+	check_version();
 	for (int i = 0; i < EGRESS_TABLE_COUNT; i++)
 		catalog.tables[i] = find_relation(table_names[i]);
 	for (int i = 0; i < EGRESS_INDEX_COUNT; i++)

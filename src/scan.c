@@ -124,6 +124,32 @@ scan_key_subject(EgressScan *scan, EgressSubjectType type, text *id)
 }
 
 /*
+ * check_index_age -- refuse to read an index for a snapshot that is too old for it
+ *
+ * An entry of a row that was updated in place (a heap-only tuple) before the index was made has the columns of the newest
+ * version: for a snapshot that sees an older one it may be wrong. PostgreSQL marks such an index (indcheckxmin), and
+ * its planner leaves it alone until nobody has such a snapshot; here is no other way to the rows. What meets it is a
+ * transaction at REPEATABLE READ that began before an update of the extension.
+ */
+static void
+check_index_age(EgressScan *scan, Snapshot snapshot)
+{
+	TransactionId maker;
+
+	if (!scan->index->rd_index->indcheckxmin || !IsMVCCSnapshot(snapshot))
+		return;
+
+	maker = HeapTupleHeaderGetXmin(scan->index->rd_indextuple->t_data);
+	if (TransactionIdIsCurrentTransactionId(maker) ? IsolationUsesXactSnapshot() : XidInMVCCSnapshot(maker, snapshot))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to an update of extension egress"),
+				 errdetail("Index \"%s\" was made after the transaction's snapshot was taken.",
+						   RelationGetRelationName(scan->index)),
+				 errhint("The transaction might succeed if retried.")));
+}
+
+/*
  * scan_start -- start with the keys given since the last scan_start()
  *
  * May be called again, with the same number of keys and another snapshot: a loop of look-ups opens its index once.
@@ -134,6 +160,7 @@ scan_start(EgressScan *scan, Snapshot snapshot)
 {
 	if (scan->desc == NULL)
 		scan->desc = egress_index_beginscan(scan->table, scan->index, snapshot, scan->nkeys);
+	check_index_age(scan, snapshot);
 	scan->desc->xs_snapshot = snapshot;
 	scan->desc->xs_want_itup = scan->want_entries;
 	index_rescan(scan->desc, scan->keys, scan->nkeys, NULL, 0);

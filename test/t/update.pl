@@ -1,0 +1,497 @@
+# update.pl -- ALTER EXTENSION egress UPDATE: an updated install is what a fresh one is, and keeps all that it held
+#
+# 0.9, the version before, is installed and filled (EgressWorld.pm). Then
+#  - with the new library and the old tables, nothing answers wrongly: 55000 says what to do, and what a dump, a restore
+#    and a DROP EXTENSION need works;
+#  - an update that fails in the middle leaves 0.9 whole;
+#  - what a transaction's old snapshot saw, it still sees after the update, or it fails with 40001;
+#  - after it, all that the system catalogs say is what they say of a fresh install (EgressCatalog.pm), all rows are
+#    there, sessions from before go on, and the limit is exact.
+# The comparison is shown to see each kind of difference.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use EgressCatalog;
+use EgressTest;
+use EgressWorld;
+use File::Temp qw(tempdir);
+use Test::More;
+
+chomp(my $bindir = `@{[$ENV{PG_CONFIG} || 'pg_config']} --bindir`);
+my $folder = tempdir('egress-update-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my $schema = q{"The ""VPN"""};
+my $owner = 'egress_update_owner';
+my $app = 'egress_update_app';
+my $restored = 'egress_update_restored';
+
+sub version { return one($_[0], q{SELECT extversion FROM pg_extension WHERE extname = 'egress'}) }
+
+# a connection that finds the extension
+sub open_session
+{
+	my ($test, @database) = @_;
+	my $dbh = $test->connect(@database);
+	$dbh->do("SET search_path = $schema, public");
+	return $dbh;
+}
+
+# the extension in a version, in a schema whose name needs quotes, as a superuser other than the first: their names are
+# then in the catalogs
+sub install
+{
+	my ($test, $version) = @_;
+	my $dbh = open_session($test);
+	$dbh->do('DROP EXTENSION egress');
+	$dbh->do("CREATE SCHEMA IF NOT EXISTS $schema");
+	$dbh->do("SET ROLE $owner");
+	$dbh->do("CREATE EXTENSION egress SCHEMA $schema" . (defined $version ? " VERSION '$version'" : ''));
+	$dbh->do('RESET ROLE');
+	return $dbh;
+}
+
+sub clean_up
+{
+	my ($test) = @_;
+	my $dbh = $test->connect('postgres');
+	$dbh->do("DROP DATABASE IF EXISTS $restored WITH (FORCE)");
+	$dbh->disconnect;
+}
+
+# roles outlive databases
+sub drop_roles
+{
+	my $dbh = DBI->connect('dbi:Pg:dbname=postgres', undef, undef, { RaiseError => 1, PrintWarn => 0 });
+	$dbh->do("DROP ROLE IF EXISTS $app, $owner");
+	$dbh->disconnect;
+	return;
+}
+
+our $test = EgressTest->new('update');
+our $fresh_test = EgressTest->new('update_fresh');
+clean_up($test);
+drop_roles();
+
+my $dbh = $test->connect;
+statements($dbh, <<"SQL");
+CREATE ROLE $owner SUPERUSER;;
+CREATE ROLE $app;;
+SQL
+$dbh->disconnect;
+
+my $fresh_dbh = install($fresh_test);
+is(version($fresh_dbh), '1.0', 'a fresh install');
+grant($fresh_dbh, $app);
+my @fresh = extension_catalog($fresh_dbh, 'egress');
+
+# ------------------------------------------------------------- 0.9, and what an installation in use has
+
+$dbh = install($test, '0.9');
+is(version($dbh), '0.9', 'the version before');
+my @changed = catalog_differences(\@fresh, [ extension_catalog($dbh, 'egress') ]);
+is(scalar(grep { /^only the first: pg_index .*INCLUDE/ } @changed), 1,
+	'which the comparison tells from a fresh one');
+
+# Today's library serves today's version only. All of 0.9 but the launch menu is the same to it, so it is told that this
+# is today's while it fills the tables, and never asked for the menu.
+sub take_for
+{
+	my ($dbh, $version) = @_;
+	return $dbh->do("UPDATE pg_extension SET extversion = '$version' WHERE extname = 'egress'");
+}
+take_for($dbh, '1.0');
+fill($dbh, $app);
+take_for($dbh, '0.9');
+is(one($dbh, q{SELECT egress_credential_id || CASE WHEN slot > 0 THEN '/slot' ELSE '' END FROM egress_lease ORDER BY 1}),
+	'1/slot 1/slot 2/slot 3', 'leases with a slot and without');
+is(one($dbh, 'SELECT release_reason FROM egress_lease_history ORDER BY 1'), 'released session_end', 'and history');
+my $contents = contents($dbh);
+is(scalar(grep { $_ ne '' } values %$contents), 16, 'every table and sequence has something');
+my @before = extension_catalog($dbh, 'egress');
+$dbh->disconnect;
+
+# ---------------------------------------------- the new library, before ALTER EXTENSION egress UPDATE was run
+
+$dbh = open_session($test);
+
+# what needs no table works in every version
+my %tableless = (
+	egress_secret_in => q{SELECT 'x'::egress_secret},
+	egress_secret_out => q{SELECT password::text FROM egress_credential},
+	egress_secret_send => q{SELECT egress_secret_send('x'::egress_secret)},
+	egress_secret_state => 'SELECT count(*) FROM egress_secret_usage',
+	egress_reveal_secret => q{SELECT egress_reveal_secret('x')},
+	egress_wireguard_public_key => 'SELECT egress_wireguard_public_key(egress_generate_wireguard_key())',
+	egress_generate_wireguard_key => 'SELECT egress_generate_wireguard_key()');
+my %calls = (
+	egress_available_gateways => q{SELECT * FROM egress_available_gateways('ann')},
+	egress_acquire_credential => q{SELECT egress_acquire_credential('ann', NULL, 1, 'x')},
+	egress_release_credential => q{SELECT egress_release_credential('3')},
+	egress_renew_lease => q{SELECT egress_renew_lease('3', '1 hour')},
+	egress_expire_leases => 'SELECT egress_expire_leases()',
+	egress_gateway_required => q{SELECT egress_gateway_required('kiosk')},
+	egress_attach_sessions => q{SELECT egress_attach_sessions('public.membership', 'member')},
+	egress_detach_sessions => q{SELECT egress_detach_sessions('public.session')},
+	egress_attach_group_members => q{SELECT egress_attach_group_members('public.membership', 'member', 'team')},
+	egress_detach_group_members => q{SELECT egress_detach_group_members('public.membership')},
+	egress_explain_access => q{SELECT egress_explain_access('ann', NULL)},
+	egress_sync_gateways => q{SELECT egress_sync_gateways(3, '[]')},
+	egress_prune_history => q{SELECT egress_prune_history('1 day'), egress_prune_history('1 day', 1)},
+	egress_connections_at => 'SELECT egress_connections_at(now())',
+	egress_grant_access => "SELECT egress_grant_access('$app', 'admin')",
+	egress_rotate_secrets => 'SELECT egress_rotate_secrets()',
+	egress_release_on_session_end => 'DELETE FROM public.session',
+	egress_follow_group_members => 'DELETE FROM public.membership',
+	egress_fill_provider_type => 
+		q{INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) VALUES (9, 3, 'x')},
+	egress_fill_selection_provider => 'INSERT INTO egress_credential_gateway VALUES (1, 1)',
+	egress_refuse_move => 'UPDATE egress_gateway SET egress_provider_id = 3',
+	egress_refuse_misfit => q{UPDATE egress_credential SET password = 'x' WHERE egress_credential_id = 1},
+	egress_end_expired_leases => 'DELETE FROM egress_provider',
+	egress_refuse_delete_in_use => 'DELETE FROM egress_gateway');
+
+for my $function (@{ $dbh->selectcol_arrayref(<<'SQL') })
+SELECT DISTINCT p.proname FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid AND d.classid = 'pg_proc'::regclass
+JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+WHERE d.deptype = 'e' AND e.extname = 'egress'
+SQL
+{
+	if ($function eq 'egress_secret_recv')
+	{
+		next;    # a COPY in binary, below
+	}
+	elsif (my $works = $tableless{$function})
+	{
+		is(sqlstate { $dbh->do($works) }, '', "not updated yet: $function works");
+	}
+	else
+	{
+		# ON DELETE CASCADE and a BEFORE trigger come first: one that comes later is not reached
+		is(sqlstate { $dbh->do($calls{$function}) }, '55000', "not updated yet: $function says so");
+	}
+}
+eval { $dbh->do($calls{egress_available_gateways}) };
+like($@, qr/installed in version 0\.9, and its library is of version 1\.0\n.*Run ALTER EXTENSION egress UPDATE\./,
+	'and what to do');
+
+chmod 0777, $folder;
+$dbh->do("COPY egress_credential TO '$folder/binary' (FORMAT binary)");
+$dbh->do('CREATE TEMP TABLE copy (LIKE egress_credential)');
+$dbh->do("COPY copy FROM '$folder/binary' (FORMAT binary)");
+is(one($dbh, 'SELECT count(*) FROM copy'), 3, 'not updated yet: secrets go out and in, in binary');
+$dbh->do('DROP TABLE copy');
+
+# a dump is restored as what CREATE EXTENSION installs then
+my ($database) = $dbh->selectrow_array('SELECT current_database()');
+is(system("$bindir/pg_dump", '--format=custom', "--file=$folder/dump", $database), 0, 'not updated yet: dumped');
+$dbh->do("CREATE DATABASE $restored TEMPLATE template0");
+is(system("$bindir/pg_restore", '--exit-on-error', '-d', $restored, "$folder/dump"), 0, 'and restored');
+my $restored_dbh = open_session($test, $restored);
+is(version($restored_dbh), '1.0', 'as the new version');
+is_deeply(contents($restored_dbh), $contents, 'with all rows');
+$restored_dbh->do("SET ROLE $app");
+is(one($restored_dbh, q{SELECT gateway_name FROM egress_available_gateways('ann')}), 'par-1 par-2 ams-1 osl-1',
+	'and all access');
+$restored_dbh->disconnect;
+
+# sessions that are there before, and after
+my $witness = open_session($test);
+my $menu = $witness->prepare(q{SELECT string_agg(gateway_name || coalesce('/' || available_connections, ''), ' ')
+	FROM egress_available_gateways('ann')}, { pg_prepare_now => 1 });
+is(sqlstate { $menu->execute }, '55000', 'a prepared statement says so, too');
+my $snapshot = open_session($test);
+statements($snapshot, "BEGIN ISOLATION LEVEL REPEATABLE READ;;\nSELECT 1;;\n");
+
+# ------------------------------------------------------------- an update that fails, and one that does not
+
+my $blocker = open_session($test);
+statements($blocker, "BEGIN;;\nLOCK egress_gateway IN ACCESS SHARE MODE;;\n");
+is(sqlstate { statements($dbh, "SET lock_timeout = '100ms';;\nALTER EXTENSION egress UPDATE;;\n") }, '55P03',
+	'an update that does not get a lock fails');
+$blocker->do('ROLLBACK');
+statements($dbh, <<'SQL');
+RESET lock_timeout;;
+CREATE FUNCTION public.refuse() RETURNS event_trigger LANGUAGE plpgsql AS
+    $$BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = 'ZZ001'; END$$;;
+CREATE EVENT TRIGGER refuse ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION public.refuse();;
+SQL
+is(sqlstate { $dbh->do('ALTER EXTENSION egress UPDATE') }, 'ZZ001', 'an update that fails in the middle');
+statements($dbh, "DROP EVENT TRIGGER refuse;;\nDROP FUNCTION public.refuse;;\n");
+is(join("\n", catalog_differences(\@before, [ extension_catalog($dbh, 'egress') ])), '', 'leaves 0.9 as it was');
+is_deeply(contents($dbh), $contents, 'and its rows');
+
+# of a row that was updated in place, the new index has the new version only, but that open transaction sees the old one
+$dbh->do('UPDATE egress_gateway SET enabled = false WHERE egress_gateway_id = 2');
+$contents = contents($dbh);
+$dbh->do("SET ROLE $owner");
+$dbh->do('ALTER EXTENSION egress UPDATE');
+$dbh->do('RESET ROLE');
+is(version($dbh), '1.0', 'updated');
+is(join("\n", catalog_differences(\@fresh, [ extension_catalog($dbh, 'egress') ])), '',
+	'after the update, the catalogs say of the extension what they say of a fresh install');
+is_deeply(contents($dbh), $contents, 'and all rows are there');
+
+is(one($dbh, q{SELECT indcheckxmin FROM pg_index WHERE indexrelid = 'egress_gateway_menu'::regclass}), '1',
+	'the index must not be read for a snapshot from before it');
+$snapshot->do('SAVEPOINT before');
+is(sqlstate { $snapshot->do($calls{egress_available_gateways}) }, '40001',
+	'and is not: a transaction from before has to begin again');
+$snapshot->do('ROLLBACK TO SAVEPOINT before');
+is(one($snapshot, 'SELECT enabled FROM egress_gateway WHERE egress_gateway_id = 2'), '1', '(it sees the old row)');
+$snapshot->do('ROLLBACK');
+is(one($snapshot, q{SELECT gateway_name FROM egress_available_gateways('ann')}), 'par-2 ams-1 osl-1',
+	'and then sees the new one');
+
+$dbh->do('UPDATE egress_gateway SET enabled = true WHERE egress_gateway_id = 2');
+$menu->execute;
+is($menu->fetchrow_array, 'par-1/3 par-2/3 ams-1/3 osl-1/0', 'a session and a statement from before the update go on');
+$menu->finish;
+
+# ------------------------------------------------------------- the updated install at work
+
+$witness->do("SET ROLE $app");
+at_work($witness, 'updated');
+
+# a later version, of which a session has not loaded the library: as if an update to it had changed a function
+statements($dbh, 'ALTER FUNCTION egress_expire_leases() COST 7') if take_for($dbh, '7.0');
+is(sqlstate { $menu->execute }, '55000', 'a session from before an update to a later version does not guess');
+statements($dbh, 'ALTER FUNCTION egress_expire_leases() COST 1') if take_for($dbh, '1.0');
+is(sqlstate { $menu->execute }, '', '(and this was the reason)');
+$menu->finish;
+
+# ------------------------------------------------------------- the comparison sees differences
+
+# a change of each kind, and in its last line what the catalogs then have more (+) or less (-); all are made in one
+# transaction, each to another object or another column of it
+my @changes = map { [ /^(.*?)\n(.*)\t([+-]) (.*)/s ] } split /\n(?=\S)/, <<'CHANGES';
+a column
+	ALTER TABLE egress_workspace ADD COLUMN more text
+	+ pg_attribute .*egress_workspace attname=more
+a dropped column
+	ALTER TABLE egress_lease_history DROP COLUMN city
+	+ pg_attribute .*egress_lease_history.*attisdropped=true
+a type
+	ALTER TABLE egress_lease_history ALTER COLUMN country TYPE varchar
+	+ pg_attribute .*attname=country atttypid=character varying
+a default
+	ALTER TABLE egress_provider ALTER COLUMN managed SET DEFAULT true
+	+ pg_attrdef .*definition=true
+an identity
+	ALTER TABLE egress_provider ALTER COLUMN egress_provider_id SET GENERATED ALWAYS
+	+ pg_attribute .*attidentity=a
+NOT NULL
+	ALTER TABLE egress_lease ALTER COLUMN acquired_at DROP NOT NULL
+	+ pg_attribute .*attname=acquired_at .*attnotnull=false
+a storage
+	ALTER TABLE egress_gateway ALTER COLUMN config SET STORAGE external
+	+ pg_attribute .*attname=config .*attstorage=e
+a statistics target
+	ALTER TABLE egress_lease ALTER COLUMN user_id SET STATISTICS 7
+	+ pg_attribute .*attstattarget=7
+a column option
+	ALTER TABLE egress_lease ALTER COLUMN user_id SET (n_distinct = 7)
+	+ pg_attribute .*attoptions=.n_distinct=7
+a check
+	ALTER TABLE egress_lease DROP CONSTRAINT egress_lease_slot_check,
+	    ADD CONSTRAINT egress_lease_slot_check CHECK (slot <> 7)
+	+ pg_constraint .*CHECK \(\(slot <> 7\)\)
+a foreign key
+	ALTER TABLE egress_lease ALTER CONSTRAINT egress_lease_egress_gateway_id_fkey DEFERRABLE
+	+ pg_constraint .*egress_lease_egress_gateway_id_fkey .*condeferrable=true
+an index
+	DROP INDEX egress_lease_gateway
+	- pg_index .*egress_lease_gateway
+a definition of an index
+	DROP INDEX egress_gateway_menu;
+	CREATE INDEX egress_gateway_menu ON egress_gateway
+	    (egress_provider_id, country, city, name, egress_gateway_id)
+	+ pg_index .*egress_gateway_menu .*definition=[^W]*$
+an option of an index
+	ALTER INDEX egress_lease_expiry_credential SET (fillfactor = 70)
+	+ pg_class relname=egress_lease_expiry_credential .*fillfactor=70
+an option of a table
+	ALTER TABLE egress_lease_expiry RESET (fillfactor)
+	+ pg_class relname=egress_lease_expiry (?!.*fillfactor)
+an option of its TOAST table
+	ALTER TABLE egress_credential SET (toast.vacuum_truncate = off)
+	+ pg_class relname=pg_toast_\S+ .*egress_credential.*vacuum_truncate
+row security
+	ALTER TABLE egress_group_member ENABLE ROW LEVEL SECURITY
+	+ pg_class relname=egress_group_member .*relrowsecurity=true
+a policy
+	CREATE POLICY p ON egress_group_member USING (true)
+	+ pg_policy polname=p
+a replica identity
+	ALTER TABLE egress_workspace REPLICA IDENTITY FULL
+	+ pg_class relname=egress_workspace .*relreplident=f
+a sequence
+	ALTER SEQUENCE egress_gateway_egress_gateway_id_seq CACHE 7
+	+ pg_sequence .*seqcache=7
+a statistics object
+	CREATE STATISTICS s ON country, city FROM egress_gateway
+	+ pg_statistic_ext .*stxname=s
+a view
+	CREATE OR REPLACE VIEW egress_secret_usage AS SELECT ''::text AS secret, 1::bigint AS active_key,
+	    1::bigint AS older_key, 1::bigint AS missing_key, 1::bigint AS not_sealed
+	+ pg_rewrite .*egress_secret_usage
+an option of a view
+	ALTER VIEW egress_connection SET (security_barrier)
+	+ pg_class relname=egress_connection .*security_barrier
+a rule
+	CREATE RULE r AS ON INSERT TO egress_connection DO INSTEAD NOTHING
+	+ pg_rewrite rulename=r .
+a row type
+	ALTER TYPE egress_access_explanation RENAME ATTRIBUTE detail TO more
+	+ pg_attribute attrelid=\S+ ?\S*egress_access_explanation attname=more
+a base type
+	ALTER TYPE egress_secret SET (STORAGE = external)
+	+ pg_type typname=egress_secret .*typstorage=e
+a label
+	ALTER TYPE egress_provider_type ADD VALUE 'zzz'
+	+ pg_enum .*enumlabel=zzz
+the order of labels
+	UPDATE pg_enum SET enumsortorder = 9 WHERE enumlabel = 'user'
+	+ pg_enum .*enumsortorder=4 enumlabel=user
+a cast
+	UPDATE pg_cast SET castcontext = 'i'
+	WHERE castsource = 'text'::regtype AND casttarget = 'egress_secret'::regtype
+	+ pg_cast .*castcontext=i
+an operator
+	CREATE FUNCTION same(egress_secret, egress_secret) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+	CREATE OPERATOR === (LEFTARG = egress_secret, RIGHTARG = egress_secret, FUNCTION = same);
+	ALTER EXTENSION egress ADD OPERATOR === (egress_secret, egress_secret)
+	+ pg_operator oprname====
+arguments
+	CREATE OR REPLACE FUNCTION egress_gateway_required(workspace_id text DEFAULT NULL) RETURNS boolean
+	    AS '$libdir/egress' LANGUAGE C STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	+ pg_proc proname=egress_gateway_required .*definition=.*DEFAULT
+volatility
+	ALTER FUNCTION egress_available_gateways(text, text) VOLATILE
+	+ pg_proc proname=egress_available_gateways .*provolatile=v
+parallel
+	ALTER FUNCTION egress_explain_access(text, text, bigint) PARALLEL UNSAFE
+	+ pg_proc proname=egress_explain_access .*proparallel=u
+strictness
+	ALTER FUNCTION egress_secret_in(cstring) CALLED ON NULL INPUT
+	+ pg_proc proname=egress_secret_in .*proisstrict=false
+security
+	ALTER FUNCTION egress_release_credential(text) SECURITY INVOKER
+	+ pg_proc proname=egress_release_credential .*prosecdef=false
+a setting
+	ALTER FUNCTION egress_renew_lease(text, interval) RESET search_path
+	+ pg_proc proname=egress_renew_lease (?!.*proconfig)
+cost and rows
+	ALTER FUNCTION egress_sync_gateways(bigint, jsonb) COST 3 ROWS 4
+	+ pg_proc proname=egress_sync_gateways .*procost=3 prorows=4
+a symbol of the library
+	UPDATE pg_proc SET prosrc = 'egress_prune_history' WHERE prosrc = 'egress_prune_history_batch'
+	+ pg_proc proname=egress_prune_history .*max_rows.*prosrc=egress_prune_history .
+a trigger's state
+	ALTER TABLE egress_gateway DISABLE TRIGGER egress_refuse_misfit
+	+ pg_trigger .*egress_gateway tgname=egress_refuse_misfit .*tgenabled=D
+a foreign key's trigger's state
+	ALTER TABLE egress_lease DISABLE TRIGGER ALL
+	+ pg_trigger .*egress_lease tgname=RI_\S+ .*tgenabled=D
+a trigger
+	DROP TRIGGER egress_refuse_delete_in_use ON egress_credential
+	- pg_trigger .*egress_credential tgname=egress_refuse_delete_in_use
+a trigger of another
+	CREATE TRIGGER t BEFORE INSERT ON egress_workspace
+	    EXECUTE FUNCTION suppress_redundant_updates_trigger()
+	+ pg_trigger .*tgname=t .
+a comment on a table
+	COMMENT ON TABLE egress_lease IS 'other'
+	+ pg_description objoid=\S+ ?\S*egress_lease .*objsubid=0 description=other
+a comment on a column
+	COMMENT ON COLUMN egress_lease.slot IS 'other'
+	+ pg_description objoid=\S+ ?\S*egress_lease .*objsubid=7 description=other
+a comment on a function
+	COMMENT ON FUNCTION egress_expire_leases() IS 'other'
+	+ pg_description objoid=\S+ ?\S*egress_expire_leases\(\) .*description=other
+a comment on a type
+	COMMENT ON TYPE egress_secret IS NULL
+	- pg_description objoid=\S+ ?\S*egress_secret .
+a comment on a cast
+	COMMENT ON CAST (varchar AS egress_secret) IS NULL
+	- pg_description objoid=\(character varying AS
+a comment on the extension
+	COMMENT ON EXTENSION egress IS 'other'
+	+ pg_description objoid=egress .*description=other
+a privilege on a table
+	GRANT SELECT ON egress_lease_expiry TO PUBLIC
+	+ pg_class relname=egress_lease_expiry .*relacl=\S*[{,]=r
+a privilege on a column
+	GRANT SELECT (session_id) ON egress_lease_expiry TO PUBLIC
+	+ pg_attribute .*egress_lease_expiry attname=session_id .*attacl=
+a privilege on a sequence
+	GRANT USAGE ON SEQUENCE egress_provider_egress_provider_id_seq TO PUBLIC
+	+ pg_class relname=egress_provider_egress_provider_id_seq .*relacl=\S*[{,]=U
+a privilege on a function
+	GRANT EXECUTE ON FUNCTION egress_rotate_secrets() TO PUBLIC
+	+ pg_proc proname=egress_rotate_secrets .*proacl=\S*[{,]=X
+a privilege on a type
+	GRANT USAGE ON TYPE egress_subject_type TO PUBLIC
+	+ pg_type typname=egress_subject_type .*typacl=\S*[{,]=U
+an initial privilege
+	DELETE FROM pg_init_privs WHERE objoid = 'egress_expire_leases()'::regprocedure
+	- pg_init_privs objoid=\S+ ?\S*egress_expire_leases\(\)
+an owner
+	ALTER TABLE egress_workspace OWNER TO egress_update_app
+	+ pg_class relname=egress_workspace .*relowner=egress_update_app
+a dependency on a role
+	+ pg_shdepend .*egress_workspace .*refobjid=egress_update_app .*deptype=o
+a member less
+	ALTER EXTENSION egress DROP VIEW egress_gateway_usage
+	- pg_depend .*egress_gateway_usage .*refobjid=egress .*deptype=e
+a member more
+	CREATE TABLE more (id int);
+	ALTER EXTENSION egress ADD TABLE more
+	+ pg_class relname=more
+a kind of dependency
+	UPDATE pg_depend SET deptype = 'n' WHERE deptype = 'a' AND objid = 'egress_lease_history_released'::regclass
+	- pg_depend .*egress_lease_history_released.*deptype=a
+what is dumped
+	UPDATE pg_extension SET extcondition[1] = 'WHERE true' WHERE extname = 'egress'
+	+ pg_extension .*extcondition=.*WHERE true
+tables that are dumped
+	UPDATE pg_extension SET extconfig = extconfig[2:] WHERE extname = 'egress'
+	+ pg_extension .*extconfig=\S+ ?\S*egress_provider_egress_provider_id_seq
+relocatable
+	UPDATE pg_extension SET extrelocatable = true WHERE extname = 'egress'
+	+ pg_extension .*extrelocatable=true
+the version
+	UPDATE pg_extension SET extversion = '7' WHERE extname = 'egress'
+	+ pg_extension .*extversion=7
+CHANGES
+$dbh->do('BEGIN');
+my @unchanged = extension_catalog($dbh, 'egress');
+$dbh->do($_->[1]) for @changes;
+my @seen = catalog_differences(\@unchanged, [ extension_catalog($dbh, 'egress') ]);
+$dbh->do('ROLLBACK');
+for my $change (@changes)
+{
+	my ($what, undef, $sign, $pattern) = @$change;
+	chomp $pattern;
+	my $side = $sign eq '+' ? 'second' : 'first';
+	ok(scalar(grep { /^only the $side: $pattern/ } @seen), "the comparison sees $what");
+}
+
+# ------------------------------------------------------------- 0.9 can be dropped
+
+$fresh_dbh->disconnect;
+$fresh_dbh = install($fresh_test, '0.9');
+is(sqlstate { $fresh_dbh->do('DROP EXTENSION egress') }, '', 'an install that was not updated can be dropped');
+is(one($fresh_dbh, "SELECT count(*) FROM pg_class WHERE relnamespace = '$schema'::regnamespace"), '0',
+	'and leaves nothing');
+$_->disconnect for $dbh, $fresh_dbh, $witness, $snapshot, $blocker;
+done_testing();
+
+END
+{
+	my $status = $?;
+	clean_up($test) if $test;
+	undef $test;
+	undef $fresh_test;
+	drop_roles();
+	$? = $status;
+}
