@@ -6,7 +6,7 @@
 #                                             its configuration, ready for standbys; $node->start is left to the caller
 #   my $copy = standby('copy', $node, @settings);    a hot standby of one that runs, not started either
 #   my $answer = ask($node, $sql, $user);     what psql says: rows, or the SQLSTATE of an error
-#   my $dbh = client($node, $user);           a DBI connection, as EgressTest makes them
+#   my $dbh = client($node, $user, $database);    a DBI connection, as EgressTest makes them
 #
 # PostgreSQL's own module starts the servers, listens on sockets in a temporary folder only, and stops them at the end,
 # also when the test is interrupted. When the test has failed by then, the last lines of each server's log are shown,
@@ -117,8 +117,8 @@ sub ask
 
 sub client
 {
-	my ($node, $user) = @_;
-	my $dbh = DBI->connect('dbi:Pg:' . ($node->connstr('postgres') =~ s/ /;/gr), $user // $ENV{PGUSER}, undef,
+	my ($node, $user, $database) = @_;
+	my $dbh = DBI->connect('dbi:Pg:' . ($node->connstr($database // 'postgres') =~ s/ /;/gr), $user // $ENV{PGUSER}, undef,
 		{ RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoCommit => 1, AutoInactiveDestroy => 1 });
 	$dbh->do('SET client_min_messages = warning');
 	return $dbh;
