@@ -125,6 +125,7 @@ insert_lease(Acquire *acquire, int64 credential_id, int32 slot, RowCheck is_righ
 /*
  * is_within_limit -- is the credential still what it was when it was read, and no lease outside its limit? A RowCheck
  *
+ * In the other order, a limit that is lowered and then a lease outside that ends, between the two looks, would not be seen.
  * Before: the lease is inserted, its credential is the current row, and the caller holds the credential's lock.
  */
 static bool
@@ -134,9 +135,9 @@ is_within_limit(void *arg)
 	EgressScan *credential = &acquire->credentials;
 	int32		limit = credential_limit(credential);
 
-	return !scan_row_is_replaced(credential) &&
-		(limit == NO_LIMIT ||
-		 !slot_any_outside(&acquire->slots, scan_id(credential, Anum_egress_credential_egress_credential_id), limit));
+	return (limit == NO_LIMIT ||
+			!slot_any_outside(&acquire->slots, scan_id(credential, Anum_egress_credential_egress_credential_id), limit)) &&
+		!scan_row_is_replaced(credential);
 }
 
 /*
@@ -147,7 +148,8 @@ is_within_limit(void *arg)
  * Those who are here have slots of their own in 1..limit, so together they do not pass the limit that they have read.
  * What may be wrong with it is looked at when the lease is inserted: another limit was committed since, or there are
  * leases outside 1..limit. Of two who have read different limits, the one who read the old limit sees the change, unless
- * its lease was there before the change was; then the other sees that lease.
+ * its lease was there before the change was; then the other sees that lease. Of a limit that the caller's own transaction has
+ * set, the others see nothing, and they may have looked for leases outside theirs already: not here.
  */
 static bool
 lease_beside_others(Acquire *acquire, int64 credential_id)
@@ -159,7 +161,7 @@ lease_beside_others(Acquire *acquire, int64 credential_id)
 	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled) &&
-		!scan_row_ends(credential))
+		!scan_row_ends(credential) && !scan_row_is_own(credential))
 	{
 		int32		limit = credential_limit(credential);
 		int32		slot = limit == NO_LIMIT ? SLOT_NONE : slot_claim(&acquire->slots, credential_id, limit);
@@ -197,37 +199,58 @@ free_slot(Acquire *acquire, int64 credential_id, int32 limit)
 }
 
 /*
+ * slot_alone -- a slot of the credential as it is now: SLOT_NONE for one without a limit; false when there is none
+ *
+ * Before: the caller holds the credential's lock, exclusive, and it is the current row.
+ */
+static bool
+slot_alone(Acquire *acquire, int64 credential_id, int32 *slot)
+{
+	int32		limit = credential_limit(&acquire->credentials);
+
+	*slot = SLOT_NONE;
+	if (scan_row_ends(&acquire->credentials))
+		return false;
+	if (limit == NO_LIMIT)
+		return true;
+	*slot = free_slot(acquire, credential_id, limit);
+	return *slot != SLOT_NONE;
+}
+
+/*
  * lease_alone -- lease a connection of a credential while nobody else does
  *
  * Returns whether it did. If not, *full is set when the credential fits and has no connection to give; it is
  * left alone when the credential is disabled or gone by now.
+ *
+ * Nobody takes a connection meanwhile, but leases end. One that ended after the limit was lowered must not let in an acquire
+ * that has read the old limit: so whether it is still the limit is asked when a slot has been found.
  */
 static bool
 lease_alone(Acquire *acquire, int64 credential_id, bool *full)
 {
 	EgressScan *credential = &acquire->credentials;
-	Snapshot	snapshot;
 	bool		leased = false;
+	bool		again = true;
 
 	lock_take(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled))
+	while (again)
 	{
-		int32		limit = credential_limit(credential);
-		int32		slot = SLOT_NONE;
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-		if (!scan_row_ends(credential))
+		again = false;
+		if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled))
 		{
-			if (limit != NO_LIMIT)
-				slot = free_slot(acquire, credential_id, limit);
-			leased = limit == NO_LIMIT || slot != SLOT_NONE;
+			int32		slot;
+			bool		found = slot_alone(acquire, credential_id, &slot);
+
+			again = found && scan_row_is_replaced(credential);
+			if (found && !again)
+				leased = insert_lease(acquire, credential_id, slot, NULL);
+			*full |= !found;
 		}
-		if (leased)
-			leased = insert_lease(acquire, credential_id, slot, NULL);
-		else
-			*full = true;
+		UnregisterSnapshot(snapshot);
 	}
-	UnregisterSnapshot(snapshot);
 	lock_give(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
 	return leased;
 }

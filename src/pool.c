@@ -8,7 +8,8 @@
  *	- that was inserted by a transaction which the snapshot has as committed.
  * All these leases were held together at the snapshot: none has ended since, and none came later. A lease whose
  * transaction is open, or committed since, proves nothing: while it came, another may have gone. Then, and when a lease has
- * expired, the answer is no, and slot.c decides under the credential's lock.
+ * expired, the answer is no, and slot.c decides under the credential's lock. (An expired lease that others end between the two
+ * looks is not seen; but then it was held as one that is being given back, so the credential was full at that moment.)
  *
  * It costs one pass over the index of slots: the credentials are asked about by ascending id, which is the order of
  * the index. Nothing is looked up where the next credential's entries are near.

@@ -335,7 +335,8 @@ scan_row_ends(EgressScan *scan)
 /*
  * scan_row_is_replaced -- has a transaction that committed since changed or deleted the current row?
  *
- * Before: as for scan_row_ends().
+ * Only one that a new snapshot has as committed: whoever reads the row again then reads another version. That comes after the
+ * mark in pg_xact, by as long as a synchronous standby takes. Before: as for scan_row_ends().
  */
 bool
 scan_row_is_replaced(EgressScan *scan)
@@ -345,7 +346,16 @@ scan_row_is_replaced(EgressScan *scan)
 	TransactionId ender;
 	ItemPointerData next;
 
-	return version_ends(scan->table, &tid, &inserter, &ender, &next) && TransactionIdDidCommit(ender);
+	return version_ends(scan->table, &tid, &inserter, &ender, &next) &&
+		!TransactionIdIsInProgress(ender) && TransactionIdDidCommit(ender);
+}
+
+/* scan_row_is_own -- has this transaction itself written the current row? */
+bool
+scan_row_is_own(EgressScan *scan)
+{
+	return TransactionIdIsCurrentTransactionId(
+		HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(scan->slot, false, NULL)->t_data));
 }
 
 /* scan_stop -- let go of the current row and of every page; scan_start() may follow */

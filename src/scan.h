@@ -66,6 +66,7 @@ extern char *scan_name(EgressScan *scan, AttrNumber column);
 extern void scan_put(EgressScan *scan, AttrNumber column, int position, Datum *values, bool *nulls);
 extern bool scan_row_ends(EgressScan *scan);
 extern bool scan_row_is_replaced(EgressScan *scan);
+extern bool scan_row_is_own(EgressScan *scan);
 extern bool scan_next_entry(EgressScan *scan);
 extern bool scan_seek(EgressScan *scan, int64 id, int64 last_id, Snapshot snapshot);
 extern bool scan_seek_next(EgressScan *scan);
