@@ -1,0 +1,785 @@
+/*
+ * explore.c -- goes through every interleaving of a configuration
+ *
+ *	limit [--all]							the short configurations, or all; then every mutation of the protocol (model.h), against
+ *											the configuration that is known to catch it
+ *	limit CONFIGURATION...					these, as configs.h names them
+ *	limit --mutant NAME [CONFIGURATION]		one mutation
+ *
+ * Prints TAP. A state is visited once, and known again by 128 bits of hash; what follows from it is tried for each
+ * connection that can go on, each choice that it has (a random slot, an alternative of its script), and, where the
+ * configuration says so, for a cancelled statement and for time that passes. The interleavings are counted, not walked: those
+ * from a state on are the sum of those from the states that follow. A state that follows from itself is a livelock.
+ *
+ * A violation is shown by its shortest trace, that of a mutation too.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "model.h"
+
+State	   *m;
+Proc	   *p;
+int			self;
+const Config *config;
+byte		fitting[PROCS];
+bool		session_shared[SESSIONS];
+bool		tracing;
+int			mutant;
+
+#define MANY ROWS				/* a page holds all entries */
+
+static const Config configs[] = {
+#include "configs.h"
+};
+#define NCONFIGS ((int) (sizeof(configs) / sizeof(configs[0])))
+
+/* the mutations, and the configuration that catches each */
+#define MUTANT(name, catcher) {#name, catcher},
+static const struct
+{
+	const char *name;
+	const char *catcher;
+} mutants[] = {{"none", ""}, MUTANTS(MUTANT)};
+#undef MUTANT
+
+static char found[200];			/* the violation, if there is one */
+
+/* violation -- a promise is broken; the first one counts */
+void
+violation(const char *format,...)
+{
+	va_list		args;
+
+	if (found[0])
+		return;
+	va_start(args, format);
+	vsnprintf(found, sizeof(found), format, args);
+	va_end(args);
+}
+
+/* say -- a line of the trace */
+void
+say(const char *format,...)
+{
+	va_list		args;
+
+	printf("#   connection %d  ", self + 1);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	printf("\n");
+}
+
+/*
+ * Choices: a move is played once for each combination of what choose() may answer in it.
+ */
+#define MAX_CHOICES	6
+
+/* A move: the next step of a connection, the cancelling of its statement, or that time passes. */
+#define STEP_OF		0			/* + connection */
+#define CANCEL_OF	PROCS		/* + connection */
+#define TIME		(2 * PROCS)
+#define MOVES		(2 * PROCS + 1)
+
+typedef struct Move
+{
+	byte		what;
+	byte		nchoices;
+	byte		choices[MAX_CHOICES];
+	byte		ways[MAX_CHOICES];	/* of how many */
+} Move;
+
+/* where a script is that is over */
+#define OVER		0xFF
+
+static Move *playing;			/* whose choices are asked for */
+static int	asked;
+
+/* choose -- one of n */
+int
+choose(int n)
+{
+	if (n <= 1)
+		return 0;
+	if (asked == MAX_CHOICES)
+		abort();
+	if (asked == playing->nchoices)
+		playing->choices[playing->nchoices++] = 0;
+	playing->ways[asked] = n;
+	return playing->choices[asked++];
+}
+
+/* next_choices -- let a move that was played choose otherwise; false when it has chosen all */
+static bool
+next_choices(Move *move)
+{
+	while (move->nchoices > 0)
+	{
+		if (++move->choices[move->nchoices - 1] < move->ways[move->nchoices - 1])
+			return true;
+		move->nchoices--;
+	}
+	return false;
+}
+
+/* time_passes -- leases with an end have expired */
+static void
+time_passes(void)
+{
+	m->clock--;
+	for (int i = 0; i < ROWS; i++)
+	{
+		if (m->rows[i].end == END_AHEAD)
+			m->rows[i].end = END_PAST;
+		if (m->rows[i].renewed_end == END_AHEAD)
+			m->rows[i].renewed_end = END_PAST;
+	}
+	if (tracing)
+		printf("#   time passes: leases with an end have expired\n");
+}
+
+/* play -- make a move in the state m; false when it is not possible there */
+static bool
+play(Move *move)
+{
+	Result		result;
+
+	playing = move;
+	asked = 0;
+	self = move->what % PROCS;
+	p = &m->procs[self];
+	if (move->what == TIME)
+	{
+		if (m->clock == 0)
+			return false;
+		time_passes();
+		promises_hold();
+		return true;
+	}
+	if (p->at == OVER)
+		return false;
+	if (move->what >= CANCEL_OF)
+	{
+		if (m->kills == 0 || !in_statement(self))
+			return false;
+		m->kills--;
+		p->killed = true;
+	}
+	result = step();
+	if (result == BLOCKED)
+		return false;
+	if (result == DONE)
+	{
+		memset(p, 0, sizeof(*p));
+		p->at = OVER;
+	}
+	promises_hold();
+	return true;
+}
+
+/* is_over -- has every connection come to the end of its script? */
+static bool
+is_over(void)
+{
+	for (int proc = 0; proc < PROCS; proc++)
+		if (m->procs[proc].at != OVER)
+			return false;
+	return true;
+}
+
+/* use -- make a configuration the present one */
+static void
+use(const Config *what)
+{
+	config = what;
+	memset(fitting, 0, sizeof(fitting));
+	memset(session_shared, 0, sizeof(session_shared));
+	for (int proc = 0; proc < PROCS; proc++)
+	{
+		const char *script = what->scripts[proc];
+
+		for (; script && *script != ':'; script++)
+			fitting[proc] |= 1 << (*script - '0');
+		for (int s = 1; script && s < SESSIONS; s++)
+			for (int other = 0; other < PROCS; other++)
+				if (other != proc && what->scripts[other])
+				{
+					char		id[2] = {'0' + s, 0};
+
+					session_shared[s] |= strstr(script, id) && strstr(strchr(what->scripts[other], ':'), id);
+				}
+	}
+	if (what->clock)
+		memset(session_shared, 1, sizeof(session_shared));
+}
+
+/*
+ * connections_are_left -- when all is over: does everybody get what should be free, and nobody more?
+ *
+ * Three sessions acquire one after the other.
+ */
+static void
+connections_are_left(const State *end)
+{
+	static const char *const scripts[] = {"1: a6 c a7 c a8 c", "2: a6 c a7 c a8 c"};
+	const Config *before = config;
+	State		state;
+
+	for (int c = 1; c <= CREDENTIALS; c++)
+	{
+		Config		alone = *before;
+		Move		move = {0};
+		int			had;
+		int			left;
+
+		state = *end;
+		m = &state;
+		memset(alone.scripts, 0, sizeof(alone.scripts));
+		alone.scripts[0] = scripts[c - 1];
+		use(&alone);
+		left = connections_left(c);
+		memset(&m->procs[0], 0, sizeof(Proc));
+		do
+			move.nchoices = 0;
+		while (play(&move) && m->procs[0].at != OVER);
+		had = m->expected[6] + m->expected[7] + m->expected[8];
+		if (had != left || m->procs[0].at != OVER)
+			violation("LEAK: when all is over, %d connections of credential %d should be free, and are %d", left, c, had);
+	}
+	use(before);
+}
+
+/*
+ * Deadlocks. Transactions of the same session may wait for each other; PostgreSQL's detector then ends one of them. A
+ * deadlock that has a short lock in it must not be.
+ */
+
+/* deadlock -- nobody can go on in the state m: let one more statement be cancelled */
+static void
+deadlock(void)
+{
+	for (int proc = 0; proc < PROCS; proc++)
+		if (waits_for_lock(proc))
+			violation("NOBODY WAITS: a deadlock with short locks");
+	m->kills++;
+}
+
+/*
+ * Known states: by hash, with how many interleavings follow.
+ */
+typedef struct Known
+{
+	uint64_t	hash[2];
+	double		number;			/* UNFINISHED: what follows is being tried */
+} Known;
+
+#define UNFINISHED	(-1.0)
+
+static Known *known;
+static uint64_t known_size;
+static uint64_t known_count;
+
+/* hash -- 128 bits of a state */
+static void
+hash(const State *state, uint64_t result[2])
+{
+	const byte *bytes = (const byte *) state;
+	uint64_t	a = 0x9E3779B97F4A7C15u;
+	uint64_t	b = 0xC2B2AE3D27D4EB4Fu;
+	uint64_t	word;
+
+	for (size_t i = 0; i < sizeof(State); i += 8)
+	{
+		size_t		length = sizeof(State) - i < 8 ? sizeof(State) - i : 8;
+
+		word = 0;
+		memcpy(&word, bytes + i, length);
+		a = (a ^ word) * 0xFF51AFD7ED558CCDu;
+		a ^= a >> 32;
+		b = (b + word) * 0xC4CEB9FE1A85EC53u;
+		b ^= b >> 29;
+	}
+	result[0] = a ^ b >> 7 ? a ^ b >> 7 : 1;
+	result[1] = b * 0x9E3779B97F4A7C15u + a;
+}
+
+/* know -- the place of a state among the known ones; a new one has hash 0 there */
+static Known *
+know(const uint64_t of[2])
+{
+	uint64_t	i = of[0] & (known_size - 1);
+
+	while (known[i].hash[0] && (known[i].hash[0] != of[0] || known[i].hash[1] != of[1]))
+		i = (i + 1) & (known_size - 1);
+	return &known[i];
+}
+
+/* forget_all, add -- the set of known states */
+static void
+forget_all(void)
+{
+	free(known);
+	known_size = 1 << 16;
+	known_count = 0;
+	known = calloc(known_size, sizeof(Known));
+}
+
+static void
+add(const uint64_t of[2], double number)
+{
+	Known	   *place;
+
+	if (known_count * 3 > known_size * 2)
+	{
+		Known	   *old = known;
+		uint64_t	size = known_size;
+
+		known_size *= 2;
+		known = calloc(known_size, sizeof(Known));
+		if (known == NULL)
+		{
+			perror("limit");
+			exit(2);
+		}
+		for (uint64_t i = 0; i < size; i++)
+			if (old[i].hash[0])
+				*know(old[i].hash) = old[i];
+		free(old);
+	}
+	place = know(of);
+	memcpy(place->hash, of, sizeof(place->hash));
+	place->number = number;
+	known_count++;
+}
+
+/*
+ * Telling how a violation comes about. A node is a state that was reached; its hash alone is known, and the move that led there.
+ */
+typedef struct Node
+{
+	uint32_t	from;			/* a node; a start, where the move is MOVES */
+	Move		move;
+} Node;
+
+static Node *nodes;
+static uint32_t node_count;
+static uint32_t node_size;
+
+/* limit_name -- a limit, for people */
+static const char *
+limit_name(int limit)
+{
+	static const char *const names[] = {"0", "1", "2", "none"};
+
+	return names[limit];
+}
+
+/* tell -- print what happens from a start on; at_end: when all is over, something is wrong */
+static void
+tell(const State *start, Move *moves, int n, bool at_end)
+{
+	State		state = *start;
+	char		what[sizeof(found)];
+
+	memcpy(what, found, sizeof(found));
+	m = &state;
+	for (int c = 1; c <= CREDENTIALS; c++)
+		printf("#   limit of credential %d: %s\n", c, limit_name(m->objects[c].limit));
+	for (int i = 0; i < ROWS; i++)
+		if (m->rows[i].xmin)
+			printf("#   session %d has a lease of credential %d, slot %s%s\n", m->rows[i].session, m->rows[i].credential,
+				   m->rows[i].slot == SLOT_NONE ? "none" : limit_name(m->rows[i].slot), m->rows[i].end ? ", with an end" : "");
+	tracing = true;
+	for (int i = 0; i < n; i++)
+	{
+		if (moves[i].what >= CANCEL_OF && moves[i].what != TIME && m->kills == 0)
+			m->kills = 1;
+		(void) play(&moves[i]);
+	}
+	tracing = false;
+	if (at_end)
+		printf("#   all is over\n");
+	memcpy(found, what, sizeof(found));
+	printf("#   %s\n", found);
+}
+
+/* tell_node -- print how a node, and then a last move, if one is given, is reached; returns how many steps that are */
+static int
+tell_node(const State *starts, uint32_t node, const Move *last)
+{
+	int			n = last != NULL;
+	int			i;
+	uint32_t	start;
+	Move	   *moves;
+
+	for (start = node; nodes[start].move.what != MOVES; start = nodes[start].from)
+		n++;
+	moves = calloc(n, sizeof(Move));
+	i = n;
+	if (last)
+		moves[--i] = *last;
+	for (; i > 0; node = nodes[node].from)
+		moves[--i] = nodes[node].move;
+	tell(&starts[nodes[start].from], moves, n, last == NULL);
+	free(moves);
+	return n;
+}
+
+/*
+ * Depth first: every state, every interleaving counted.
+ */
+
+static Move path[10000];
+static int	depth;
+static int	path_length;	/* when it was a livelock */
+
+/* follow -- how many interleavings there are from a state on; stops where a promise is broken */
+static double
+follow(const State *state)
+{
+	uint64_t	id[2];
+	double		number = 0;
+	bool		stuck = true;
+	State		start = *state;
+	Known	   *place;
+
+	hash(state, id);
+	place = know(id);
+	if (place->hash[0])
+	{
+		if (place->number == UNFINISHED)
+		{
+			violation("a livelock: this state follows from itself");
+			path_length = depth;
+		}
+		return place->number;
+	}
+	add(id, UNFINISHED);
+
+	m = &start;
+	if (is_over())
+	{
+		promises_hold_at_the_end();
+		connections_are_left(state);
+		know(id)->number = 1;
+		return 1;
+	}
+	for (int round = 0; round < 2 && stuck && !found[0]; round++)
+	{
+		for (int what = 0; what < MOVES && !found[0]; what++)
+		{
+			Move		move = {.what = what};
+
+			do
+			{
+				State		next = start;
+
+				m = &next;
+				if (!play(&move))
+					continue;
+				stuck &= what == TIME || (round == 0 && what >= CANCEL_OF);
+				if (!found[0])
+				{
+					path[depth++] = move;
+					number += follow(&next);
+					depth--;
+				}
+			} while (next_choices(&move) && !found[0]);
+		}
+		if (stuck)
+		{
+			m = &start;
+			if (round == 0)
+				deadlock();
+			else
+				violation("nobody can go on");
+		}
+	}
+	know(id)->number = number;
+	return number;
+}
+
+/*
+ * Breadth first: the shortest trace to a violation.
+ */
+typedef struct Wave
+{
+	State	   *states;
+	uint32_t   *nodes;
+	uint32_t	count;
+	uint32_t	size;
+} Wave;
+
+/* append -- a state at the next distance from the start, and how it was reached */
+static void
+append(Wave *wave, const State *state, uint32_t from, const Move *move)
+{
+	if (node_count == node_size)
+	{
+		node_size = node_size ? node_size * 2 : 1024;
+		nodes = realloc(nodes, node_size * sizeof(Node));
+	}
+	if (wave->count == wave->size)
+	{
+		wave->size = wave->size ? wave->size * 2 : 1024;
+		wave->states = realloc(wave->states, wave->size * sizeof(State));
+		wave->nodes = realloc(wave->nodes, wave->size * sizeof(uint32_t));
+	}
+	nodes[node_count] = (Node) {from, *move};
+	wave->states[wave->count] = *state;
+	wave->nodes[wave->count++] = node_count++;
+}
+
+/* search -- the shortest trace to a violation of a configuration; prints it, and returns its length, 0 for none */
+static int
+search(const State *starts, int nstarts)
+{
+	Wave		wave = {0};
+	Wave		next_wave = {0};
+	Move		origin = {.what = MOVES};
+	int			length = 0;
+
+	forget_all();
+	node_count = 0;
+	for (int i = 0; i < nstarts; i++)
+		append(&wave, &starts[i], i, &origin);
+	while (wave.count && !length)
+	{
+		next_wave.count = 0;
+		for (uint32_t i = 0; i < wave.count && !length; i++)
+		{
+			bool		stuck = true;
+			State		start = wave.states[i];
+
+			m = &start;
+			if (is_over())
+			{
+				promises_hold_at_the_end();
+				connections_are_left(&wave.states[i]);
+				if (found[0])
+					length = tell_node(starts, wave.nodes[i], NULL);
+				continue;
+			}
+			for (int round = 0; round < 2 && stuck && !length; round++)
+			{
+				for (int what = 0; what < MOVES && !length; what++)
+				{
+					Move		move = {.what = what};
+
+					do
+					{
+						State		next = start;
+						uint64_t	id[2];
+
+						m = &next;
+						if (!play(&move))
+							continue;
+						stuck &= what == TIME || (round == 0 && what >= CANCEL_OF);
+						if (found[0])
+						{
+							length = tell_node(starts, wave.nodes[i], &move);
+							break;
+						}
+						hash(&next, id);
+						if (know(id)->hash[0])
+							continue;
+						add(id, 0);
+						append(&next_wave, &next, wave.nodes[i], &move);
+					} while (next_choices(&move));
+				}
+				m = &start;
+				if (stuck && round == 0 && !length)
+				{
+					Move		none = {.what = TIME};
+
+					deadlock();
+					if (found[0])
+						length = tell_node(starts, wave.nodes[i], &none);
+				}
+			}
+		}
+		Wave		swap = wave;
+
+		wave = next_wave;
+		next_wave = swap;
+	}
+	free(wave.states);
+	free(wave.nodes);
+	free(next_wave.states);
+	free(next_wave.nodes);
+	return length;
+}
+
+/*
+ * Where a configuration begins.
+ */
+#define MAX_STARTS	1024
+
+static State starts[MAX_STARTS];
+static int	nstarts;
+
+/* add_start -- one more: limits, and up to two leases of credential 1 */
+static void
+add_start(int limit1, int limit2, int slot4, int slot5)
+{
+	State	   *state = &starts[nstarts++];
+	int			slots[2] = {slot4, slot5};
+	int			n = 0;
+
+	memset(state, 0, sizeof(*state));
+	state->objects[1].limit = limit1;
+	state->objects[2].limit = limit2;
+	for (int i = 0; i < 2; i++)
+		if (slots[i])
+		{
+			Row		   *row = &state->rows[n++];
+
+			row->credential = 1;
+			row->slot = slots[i];
+			row->session = 4 + i;
+			row->xmin = COMMITTED;
+			row->entries = ENTRY_SESSION | ENTRY_SLOT | ENTRY_GATEWAY;
+			if (config->clock)
+			{
+				row->end = END_AHEAD;
+				row->end_xmin = COMMITTED;
+			}
+			state->expected[4 + i] = 1;
+		}
+	state->clock = config->clock;
+	state->kills = config->kills;
+	state->possible = 1;
+}
+
+/* make_starts -- all of a configuration's */
+static void
+make_starts(void)
+{
+	static const int slots[] = {0, 1, 2, SLOT_NONE};
+
+	nstarts = 0;
+	for (const char *a = config->limits[0]; *a; a++)
+		for (const char *b = config->limits[1]; *b; b++)
+			for (int i = 0; i < (config->held > 0 ? 4 : 1); i++)
+				for (int j = 0; j < (config->held > 1 ? 4 : 1); j++)
+				{
+					if (slots[j] && (slots[i] == 0 || (slots[i] == slots[j] && slots[i] != SLOT_NONE)))
+						continue;
+					add_start(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0', slots[i], slots[j]);
+				}
+}
+
+static int	tests;
+static int	failures;
+
+/* check -- a configuration, with the protocol as it is */
+static void
+check(const Config *what)
+{
+	double		number = 0;
+	clock_t		began = clock();
+
+	found[0] = '\0';
+	path_length = 0;
+	use(what);
+	make_starts();
+	forget_all();
+	for (int i = 0; i < nstarts && !found[0]; i++)
+	{
+		number += follow(&starts[i]);
+		if (found[0] && path_length)
+			tell(&starts[i], path, path_length, false);
+	}
+	if (found[0])
+	{
+		failures++;
+		printf("not ok %d - %s: %s\n", ++tests, what->name, found);
+		found[0] = '\0';
+		if (!path_length)
+			(void) search(starts, nstarts);
+		found[0] = '\0';
+	}
+	else
+		printf("ok %d - %s: %llu states, %.2g interleavings, %.1f s\n", ++tests, what->name,
+			   (unsigned long long) known_count, number, (double) (clock() - began) / CLOCKS_PER_SEC);
+	fflush(stdout);
+}
+
+/* check_mutant -- is a mutation caught? */
+static void
+check_mutant(int which, const Config *what)
+{
+	int			length;
+	clock_t		began = clock();
+
+	mutant = which;
+	found[0] = '\0';
+	path_length = 0;
+	use(what);
+	make_starts();
+	length = search(starts, nstarts);
+	if (!length)
+	{
+		/* a livelock has no last step */
+		forget_all();
+		for (int i = 0; i < nstarts && !found[0]; i++)
+		{
+			(void) follow(&starts[i]);
+			if (found[0] && path_length)
+				tell(&starts[i], path, path_length, false);
+			length = path_length;
+		}
+	}
+	failures += !found[0];
+	printf("%s %d - mutant %s, in \"%s\": %s, %d steps, %.1f s\n", found[0] ? "ok" : "not ok", ++tests, mutants[which].name,
+		   what->name, found[0] ? found : "not caught", length, (double) (clock() - began) / CLOCKS_PER_SEC);
+	fflush(stdout);
+	mutant = NO_MUTANT;
+}
+
+/* find_config, find_mutant -- by name; ends the program when there is none */
+static const Config *
+find_config(const char *name)
+{
+	for (int i = 0; i < NCONFIGS; i++)
+		if (strcmp(configs[i].name, name) == 0)
+			return &configs[i];
+	fprintf(stderr, "limit: there is no configuration \"%s\"\n", name);
+	exit(2);
+}
+
+static int
+find_mutant(const char *name)
+{
+	for (int i = 1; i < MUTANT_COUNT; i++)
+		if (strcmp(mutants[i].name, name) == 0)
+			return i;
+	fprintf(stderr, "limit: there is no mutant \"%s\"\n", name);
+	exit(2);
+}
+
+int
+main(int argc, char **argv)
+{
+	bool		all = argc > 1 && strcmp(argv[1], "--all") == 0;
+
+	if (argc > 2 && strcmp(argv[1], "--mutant") == 0)
+		check_mutant(find_mutant(argv[2]), find_config(argc > 3 ? argv[3] : mutants[find_mutant(argv[2])].catcher));
+	else if (argc > 1 && !all)
+		for (int i = 1; i < argc; i++)
+			check(find_config(argv[i]));
+	else
+	{
+		for (int i = 0; i < NCONFIGS; i++)
+			if (all || !configs[i].all)
+				check(&configs[i]);
+		for (int i = 1; i < MUTANT_COUNT; i++)
+			check_mutant(i, find_config(mutants[i].catcher));
+	}
+	printf("1..%d\n", tests);
+	return failures > 0;
+}

@@ -1,0 +1,1374 @@
+/*
+ * limit.c -- the protocol of the limit, step by step, as src/ has it
+ *
+ * Each function here is one of src/, with its name and its order of steps (README.md, beside this file, has the table). STEP()
+ * stands where others may come in between: what follows it, up to the next one, looks at or changes one thing that
+ * others see, once: a lock, a snapshot, a page of an index, a row, an entry of a row in one index, a commit.
+ *
+ * A function that others may interrupt is a switch over where it goes on (p->pc[D], D its depth of call), because a state of
+ * the search has to hold that. All that it must know after a STEP() is in *p.
+ *
+ * What a look sees:
+ *	- an index scan reads a page of entries at a time, and visits the row of each later, one by one (NEXT_ENTRY());
+ *	- dirty, row_is_held(): rows of open transactions, rows that other open transactions delete, not those that this one has
+ *	  deleted;
+ *	- an MVCC snapshot: what was committed when it was taken, and this transaction's own changes.
+ * Dead rows go at once: for every look above they are not there.
+ */
+#include <stddef.h>
+#include <string.h>
+
+#include "model.h"
+
+#define BEGIN			switch (p->pc[D]) { case 0:
+#define END				} p->pc[D] = 0; return DONE
+#define RETURN			do { p->pc[D] = 0; return DONE; } while (0)
+#define RAISE			do { p->pc[D] = 0; return ERROR; } while (0)
+#define WAITING			(-__LINE__)
+
+/* let others go on; what follows is one step, which the trace calls so */
+#define STEP(...) \
+	do { p->pc[D] = __LINE__; return RUNNING; case __LINE__: if (tracing) say(__VA_ARGS__); } while (0)
+
+/* the same where no other connection of the configuration could tell: then what follows belongs to the step before */
+#define STEP_IF(condition, ...) \
+	do { if (condition) { p->pc[D] = __LINE__; return RUNNING; case __LINE__: if (tracing) say(__VA_ARGS__); } } while (0)
+
+/* call a function that has steps */
+#define CALL(function) \
+	do { \
+		Result		result; \
+		p->pc[D] = __LINE__; __attribute__((fallthrough)); case __LINE__: \
+		result = function; \
+		if (result == ERROR) p->pc[D] = 0; \
+		if (result != DONE) return result; \
+	} while (0)
+
+/* take a lock, or queue for it */
+#define TAKE(lock, mode, what) \
+	do { \
+		STEP("lock_take(" what ", " #mode ")"); \
+		if (!request(lock, mode)) \
+		{ \
+			if (tracing) say("waits"); \
+			p->pc[D] = WAITING; return RUNNING; case WAITING: \
+			if (!granted(lock)) return BLOCKED; \
+			if (tracing) say("has " what " now"); \
+		} \
+	} while (0)
+
+#define GIVE(lock, what) \
+	do { STEP("lock_give(" what ")"); release(lock); } while (0)
+
+/* wait for the transaction p->busy */
+#define WAIT_FOR_TRANSACTION \
+	do { \
+		if (holds_a_lock(self)) violation("waits for an open transaction, holding one of the short locks"); \
+		p->pc[D] = WAITING; return RUNNING; case WAITING: \
+		if (is_running(p->busy, p->busy_serial)) return BLOCKED; \
+		if (tracing) say("connection %d's transaction has ended", OWNER(p->busy) + 1); \
+	} while (0)
+
+#define CREDENTIAL_LOCK		(LOCK_CREDENTIAL + p->credential)
+#define SESSION_LOCK(id)	(LOCK_SESSION + (id))
+#define SLOT_LOCK(slot)		(LOCK_SLOT + 3 * (p->credential - 1) + (slot))
+
+/* scan_row_ends (scan.c) -- is the credential or gateway being deleted, or deleted since? */
+static bool
+scan_row_ends(int id)
+{
+	Object	   *object = &m->objects[id];
+
+	return mutant != being_deleted_is_not_seen && (object->gone || object->deleted[0] || object->deleted[1]);
+}
+
+/* scan_row_is_replaced (scan.c) -- has a transaction that ended since changed the credential? */
+static bool
+scan_row_is_replaced(void)
+{
+	Object	   *object = &m->objects[p->credential];
+
+	if (mutant == change_seen_before_it_is_visible && is_other(object->xmax) && m->committing & 1 << OWNER(object->xmax))
+		return true;
+	return p->replaced & 1 << p->credential;
+}
+
+/* scan_row_is_own (scan.c) -- has this transaction itself changed the credential? */
+static bool
+scan_row_is_own(void)
+{
+	Object	   *object = &m->objects[p->credential];
+
+	return is_mine(object->xmax) && (object->changed[0] || object->changed[1]);
+}
+
+/* fits -- may the user of a connection have a credential? */
+bool
+fits(int proc, int credential)
+{
+	return fitting[proc] & 1 << credential;
+}
+
+/* in_statement -- is a connection in the midst of what can be cancelled? */
+bool
+in_statement(int proc)
+{
+	const Proc *q = &m->procs[proc];
+
+	return q->pc[1] != 0 && !q->killed && strchr("aArnxldg", q->op) != NULL;
+}
+
+/*
+ * Scans of the index (credential, slot), and of that by gateway.
+ */
+
+/* key -- where a row's entry is in the index */
+static int
+key(int i)
+{
+	return m->rows[i].slot << 4 | i;
+}
+
+/* start_scan -- begin at the first entry from a slot on, or at the last */
+static void
+start_scan(int slot, bool backward)
+{
+	p->page = 0;
+	p->last_page = false;
+	p->past = backward ? 0xFF : slot << 4;
+}
+
+/* read_page -- read entries, of credential 0: all; up to the page's end */
+static void
+read_page(int credential, int kind, bool backward)
+{
+	for (int n = 0; n < config->page_size; n++)
+	{
+		int			best = -1;
+
+		for (int i = 0; i < ROWS; i++)
+			if (m->rows[i].entries & kind && (credential == 0 || m->rows[i].credential == credential) &&
+				(backward ? key(i) < p->past : key(i) >= p->past) &&
+				(best < 0 || (backward ? key(i) > key(best) : key(i) < key(best))))
+				best = i;
+		p->last_page = best < 0;
+		if (p->last_page)
+			return;
+		p->page |= 1 << best;
+		p->past = key(best) + !backward;
+	}
+	p->last_page = config->page_size == ROWS;
+}
+
+/* next_entry -- go to the next of the entries that were read */
+static void
+next_entry(bool backward)
+{
+	int			best = -1;
+
+	for (int i = 0; i < ROWS; i++)
+		if (p->page & 1 << i && (best < 0 || (backward ? key(i) > key(best) : key(i) < key(best))))
+			best = i;
+	p->entry = best + 1;
+	p->entry_slot = best < 0 ? 0 : m->rows[best].slot;
+	if (best >= 0)
+		p->page &= ~(1 << best);
+}
+
+#define NEXT_ENTRY(credential, kind, backward, what) \
+	do { \
+		while (p->page == 0 && !p->last_page) \
+		{ \
+			STEP(what ": reads a page of the index"); \
+			read_page(credential, kind, backward); \
+		} \
+		next_entry(backward); \
+	} while (0)
+
+/* is_held (slot.c) -- is the present entry's lease held? */
+static bool
+is_held(void)
+{
+	const Row  *row;
+
+	if (p->entry == GONE_ROW)
+		return false;
+	row = &m->rows[p->entry - 1];
+	if (mutant == slots_by_latest_snapshot || mutant == open_acquire_is_free)
+		return row_is_held(row, self) && !is_other(row->xmin);
+	if (mutant == open_release_is_free)
+		return row_is_held(row, self) && !is_other(row->xmax);
+	if (mutant == open_takeover_is_free)
+		return row_is_held(row, self) && !(is_other(row->xmax) && row->end == END_PAST);
+	return row_is_held(row, self);
+}
+
+/* the entry's slot, for the trace */
+static const char *
+slot_name(int slot)
+{
+	return slot == SLOT_NONE ? "none" : slot == 1 ? "1" : "2";
+}
+
+/* slot_any_outside (slot.c) -- p->answer: is a lease held that has no slot, or one above p->limit? */
+static Result
+slot_any_outside(void)
+{
+	enum { D = 5 };
+
+	BEGIN;
+	start_scan(0, true);
+	p->answer = false;
+	for (;;)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "slot_any_outside");
+		if (p->entry == 0 || (p->entry_slot != SLOT_NONE && p->entry_slot <= p->limit))
+			RETURN;
+		STEP("slot_any_outside: visits slot %s, %s", slot_name(p->entry_slot), is_held() ? "held" : "dead");
+		if (is_held())
+		{
+			p->answer = true;
+			RETURN;
+		}
+	}
+	END;
+}
+
+/* count_held (slot.c) -- p->count: how many leases are held, counted up to p->to */
+static Result
+count_held(void)
+{
+	enum { D = 5 };
+
+	BEGIN;
+	start_scan(0, false);
+	p->count = 0;
+	while (p->count < p->to)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "count_held");
+		if (p->entry == 0)
+			RETURN;
+		STEP("count_held: visits slot %s, %s", slot_name(p->entry_slot), is_held() ? "held" : "dead");
+		p->count += is_held();
+	}
+	END;
+}
+
+/* find_gap (slot.c) -- p->candidate: the first slot from there to p->to that is not held, SLOT_NONE if there is none */
+static Result
+find_gap(void)
+{
+	enum { D = 6 };
+
+	BEGIN;
+	start_scan(p->candidate, false);
+	while (p->candidate <= p->to)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "find_gap");
+		if (p->entry == 0 || p->entry_slot > p->candidate)
+			RETURN;
+		if (p->entry_slot == p->candidate)
+		{
+			STEP("find_gap: visits slot %s, %s", slot_name(p->entry_slot), is_held() ? "held" : "dead");
+			p->candidate += is_held();
+		}
+	}
+	p->candidate = SLOT_NONE;
+	END;
+}
+
+/* gap_around (slot.c) -- p->candidate: the first slot that is not held from p->wanted upwards, or from 1 */
+static Result
+gap_around(void)
+{
+	enum { D = 5 };
+
+	BEGIN;
+	p->candidate = p->wanted;
+	p->to = p->limit;
+	CALL(find_gap());
+	if (p->candidate == SLOT_NONE && p->wanted > 1 && mutant != search_does_not_wrap)
+	{
+		p->candidate = 1;
+		p->to = p->wanted - 1;
+		CALL(find_gap());
+	}
+	END;
+}
+
+/* slot_claim (slot.c) -- p->slot: a free slot in 1..p->limit whose lock is held now, SLOT_NONE when none is found */
+static Result
+slot_claim(void)
+{
+	enum { D = 3, CLAIM_TRIES = 4 };
+
+	BEGIN;
+	p->slot = p->limit == 0 ? SLOT_NONE : 1 + choose(p->limit);
+	for (p->tries = 0; p->slot != SLOT_NONE && p->tries < CLAIM_TRIES; p->tries++)
+	{
+		p->wanted = p->slot;
+		if (mutant != no_slot_lock && mutant != no_slot_lock_no_constraint)
+		{
+			STEP("slot_claim: lock_try(LOCK_SLOT %d)", p->wanted);
+			if (!try(SLOT_LOCK(p->wanted)))
+			{
+				if (tracing) say("somebody has it");
+				p->slot = p->wanted % p->limit + 1;
+				continue;
+			}
+		}
+		if (mutant == claim_not_looked_at && p->tries > 0)
+			RETURN;
+		CALL(gap_around());
+		p->slot = p->candidate;
+		if (p->slot == p->wanted)
+			RETURN;
+		GIVE(SLOT_LOCK(p->wanted), "LOCK_SLOT");
+	}
+	p->slot = SLOT_NONE;
+	END;
+}
+
+/* slot_find (slot.c) -- p->slot: a free slot, SLOT_NONE when the credential is full */
+static Result
+slot_find(void)
+{
+	enum { D = 4 };
+
+	BEGIN;
+	p->slot = SLOT_NONE;
+	if (p->limit == 0)
+		RETURN;
+	if (mutant != leases_outside_not_counted)
+	{
+		CALL(slot_any_outside());
+		if (p->answer)
+		{
+			p->to = p->limit;
+			CALL(count_held());
+			if (p->count >= p->limit)
+				RETURN;
+		}
+	}
+	p->wanted = 1 + choose(p->limit);
+	CALL(gap_around());
+	p->slot = p->candidate;
+	END;
+}
+
+/* slot_excess (slot.c) -- p->excess: how many leases have to end for a slot to be free */
+static Result
+slot_excess(void)
+{
+	enum { D = 4 };
+
+	BEGIN;
+	CALL(slot_any_outside());
+	p->excess = 1;
+	if (p->answer && mutant != one_takeover_above_the_limit)
+	{
+		p->to = ROWS;
+		CALL(count_held());
+		p->excess = p->count - p->limit + 1;
+	}
+	END;
+}
+
+/*
+ * Leases of sessions (lease.c).
+ */
+
+enum
+{
+	LEASE_NONE,
+	LEASE_BUSY,
+	LEASE_LIVE,
+	LEASE_EXPIRED,
+	LEASE_EXPIRED_BUSY
+};
+
+/* end_seen -- the end of a lease as a dirty look finds it: the old one while another transaction renews it */
+static int
+end_seen(const Row *row)
+{
+	if (is_mine(row->end_xmax))
+		return END_NONE;
+	return is_mine(row->renewed) ? row->renewed_end : row->end;
+}
+
+/*
+ * lease_look (lease.c) -- look at the lease of the session p->look: p->state, p->row, and who is to be waited for in p->busy
+ *
+ * No two entries of a session matter at once: who holds LOCK_SESSION meets one row, or one that a transaction deletes and
+ * one that it inserted, and has to wait for the same transaction for either.
+ */
+static Result
+lease_look(void)
+{
+	enum { D = 6 };
+	Row		   *row;
+
+	BEGIN;
+	STEP("lease_look: looks for the lease of session %d", p->look);
+	p->busy = NOBODY;
+	p->row = 0;
+	for (int i = 0; i < ROWS && !p->row; i++)
+		if (m->rows[i].session == p->look && m->rows[i].entries & ENTRY_SESSION && row_is_held(&m->rows[i], self) &&
+			!(mutant == own_lease_by_latest_snapshot && is_other(m->rows[i].xmin)))
+			p->row = i + 1;
+	p->state = LEASE_NONE;
+	if (!p->row)
+		RETURN;
+	row = &m->rows[p->row - 1];
+	if (is_other(row->xmin))
+		wait_for(row->xmin);
+	else if (is_other(row->xmax))
+		wait_for(row->xmax);
+	p->state = p->busy ? LEASE_BUSY : LEASE_LIVE;
+	if (!config->clock || is_other(row->xmin))
+		RETURN;
+
+	STEP("lease_look: looks for the end of the lease");
+	if (p->row == GONE_ROW)
+		RETURN;
+	row = &m->rows[p->row - 1];
+	if (p->state == LEASE_BUSY)
+	{
+		if (end_seen(row) == END_PAST && !is_other(row->end_xmin))
+			p->state = LEASE_EXPIRED_BUSY;
+		RETURN;
+	}
+	if (end_seen(row) != END_NONE && is_other(row->renewed) && mutant != open_renewal_not_seen)
+		wait_for(row->renewed);
+	else if (end_seen(row) == END_PAST)
+		p->state = LEASE_EXPIRED;
+	END;
+}
+
+/* end_lease (lease.c) -- end the lease p->row, which was looked at */
+static Result
+end_lease(void)
+{
+	enum { D = 6 };
+
+	BEGIN;
+	STEP("scan_delete: ends the lease of session %d", p->look);
+	if (p->row == GONE_ROW || is_other(m->rows[p->row - 1].xmax) || is_mine(m->rows[p->row - 1].xmax))
+		violation("a lease is ended twice, or its end waits for an open transaction");
+	else
+		m->rows[p->row - 1].xmax = MINE;
+	p->said[p->level][p->look] = HAS_NOT;
+	if (!config->clock || m->rows[p->row - 1].end == END_NONE)
+		RETURN;
+	STEP("scan_delete: the row of egress_lease_expiry");
+	m->rows[p->row - 1].end_xmax = MINE;
+	END;
+}
+
+/* end_if_expired (lease.c) -- p->answer: end the lease of the session p->look, if it has expired and nobody else is at it */
+static Result
+end_if_expired(void)
+{
+	enum { D = 5 };
+
+	BEGIN;
+	p->answer = false;
+	if (mutant == takeover_waits_for_the_session_lock)
+		TAKE(SESSION_LOCK(p->look), EXCLUSIVE, "LOCK_SESSION of another");
+	else if (mutant != takeover_without_session_lock)
+	{
+		STEP("end_if_expired: lock_try(LOCK_SESSION %d)", p->look);
+		if (!try(SESSION_LOCK(p->look)))
+			RETURN;
+	}
+	CALL(lease_look());
+	p->answer = p->state == LEASE_EXPIRED;
+	if (p->answer)
+		CALL(end_lease());
+	if (mutant != takeover_without_session_lock)
+		GIVE(SESSION_LOCK(p->look), "LOCK_SESSION of another");
+	END;
+}
+
+/* start_ends -- begin a scan of egress_lease_expiry, by credential (0: all) */
+static void
+start_ends(int credential)
+{
+	p->ends = 0;
+	for (int i = 0; i < ROWS; i++)
+		if (m->rows[i].xmin && m->rows[i].end != END_NONE && (credential == 0 || m->rows[i].credential == credential))
+			p->ends |= 1 << i;
+}
+
+/* next_end -- go to the next of its entries; false when there is none */
+static bool
+next_end(void)
+{
+	for (int i = 0; i < ROWS; i++)
+		if (p->ends & 1 << i)
+		{
+			p->ends &= ~(1 << i);
+			p->entry = i + 1;
+			return true;
+		}
+	return false;
+}
+
+/* is_expired -- what next_expired() (lease.c) asks of the present row: past, while no open transaction changes that? */
+static bool
+is_expired(void)
+{
+	const Row  *row;
+
+	if (p->entry == GONE_ROW)
+		return false;
+	row = &m->rows[p->entry - 1];
+	return end_seen(row) == END_PAST && !is_other(row->end_xmin) &&
+		!is_other(row->end_xmax) && (!is_other(row->renewed) || mutant == open_renewal_not_seen);
+}
+
+/* count_expired -- lease_any_expired(), and the first half of lease_end_expired_for() (lease.c); p->answer: are there so many? */
+static Result
+count_expired(void)
+{
+	enum { D = 5 };
+
+	BEGIN;
+	STEP("next_expired: reads the entries of egress_lease_expiry");
+	start_ends(p->credential);
+	p->found = 0;
+	while (p->found < p->excess && next_end())
+	{
+		STEP("next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
+		p->found += is_expired();
+	}
+	p->answer = p->found == p->excess;
+	END;
+}
+
+/* lease_end_expired_for (lease.c) -- p->answer: have p->excess expired leases been ended? none, if there are not so many */
+static Result
+lease_end_expired_for(void)
+{
+	enum { D = 4 };
+
+	BEGIN;
+	CALL(count_expired());
+	if (!p->answer)
+		RETURN;
+	STEP("next_expired: reads the entries of egress_lease_expiry");
+	start_ends(p->credential);
+	p->found = 0;
+	while (p->found < p->excess && next_end())
+	{
+		STEP("next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
+		if (!is_expired())
+			continue;
+		p->look = m->rows[p->entry - 1].session;
+		CALL(end_if_expired());
+		p->found += p->answer;
+	}
+	p->answer = p->found >= p->excess || mutant == takeover_always_enough;
+	END;
+}
+
+/* free_slot (acquire.c) -- p->slot: one that is free, or that the end of expired leases makes free */
+static Result
+free_slot(void)
+{
+	enum { D = 3 };
+
+	BEGIN;
+	CALL(slot_find());
+	if (p->slot != SLOT_NONE || p->limit == 0 || !config->clock || mutant == expired_not_taken_over)
+		RETURN;
+	p->excess = 1;
+	CALL(count_expired());
+	if (!p->answer)
+		RETURN;
+	CALL(slot_excess());
+	CALL(lease_end_expired_for());
+	if (!p->answer)
+		RETURN;
+	if (mutant == takeover_always_enough)
+	{
+		p->wanted = 1;
+		CALL(gap_around());
+		p->slot = p->candidate;
+		RETURN;
+	}
+	CALL(slot_find());
+	END;
+}
+
+/*
+ * Acquiring (acquire.c).
+ */
+
+/* is_within_limit (acquire.c) -- p->answer: is the credential still what it was, and no lease outside its limit? */
+static Result
+is_within_limit(void)
+{
+	enum { D = 4 };
+
+	BEGIN;
+	if (mutant == change_looked_at_first)
+	{
+		STEP("is_within_limit: scan_row_is_replaced: %s", scan_row_is_replaced() ? "yes" : "no");
+		p->answer = !scan_row_is_replaced();
+		if (!p->answer)
+			RETURN;
+	}
+	p->answer = false;
+	if (p->limit != NO_LIMIT && mutant != outside_not_seen_when_inserted)
+		CALL(slot_any_outside());
+	p->answer = !p->answer;
+	if (!p->answer || mutant == change_not_seen_when_inserted || mutant == change_looked_at_first)
+		RETURN;
+	STEP("is_within_limit: scan_row_is_replaced: %s", scan_row_is_replaced() ? "yes" : "no");
+	p->answer = !scan_row_is_replaced();
+	END;
+}
+
+/* check_unique -- _bt_check_unique(): inserting an entry fails, or waits, where a row is there that has the same key */
+static void
+check_unique(int entry)
+{
+	Row		   *row = &m->rows[p->row - 1];
+
+	if (entry == ENTRY_SLOT && (row->slot == SLOT_NONE || mutant == no_slot_lock_no_constraint))
+		return;
+	for (int i = 0; i < ROWS; i++)
+	{
+		Row		   *other = &m->rows[i];
+
+		if (other == row || !(other->entries & entry) || !row_is_held(other, self) ||
+			(entry == ENTRY_SLOT ? other->credential != row->credential || other->slot != row->slot :
+			 other->session != row->session))
+			continue;
+		if (is_other(other->xmin) || is_other(other->xmax))
+			violation("an insertion waits for the transaction of connection %d, holding the short locks",
+					  OWNER(is_other(other->xmin) ? other->xmin : other->xmax) + 1);
+		else
+			violation("an insertion fails: duplicate key");
+	}
+}
+
+/*
+ * insert_lease (acquire.c), insert_row_if (scan.c) -- insert the lease; p->answer: is it right?
+ *
+ * Speculatively, where p->answer says that it has to be asked.
+ */
+static Result
+insert_lease(void)
+{
+	enum { D = 3 };
+	Row		   *row;
+
+	BEGIN;
+	p->leased = p->answer;		/* is it to be asked? */
+	STEP("insert_lease: the row with slot %s, and its entry by session", slot_name(p->slot));
+	for (p->row = 1; m->rows[p->row - 1].xmin != NOBODY; p->row++)
+		if (p->row == ROWS)
+		{
+			violation("the model has too few rows");
+			RAISE;
+		}
+	row = &m->rows[p->row - 1];
+	row->credential = p->credential;
+	row->slot = p->slot;
+	row->session = p->session;
+	row->xmin = MINE;
+	row->speculative = p->leased;
+	row->taking = true;
+	for (int proc = 0; proc < PROCS; proc++)
+		row->since |= m->procs[proc].snapshot_taken << proc;
+	check_unique(ENTRY_SESSION);
+	row->entries |= ENTRY_SESSION;
+
+	STEP("insert_lease: its entry by credential and slot");
+	check_unique(ENTRY_SLOT);
+	m->rows[p->row - 1].entries |= ENTRY_SLOT;
+
+	if (config->deletes)
+	{
+		STEP("insert_lease: its entry by gateway");
+		m->rows[p->row - 1].entries |= ENTRY_GATEWAY;
+	}
+	p->answer = true;
+	if (!p->leased)
+		RETURN;
+
+	CALL(is_within_limit());
+	if (mutant == wrong_lease_not_taken_back)
+		p->answer = true;
+	STEP("insert_lease: %s", p->answer ? "confirms it" : "takes it back");
+	if (p->answer)
+		m->rows[p->row - 1].speculative = false;
+	else if (mutant == taken_back_by_deletion)
+		m->rows[p->row - 1].xmax = MINE;
+	else
+		remove_row(p->row - 1);
+	END;
+}
+
+/* read_credential -- GetLatestSnapshot() and scan_find_id(): what the limit is, and from when on it may be replaced */
+static void
+read_credential(void)
+{
+	p->replaced &= ~(1 << p->credential);
+	p->limit = limit_seen(p->credential, self);
+	p->found = object_is_there(p->credential, self);
+	if (tracing)
+		say(p->limit == NO_LIMIT ? "credential %d has no limit" : "the limit of credential %d is %d", p->credential, p->limit);
+}
+
+/* lease_beside_others (acquire.c) -- p->leased: lease a connection while others may do the same */
+static Result
+lease_beside_others(void)
+{
+	enum { D = 2 };
+
+	BEGIN;
+	if (mutant == limit_read_before_the_lock)
+	{
+		STEP("lease_beside_others: GetLatestSnapshot");
+		read_credential();
+	}
+	if (mutant != no_credential_lock)
+		TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
+	p->leased = false;
+	if (mutant != limit_read_before_the_lock)
+	{
+		STEP("lease_beside_others: GetLatestSnapshot");
+		read_credential();
+	}
+	if (p->found)
+	{
+		STEP_IF(config->deletes, "lease_beside_others: scan_row_ends: %s", scan_row_ends(p->credential) ? "yes" : "no");
+		if (!scan_row_ends(p->credential) && (!scan_row_is_own() || mutant == own_change_beside_others))
+		{
+			p->slot = SLOT_NONE;
+			if (p->limit != NO_LIMIT)
+				CALL(slot_claim());
+			p->answer = true;
+			if (p->limit == NO_LIMIT || p->slot != SLOT_NONE)
+			{
+				CALL(insert_lease());
+				p->leased = p->answer;
+			}
+			if (p->slot != SLOT_NONE && mutant != no_slot_lock && mutant != no_slot_lock_no_constraint)
+				GIVE(SLOT_LOCK(p->slot), "LOCK_SLOT");
+		}
+	}
+	if (mutant != no_credential_lock && mutant != credential_locked_to_commit)
+		GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
+	END;
+}
+
+/* lease_alone (acquire.c) -- p->leased: lease a connection while nobody else does; p->full when there is none */
+static Result
+lease_alone(void)
+{
+	enum { D = 2 };
+
+	BEGIN;
+	if (mutant == busy_credential_is_full)
+	{
+		STEP("lease_alone: lock_try(LOCK_CREDENTIAL)");
+		if (!try(CREDENTIAL_LOCK))
+		{
+			p->full = true;
+			RETURN;
+		}
+	}
+	else if (mutant == limit_read_before_the_lock)
+	{
+		STEP("lease_alone: GetLatestSnapshot");
+		read_credential();
+		TAKE(CREDENTIAL_LOCK, EXCLUSIVE, "LOCK_CREDENTIAL");
+	}
+	else if (mutant == credential_lock_always_shared)
+		TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
+	else if (mutant != no_credential_lock)
+		TAKE(CREDENTIAL_LOCK, EXCLUSIVE, "LOCK_CREDENTIAL");
+	do
+	{
+		if (mutant != limit_read_before_the_lock)
+		{
+			STEP("lease_alone: GetLatestSnapshot");
+			read_credential();
+		}
+		p->leased = false;
+		p->answer = false;
+		if (!p->found)
+			break;
+		STEP_IF(config->deletes, "lease_alone: scan_row_ends: %s", scan_row_ends(p->credential) ? "yes" : "no");
+		if (!scan_row_ends(p->credential))
+		{
+			p->slot = SLOT_NONE;
+			if (p->limit != NO_LIMIT)
+				CALL(free_slot());
+			p->leased = p->limit == NO_LIMIT || p->slot != SLOT_NONE;
+		}
+		if (!p->leased)
+		{
+			p->full = true;
+			break;
+		}
+		p->answer = false;
+		if (mutant == change_not_seen_when_counted || mutant == limit_read_before_the_lock)
+			break;
+		STEP("lease_alone: scan_row_is_replaced: %s", scan_row_is_replaced() ? "yes" : "no");
+		p->answer = scan_row_is_replaced();
+	} while (p->answer);
+	if (p->leased)
+	{
+		p->answer = false;
+		CALL(insert_lease());
+		p->leased = true;
+	}
+	if (mutant != no_credential_lock && mutant != credential_locked_to_commit)
+		GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
+	END;
+}
+
+/* any_over (pool.c) -- p->answer: is the end of a lease of the credential past? */
+static Result
+any_over(void)
+{
+	enum { D = 3 };
+
+	BEGIN;
+	STEP("any_over: reads the entries of egress_lease_expiry");
+	start_ends(p->credential);
+	p->answer = false;
+	while (!p->answer && next_end())
+	{
+		STEP("any_over: visits a row");
+		p->answer = p->entry != GONE_ROW && end_seen(&m->rows[p->entry - 1]) == END_PAST;
+	}
+	END;
+}
+
+/* was_held (pool.c) -- is the present entry's lease held, and was it at the snapshot? */
+static bool
+was_held(void)
+{
+	const Row  *row;
+
+	if (p->entry == GONE_ROW)
+		return false;
+	row = &m->rows[p->entry - 1];
+	return row_is_held(row, self) && !is_other(row->xmin) &&
+		(!(row->since & 1 << self) || mutant == full_with_later_leases);
+}
+
+/* pool_is_full (pool.c) -- p->answer: is it certain that the credential was full at the snapshot? */
+static Result
+pool_is_full(void)
+{
+	enum { D = 2 };
+
+	BEGIN;
+	p->limit = p->snapshot[p->credential] - 1;
+	p->answer = p->limit == 0;
+	if (p->limit == 0 || p->limit == NO_LIMIT)
+		RETURN;
+	start_scan(0, false);
+	p->count = 0;
+	while (p->count < p->limit)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "pool_is_full");
+		if (p->entry == 0 || p->entry_slot == SLOT_NONE || p->entry_slot > p->count + 1)
+			RETURN;
+		if (p->entry_slot <= p->count)
+			continue;
+		STEP("was_held: visits slot %s: %s", slot_name(p->entry_slot), was_held() ? "yes" : "no");
+		p->count += was_held();
+	}
+	p->answer = true;
+	if (config->clock && mutant != full_with_expired_leases)
+	{
+		CALL(any_over());
+		p->answer = !p->answer;
+	}
+	END;
+}
+
+/* take_snapshot -- the acquire's snapshot, by which pool.c asks: which credentials are there, which leases are committed */
+static void
+take_snapshot(void)
+{
+	for (int c = 1; c <= CREDENTIALS; c++)
+		if (fits(self, c) && object_is_there(c, self))
+			p->snapshot[c] = limit_seen(c, self) + 1;
+	for (int i = 0; i < ROWS; i++)
+		if (is_other(m->rows[i].xmin))
+			m->rows[i].since |= 1 << self;
+	p->snapshot_taken = true;
+	acquire_begins();
+}
+
+/* egress_acquire_credential (acquire.c) */
+static Result
+acquire(bool ttl)
+{
+	enum { D = 1 };
+
+	BEGIN;
+	p->session = p->look = p->arg;
+	if (session_shared[p->session] && mutant != no_session_lock)
+		TAKE(SESSION_LOCK(p->session), EXCLUSIVE, "LOCK_SESSION");
+	CALL(lease_look());
+	while (p->state == LEASE_BUSY || p->state == LEASE_EXPIRED_BUSY)
+	{
+		if (mutant != wait_with_session_lock && mutant != no_session_lock)
+			GIVE(SESSION_LOCK(p->session), "LOCK_SESSION");
+		WAIT_FOR_TRANSACTION;
+		if (mutant != wait_with_session_lock && mutant != no_session_lock)
+			TAKE(SESSION_LOCK(p->session), EXCLUSIVE, "LOCK_SESSION");
+		CALL(lease_look());
+	}
+	if (p->state == LEASE_EXPIRED)
+		CALL(end_lease());
+
+	STEP("egress_acquire_credential: GetLatestSnapshot");
+	take_snapshot();
+	if (!object_is_there(0, self))
+	{
+		if (tracing) say("NG001");
+		RAISE;
+	}
+	if (p->state != LEASE_LIVE)
+	{
+		/* take_lease() */
+		for (p->credential = 1; p->credential <= CREDENTIALS; p->credential++)
+		{
+			if (!p->snapshot[p->credential])
+				continue;
+			CALL(pool_is_full());
+			if (p->answer)
+			{
+				p->full = true;
+				pool_says_full();
+				continue;
+			}
+			if (!p->gateway_locked && config->deletes)
+			{
+				if (mutant != no_gateway_lock)
+					TAKE(LOCK_GATEWAY, SHARE, "LOCK_GATEWAY");
+				STEP("lock_gateway: scan_row_ends: %s", scan_row_ends(0) ? "yes" : "no");
+				if (scan_row_ends(0))
+				{
+					acquire_refused();
+					RAISE;
+				}
+				p->gateway_locked = true;
+			}
+			CALL(lease_beside_others());
+			if (!p->leased)
+				CALL(lease_alone());
+			if (p->leased)
+				break;
+		}
+		if (p->gateway_locked && mutant != no_gateway_lock)
+			GIVE(LOCK_GATEWAY, "LOCK_GATEWAY");
+		if (!p->leased)
+		{
+			if (tracing) say("NG004");
+			acquire_refused();
+			RAISE;
+		}
+		if (ttl)
+		{
+			STEP("lease_expires: inserts the row of egress_lease_expiry");
+			m->rows[p->row - 1].end = END_AHEAD;
+			m->rows[p->row - 1].end_xmin = MINE;
+		}
+		p->said[p->level][p->session] = HAS;
+	}
+	if (tracing) say("session %d has a lease", p->session);
+	if (session_shared[p->session] && mutant != no_session_lock)
+		GIVE(SESSION_LOCK(p->session), "LOCK_SESSION");
+	END;
+}
+
+/* look_and_wait (lease.c) -- take LOCK_SESSION and look, until no other open transaction changes the lease */
+static Result
+look_and_wait(void)
+{
+	enum { D = 2 };
+
+	BEGIN;
+	TAKE(SESSION_LOCK(p->session), EXCLUSIVE, "LOCK_SESSION");
+	CALL(lease_look());
+	while (p->busy && p->state != LEASE_EXPIRED_BUSY)
+	{
+		GIVE(SESSION_LOCK(p->session), "LOCK_SESSION");
+		WAIT_FOR_TRANSACTION;
+		TAKE(SESSION_LOCK(p->session), EXCLUSIVE, "LOCK_SESSION");
+		CALL(lease_look());
+	}
+	END;
+}
+
+/* lease_end (lease.c) -- end the lease of the session p->arg */
+static Result
+lease_end(void)
+{
+	enum { D = 1 };
+
+	BEGIN;
+	p->session = p->look = p->arg;
+	if (session_shared[p->session])
+		CALL(look_and_wait());
+	else
+		CALL(lease_look());
+	if (p->state == LEASE_LIVE || p->state == LEASE_EXPIRED)
+		CALL(end_lease());
+	if (session_shared[p->session])
+		GIVE(SESSION_LOCK(p->session), "LOCK_SESSION");
+	END;
+}
+
+/* egress_renew_lease (lease.c) -- let the lease of the session p->arg end later */
+static Result
+renew(void)
+{
+	enum { D = 1 };
+	Row		   *row;
+
+	BEGIN;
+	p->session = p->look = p->arg;
+	CALL(look_and_wait());
+	if (p->state == LEASE_LIVE || (p->state == LEASE_EXPIRED && mutant == renewal_revives))
+	{
+		if (p->state == LEASE_LIVE)
+			m->rows[p->row - 1].renewing = self + 1;
+		STEP("renew: writes the new end");
+		row = &m->rows[p->row - 1];
+		if (row->end == END_NONE)
+		{
+			row->end = END_AHEAD;
+			row->end_xmin = MINE;
+		}
+		else
+		{
+			row->renewed = MINE;
+			row->renewed_end = END_AHEAD;
+		}
+	}
+	GIVE(SESSION_LOCK(p->session), "LOCK_SESSION");
+	END;
+}
+
+/* egress_expire_leases (lease.c) */
+static Result
+sweep(void)
+{
+	enum { D = 1 };
+
+	BEGIN;
+	STEP("egress_expire_leases: reads the entries of egress_lease_expiry");
+	start_ends(0);
+	while (next_end())
+	{
+		STEP("next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
+		if (!is_expired())
+			continue;
+		p->look = m->rows[p->entry - 1].session;
+		CALL(end_if_expired());
+	}
+	END;
+}
+
+/*
+ * Administrators.
+ */
+
+/* touch -- an UPDATE or DELETE of a row waits for the transaction that has changed it; false while it has to */
+static bool
+touch(int id)
+{
+	if (is_other(m->objects[id].xmax))
+		return false;
+	m->objects[id].xmax = STAMP(self, 0);
+	return true;
+}
+
+#define TOUCH(id) \
+	do { \
+		p->pc[D] = __LINE__; return RUNNING; case __LINE__: \
+		if (!m->objects[id].gone && !touch(id)) return BLOCKED; \
+	} while (0)
+
+/* change_limit -- UPDATE egress_credential SET active_connection_limit = ... */
+static Result
+change_limit(void)
+{
+	enum { D = 1 };
+	int			limit;
+
+	BEGIN;
+	p->credential = p->arg;
+	TOUCH(p->credential);
+	if (!object_is_there(p->credential, self))
+		RETURN;
+	limit = choose(strlen(config->changes));
+	limit = config->changes[limit] == 'u' ? NO_LIMIT : config->changes[limit] - '0';
+	if (tracing)
+		say(limit == NO_LIMIT ? "UPDATE: credential %d has no limit" : "UPDATE: the limit of credential %d is %d",
+			p->credential, limit);
+	m->objects[p->credential].changed[p->level] = limit + 1;
+	END;
+}
+
+/* committed_lease -- a lease that the check of the foreign key finds; 0 for none */
+static int
+committed_lease(int id)
+{
+	for (int i = 0; i < ROWS; i++)
+		if (m->rows[i].xmin != NOBODY && !is_other(m->rows[i].xmin) && !is_mine(m->rows[i].xmax) &&
+			(id == 0 || m->rows[i].credential == id))
+			return i + 1;
+	return 0;
+}
+
+/*
+ * delete -- DELETE of a credential, or of the gateway (0): the row, the foreign key's check, and then
+ * egress_refuse_delete_in_use() of integrity.c
+ */
+static Result
+delete(int id)
+{
+	enum { D = 1 };
+
+	BEGIN;
+	p->credential = p->arg;
+	TOUCH(id);
+	if (!object_is_there(id, self))
+		RETURN;
+	if (tracing)
+		say(id ? "DELETE: credential %d" : "DELETE: the gateway", id);
+	m->objects[id].deleted[p->level] = true;
+
+	for (;;)
+	{
+		STEP("the foreign key's check");
+		p->row = committed_lease(id);
+		if (!p->row)
+			break;
+		if (!is_other(m->rows[p->row - 1].xmax))
+			RAISE;
+		wait_for(m->rows[p->row - 1].xmax);
+		WAIT_FOR_TRANSACTION;
+	}
+	if (mutant == deleter_does_not_look)
+		RETURN;
+	if (mutant == deleter_shares_the_lock)
+		TAKE(LOCK_CREDENTIAL + id, SHARE, "the lock of the deleted row");
+	else if (mutant != deleter_without_lock)
+		TAKE(LOCK_CREDENTIAL + id, EXCLUSIVE, "the lock of the deleted row");
+	start_scan(0, false);
+	p->answer = false;
+	while (!p->answer)
+	{
+		NEXT_ENTRY(id, id ? ENTRY_SLOT : ENTRY_GATEWAY, false, "lease_any_held");
+		if (p->entry == 0)
+			break;
+		STEP("lease_any_held: visits a row");
+		p->answer = p->entry != GONE_ROW && row_is_held(&m->rows[p->entry - 1], self) &&
+			!(mutant == deleter_looks_at_committed && is_other(m->rows[p->entry - 1].xmin));
+	}
+	if (mutant != deleter_without_lock)
+		GIVE(LOCK_CREDENTIAL + id, "the lock of the deleted row");
+	if (p->answer)
+		RAISE;
+	END;
+}
+
+/*
+ * Transactions of an application.
+ */
+
+/* commit -- RecordTransactionCommit(), and then ProcArrayEndTransaction() */
+static Result
+commit(void)
+{
+	enum { D = 1 };
+	bool		changed = false;
+
+	BEGIN;
+	for (int i = 0; i <= CREDENTIALS; i++)
+		changed |= is_mine(m->objects[i].xmax);
+	if (changed)
+	{
+		STEP("COMMIT is in pg_xact");
+		m->committing |= 1 << self;
+	}
+	STEP("COMMIT");
+	commits();
+	for (int s = 0; s < SESSIONS; s++)
+		for (int l = 0; l < 2; l++)
+			if (p->said[l][s])
+				m->expected[s] = p->said[l][s] == HAS;
+	memset(p->said, 0, sizeof(p->said));
+	p->serial[0]++;
+	p->serial[1] = p->level = 0;
+	END;
+}
+
+/* rollback -- to the savepoint (1), or whole (0) */
+static Result
+rollback(int level)
+{
+	enum { D = 1 };
+
+	BEGIN;
+	STEP(level ? "ROLLBACK TO SAVEPOINT" : "ROLLBACK");
+	aborts(level);
+	p->broken = false;
+	END;
+}
+
+/* is_end -- does an op end the transaction? */
+static bool
+is_end(byte op)
+{
+	return op == 'c' || op == 'q' || op == 'e';
+}
+
+/*
+ * next_op -- the next op of the script, one of the alternatives between slashes; false at the end
+ *
+ *	aN, AN	acquire for session N; without and with a ttl
+ *	rN, nN	release, renew; x: sweep
+ *	s, b	savepoint, rollback to it
+ *	lN		change the limit of credential N; dN, g: delete it, the gateway
+ *	c, q, e	commit; roll back; either
+ *	-		nothing
+ *
+ * After an error only the end of what it has broken is possible.
+ */
+static bool
+next_op(void)
+{
+	const char *s = strchr(config->scripts[self], ':') + 1;
+	int			alternatives = 1;
+
+	for (int i = 0; i < p->at; i++)
+		s = strchr(s + 1, ' ') ? strchr(s + 1, ' ') : "";
+	if (*s == '\0')
+		return false;
+	s++;
+	p->at++;
+	for (const char *c = s; *c && *c != ' '; c++)
+		alternatives += *c == '/';
+	for (int n = choose(alternatives); n > 0; n--)
+		s = strchr(s, '/') + 1;
+	p->op = s[0];
+	p->arg = s[1] >= '0' && s[1] <= '9' ? s[1] - '0' : 0;
+	if (p->broken && p->op != 'b' && !is_end(p->op))
+		p->op = '-';
+	if (p->op == 'e')
+		p->op = choose(2) ? 'q' : 'c';
+	if (p->op == 'c' && p->broken)
+		p->op = 'q';
+	return true;
+}
+
+/* run_op -- one op */
+static Result
+run_op(void)
+{
+	switch (p->op)
+	{
+		case 'a':
+			return acquire(false);
+		case 'A':
+			return acquire(true);
+		case 'r':
+			return lease_end();
+		case 'n':
+			return renew();
+		case 'x':
+			return sweep();
+		case 's':
+			p->level = 1;
+			return DONE;
+		case 'b':
+			return p->level ? rollback(1) : DONE;
+		case 'l':
+			return change_limit();
+		case 'd':
+			return delete(p->arg);
+		case 'g':
+			return delete(0);
+		case 'c':
+			return commit();
+		case 'q':
+			return rollback(0);
+		default:
+			return DONE;
+	}
+}
+
+/* forget -- what a function knew in its local variables, when it is over */
+static void
+forget(void)
+{
+	for (int i = 0; i < ROWS; i++)
+		m->rows[i].since &= ~(1 << self);
+	memset((char *) p + offsetof(Proc, session), 0, offsetof(Proc, said) - offsetof(Proc, session));
+}
+
+/* step -- the next step of connection self; DONE when its script is over */
+Result
+step(void)
+{
+	enum { D = 0 };
+	Result		result;
+	int			position;
+	Lock	   *lock;
+
+	BEGIN;
+	while (next_op())
+	{
+		p->pc[D] = __LINE__; __attribute__((fallthrough)); case __LINE__:
+		result = p->killed ? ERROR : run_op();
+		if (result == RUNNING || result == BLOCKED)
+			return result;
+		if (result == ERROR)
+		{
+			if (!p->killed)
+				STEP("the error ends the transaction%s", p->level ? ", back to its savepoint" : "");
+			else if (tracing)
+				say("the statement is cancelled");
+			lock = queued(self, &position);
+			if (lock)
+				(void) dequeue(lock, position);
+			memset(&p->pc[1], 0, sizeof(p->pc) - sizeof(p->pc[0]));
+			p->broken = p->level;
+			aborts(p->level);
+			if (p->broken)
+				p->level = 1;
+			while (holds_a_lock(self))
+			{
+				STEP("LockReleaseAll gives back a lock");
+				release(held_lock(self));
+			}
+			p->killed = false;
+			/* without a savepoint to go back to, the transaction is over */
+			while (!p->broken && !is_end(p->op) && next_op())
+				;
+		}
+		else if (is_end(p->op))
+			while (holds_a_lock(self))
+				release(held_lock(self));
+		operation_ends(result == DONE);
+		forget();
+		p->op = p->arg = 0;
+	}
+	END;
+}

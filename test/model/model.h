@@ -1,0 +1,295 @@
+/*
+ * model.h -- what the protocol (limit.c), the server (server.c), the promises (promises.c) and the search (explore.c) share
+ *
+ * A state is everything that several transactions can see, and where each of them is. It begins as zeros, and is only
+ * copied as a whole, so two states with the same bytes are the same.
+ */
+#ifndef MODEL_H
+#define MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef uint8_t byte;
+
+#define PROCS		3			/* connections, each with one transaction at a time */
+#define CREDENTIALS	2			/* 1 and 2 */
+#define LIMITS		3			/* a limit is 0..2, or NO_LIMIT */
+#define NO_LIMIT	3
+#define ROWS		10			/* of egress_lease, those that somebody may still see */
+#define SESSIONS	9			/* 1..8 */
+#define DEPTH		7			/* of functions that call each other */
+
+/* a lease's slot is 1..2; this is NULL, which sorts last */
+#define SLOT_NONE	7
+
+/* Who wrote something: nobody, a committed transaction, or an open one of connection p, at level 1 after its savepoint. */
+#define NOBODY		0
+#define COMMITTED	1
+#define STAMP(p, level)	(2 + 2 * (p) + (level))
+#define OPEN(stamp)	((stamp) > COMMITTED)
+#define OWNER(stamp)	(((stamp) - 2) / 2)
+#define LEVEL(stamp)	(((stamp) - 2) % 2)
+
+/* A row of egress_lease with its entries in the indexes, and with the row of egress_lease_expiry of the same session. */
+typedef struct Row
+{
+	byte		credential;
+	byte		slot;
+	byte		session;
+	byte		xmin;			/* NOBODY: there is no row */
+	byte		xmax;
+	byte		speculative;	/* not confirmed yet */
+	byte		taking;			/* its acquire has not returned yet */
+	byte		entries;		/* in which indexes it is: ENTRY_ */
+	byte		since;			/* the connections whose snapshot does not have its transaction as committed */
+	byte		end;			/* END_ of the lease */
+	byte		end_xmin;		/* of the row of egress_lease_expiry */
+	byte		end_xmax;
+	byte		renewed;		/* who renews it */
+	byte		renewed_end;	/* END_ then */
+	byte		renewing;		/* connection + 1 that has seen it live, and is about to renew it */
+	byte		over;			/* it has expired for good: it does not count, and must not again */
+} Row;
+
+#define ENTRY_SESSION	1
+#define ENTRY_SLOT		2
+#define ENTRY_GATEWAY	4
+
+#define END_NONE	0
+#define END_AHEAD	1
+#define END_PAST	2
+
+/* A row of egress_credential, [0] that of egress_gateway: the committed version, and what an open transaction makes of it. */
+typedef struct Object
+{
+	byte		limit;
+	byte		gone;			/* deleted, and committed */
+	byte		xmax;			/* the transaction that changes or deletes it, at level 0 */
+	byte		changed[2];		/* its new limit + 1, by level */
+	byte		deleted[2];		/* by level */
+} Object;
+
+/* A lock of lock.c. Waiters queue as in the lock manager: who conflicts with one that waits waits behind it. */
+typedef struct Lock
+{
+	byte		shared;			/* connections that hold it so */
+	byte		exclusive;		/* connection + 1 */
+	byte		queue[PROCS];	/* connection + 1, with WANTS_EXCLUSIVE */
+} Lock;
+
+#define WANTS_EXCLUSIVE	0x80
+
+enum
+{
+	LOCK_GATEWAY,
+	LOCK_CREDENTIAL = 0,		/* + 1, + 2 */
+	LOCK_SESSION = CREDENTIALS,	/* + 1.. */
+	LOCK_SLOT = LOCK_SESSION + SESSIONS,	/* + 3 * (credential - 1) + slot */
+	LOCKS = LOCK_SLOT + 3 * CREDENTIALS
+};
+
+/* A connection: what its function has in local variables, and what promises.c remembers of it. */
+typedef struct Proc
+{
+	int16_t		pc[DEPTH];		/* where each function goes on; by depth of call */
+	byte		at;				/* in the script */
+	byte		op;
+	byte		arg;
+	byte		level;			/* 1 after a savepoint */
+	byte		broken;			/* an error has ended the work after the savepoint: only its end is possible */
+	byte		killed;
+	byte		serial[2];		/* of its transaction, and of the work after the savepoint */
+
+	byte		session;
+	byte		busy;			/* who is waited for, and which transaction of theirs */
+	byte		busy_serial;
+	byte		state;
+	byte		snapshot[CREDENTIALS + 1];	/* credentials as of the acquire's snapshot: limit + 1, 0 when not there */
+	byte		credential;
+	byte		gateway_locked;
+	byte		full;
+	byte		limit;			/* the credential's, read under its lock */
+	byte		replaced;		/* a transaction that committed since has changed the credential */
+	byte		leased;
+	byte		row;			/* + 1: the lease that it inserts or has looked at; GONE_ROW when that is no more */
+	byte		look;			/* the session whose lease is looked at */
+	byte		entry;			/* + 1: the row of the present index entry, or GONE_ROW; 0 at the end */
+	byte		entry_slot;
+	byte		answer;
+	byte		slot;
+	byte		wanted;
+	byte		tries;
+	byte		candidate;
+	byte		to;
+	byte		count;
+	byte		found;
+	byte		excess;
+	byte		snapshot_taken;
+	uint16_t	page;			/* index entries that were read and not looked at yet */
+	uint16_t	ends;			/* the same of egress_lease_expiry */
+	byte		past;			/* where the next page begins */
+	byte		last_page;
+
+	byte		acquiring;
+	byte		was_full;		/* credentials that were full at a moment of this acquire */
+	byte		was_full_if;	/* the same, if expired leases count */
+	byte		touched;		/* meanwhile somebody else was about to do something with an expired lease */
+	byte		said[2][SESSIONS];	/* by level: what was answered, HAS or HAS_NOT a lease */
+} Proc;
+
+/* a row that went while somebody had its index entry, or had looked at it */
+#define GONE_ROW	0xFF
+
+#define HAS		1
+#define HAS_NOT	2
+
+typedef struct State
+{
+	Row			rows[ROWS];
+	Object		objects[CREDENTIALS + 1];
+	Lock		locks[LOCKS];
+	Proc		procs[PROCS];
+	byte		committing;		/* connections whose commit is in pg_xact, and not yet for snapshots to see */
+	byte		clock;			/* how often time may still pass */
+	byte		kills;			/* how many statements may still be cancelled */
+	byte		expected[SESSIONS];	/* sessions that have a lease, by what was answered and committed */
+	uint32_t	possible;		/* promises.c: which acquires may have got their connection already */
+} State;
+
+/* A configuration. */
+typedef struct Config
+{
+	const char *name;
+	const char *scripts[PROCS];
+	const char *limits[CREDENTIALS];	/* what they may be at first: of 0, 1, 2 and u */
+	const char *changes;		/* what they may become */
+	int			held;			/* leases of credential 1 at first: up to so many, of the sessions 4 and 5 */
+	int			page_size;		/* index entries a page */
+	int			clock;
+	int			kills;
+	bool		deletes;
+	bool		all;			/* only with EGRESS_TEST_ALL */
+} Config;
+
+/* what a step ended with */
+typedef enum Result
+{
+	RUNNING,					/* go on with another step */
+	BLOCKED,					/* not now */
+	DONE,
+	ERROR
+} Result;
+
+/* the present state, connection and configuration */
+extern State *m;
+extern Proc *p;
+extern int	self;
+extern const Config *config;
+extern byte fitting[PROCS];		/* the credentials that fit its user */
+extern bool session_shared[SESSIONS];	/* several connections do something with it; if not, its lock is left out */
+
+/* explore.c */
+extern int	choose(int n);
+extern void say(const char *format,...) __attribute__((format(printf, 1, 2)));
+extern void violation(const char *format,...) __attribute__((format(printf, 1, 2)));
+extern bool tracing;
+
+/* The mutations of the protocol: the rule taken out. Those with the name of a patch in test/mutants are the same. */
+#define MUTANTS(MUTANT) \
+	MUTANT(no_credential_lock, "two acquires and a changed limit") \
+	MUTANT(no_slot_lock, "three acquires") \
+	MUTANT(no_slot_lock_no_constraint, "three acquires") \
+	MUTANT(claim_not_looked_at, "two acquires and a release") \
+	MUTANT(limit_read_before_the_lock, "two acquires and a changed limit") \
+	MUTANT(change_not_seen_when_inserted, "an acquire, a release, a changed limit") \
+	MUTANT(change_not_seen_when_counted, "an acquire, a release, a changed limit") \
+	MUTANT(change_looked_at_first, "an acquire, a release, a changed limit") \
+	MUTANT(own_change_beside_others, "an acquire under its own change") \
+	MUTANT(change_seen_before_it_is_visible, "an acquire, a release, a changed limit") \
+	MUTANT(outside_not_seen_when_inserted, "an acquire, a release, a changed limit") \
+	MUTANT(leases_outside_not_counted, "an acquire, a release, a changed limit") \
+	MUTANT(wrong_lease_not_taken_back, "an acquire, a release, a changed limit") \
+	MUTANT(taken_back_by_deletion, "two acquires and a changed limit") \
+	MUTANT(credential_lock_always_shared, "two acquires and a changed limit") \
+	MUTANT(credential_locked_to_commit, "two acquires and a changed limit") \
+	MUTANT(busy_credential_is_full, "three acquires") \
+	MUTANT(slots_by_latest_snapshot, "three acquires") \
+	MUTANT(open_acquire_is_free, "three acquires") \
+	MUTANT(open_release_is_free, "two acquires and a release") \
+	MUTANT(search_does_not_wrap, "two acquires and a release") \
+	MUTANT(full_with_later_leases, "two acquires and a release") \
+	MUTANT(full_with_expired_leases, "an expired lease and two who want it") \
+	MUTANT(no_session_lock, "one session in two transactions") \
+	MUTANT(wait_with_session_lock, "one session in two transactions") \
+	MUTANT(own_lease_by_latest_snapshot, "one session in two transactions") \
+	MUTANT(being_deleted_is_not_seen, "a credential is deleted") \
+	MUTANT(deleter_does_not_look, "a credential is deleted") \
+	MUTANT(deleter_looks_at_committed, "a credential is deleted") \
+	MUTANT(deleter_without_lock, "a credential is deleted") \
+	MUTANT(deleter_shares_the_lock, "a credential is deleted") \
+	MUTANT(no_gateway_lock, "a gateway is deleted") \
+	MUTANT(expired_not_taken_over, "an expired lease and two who want it") \
+	MUTANT(takeover_without_session_lock, "an expired lease, a release or a sweep") \
+	MUTANT(takeover_waits_for_the_session_lock, "an expired lease, a release or a sweep") \
+	MUTANT(takeover_always_enough, "an expired lease, a renewal") \
+	MUTANT(one_takeover_above_the_limit, "expired leases, a changed limit") \
+	MUTANT(open_renewal_not_seen, "an expired lease, a renewal") \
+	MUTANT(open_takeover_is_free, "an expired lease and two who want it") \
+	MUTANT(renewal_revives, "an expired lease, a renewal")
+
+#define MUTANT(name, catcher) name,
+enum
+{
+	NO_MUTANT,
+	MUTANTS(MUTANT)
+	MUTANT_COUNT
+};
+#undef MUTANT
+
+extern int	mutant;
+
+/* server.c */
+enum
+{
+	SHARE,
+	EXCLUSIVE
+};
+
+#define MINE	STAMP(self, p->level)
+
+extern bool request(int id, int mode);
+extern int	dequeue(Lock *lock, int i);
+extern bool granted(int id);
+extern bool try(int id);
+extern void release(int id);
+extern int	held_lock(int proc);
+extern Lock *queued(int proc, int *position);
+extern bool is_mine(int stamp);
+extern bool is_other(int stamp);
+extern bool is_running(int stamp, byte serial);
+extern void wait_for(int stamp);
+extern void remove_row(int i);
+extern bool object_is_there(int id, int proc);
+extern void commits(void);
+extern void aborts(int level);
+extern bool holds_a_lock(int proc);
+extern bool waits_for_lock(int proc);
+extern bool row_is_held(const Row *row, int proc);
+extern int	limit_seen(int credential, int proc);
+
+/* limit.c */
+extern Result step(void);
+extern bool in_statement(int proc);
+extern bool fits(int proc, int credential);
+
+/* promises.c */
+extern void acquire_begins(void);
+extern void acquire_refused(void);
+extern void pool_says_full(void);
+extern void operation_ends(bool well);
+extern void promises_hold(void);
+extern void promises_hold_at_the_end(void);
+extern int	connections_left(int credential);
+
+#endif

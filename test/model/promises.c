@@ -1,0 +1,299 @@
+/*
+ * promises.c -- what must hold in every state: DESIGN section 6, independent of how the protocol does it
+ *
+ * Exact. A credential's leases are counted by what may become of the open transactions: of each, the worst of commit, rollback
+ * and rollback to its savepoint. Then acquires must be linearizable: each that gets a connection got it at one moment between
+ * its snapshot and its lease, at which fewer leases than the limit counted, the limit that was committed then, or the
+ * one that its own transaction has set. m->possible has a bit for each way in which the acquires that are on their way may
+ * have done so already; if an acquire has a lease in none of them, the limit is passed. So who began after a limit was
+ * committed goes by it, and a limit that was lowered below what is in use lets nobody in, whenever they began.
+ *
+ * Nobody waits. No short lock is held between statements or while waiting for a transaction (then a wait for one ends
+ * without anybody's commit), and there is no deadlock with one. An acquire waits for a transaction only in lease_wait(), for
+ * its own session. And NG004 is justified: each credential that fits was full at a moment between snapshot and answer. What an
+ * open transaction gives back is held; so is an expired lease if meanwhile somebody held its session's lock, which an acquire
+ * only tries.
+ *
+ * Nothing leaks. When all is over, no lock and no row of an open transaction is left; the leases are those that were answered
+ * and committed; and an acquire for each connection that should be free gets it, and one more does not.
+ */
+#include <string.h>
+
+#include "model.h"
+
+/* kept -- is what a transaction wrote there when its first levels levels are kept? (0: none, 2: it commits) */
+static bool
+kept(int stamp, int levels)
+{
+	return stamp == COMMITTED || (OPEN(stamp) && LEVEL(stamp) < levels);
+}
+
+/* whose -- the connection whose open transaction decides about a row, -1 for none; promises_hold() sees that it is one */
+static int
+whose(const Row *row)
+{
+	return OPEN(row->xmin) ? OWNER(row->xmin) : OPEN(row->xmax) ? OWNER(row->xmax) :
+		OPEN(row->renewed) ? OWNER(row->renewed) : OPEN(row->end_xmin) ? OWNER(row->end_xmin) : -1;
+}
+
+/* counts -- is a row a lease that counts, when so much of its transaction is kept? */
+static bool
+counts(const Row *row, int levels)
+{
+	int			end = kept(row->renewed, levels) ? row->renewed_end : kept(row->end_xmin, levels) ? row->end : END_NONE;
+
+	return row->entries & ENTRY_SLOT && !row->taking && kept(row->xmin, levels) && !kept(row->xmax, levels) &&
+		(end != END_PAST || row->renewing);
+}
+
+/* worst -- the most leases of a credential, or of a session, that there may be; extra: connections with one more */
+static int
+worst(int credential, int session, int extra)
+{
+	int			number[PROCS + 1][3] = {0};
+	int			total = 0;
+
+	for (int i = 0; i < ROWS; i++)
+	{
+		Row		   *row = &m->rows[i];
+
+		if (row->xmin != NOBODY && (credential ? row->credential == credential : row->session == session))
+			for (int levels = 0; levels < 3; levels++)
+				number[whose(row) + 1][levels] += counts(row, levels);
+	}
+	for (int proc = -1; proc < PROCS; proc++)
+	{
+		int		   *of = number[proc + 1];
+		int			most;
+
+		/* an acquire's lease is there if the level that it works at is kept */
+		if (proc >= 0 && extra & 1 << proc)
+			for (int levels = m->procs[proc].level + 1; levels < 3; levels++)
+				of[levels]++;
+		most = of[0] > of[1] ? of[0] : of[1];
+		total += most > of[2] ? most : of[2];
+	}
+	return total;
+}
+
+/* who_took -- the connections that have taken one of a credential, in one of the ways of m->possible */
+static int
+who_took(int way, int credential)
+{
+	int			took = 0;
+
+	for (int proc = 0; proc < PROCS; proc++, way /= CREDENTIALS + 1)
+		if (way % (CREDENTIALS + 1) == credential)
+			took |= 1 << proc;
+	return took;
+}
+
+static const int power[PROCS + 1] = {1, 3, 9, 27};
+
+/* taking -- add to the possible ways those in which one more acquire gets its connection now */
+static void
+taking(void)
+{
+	for (int way = 0; way < power[PROCS]; way++)
+		if (m->possible & 1u << way)
+			for (int proc = 0; proc < PROCS; proc++)
+			{
+				if (!m->procs[proc].acquiring || way / power[proc] % 3 != 0)
+					continue;
+				for (int c = 1; c <= CREDENTIALS; c++)
+				{
+					int			limit = limit_seen(c, proc);
+
+					if (fits(proc, c) && !(m->possible & 1u << (way + c * power[proc])) &&
+						(limit == NO_LIMIT || worst(c, 0, who_took(way, c) | 1 << proc) <= limit))
+						m->possible |= 1u << (way + c * power[proc]);
+				}
+			}
+}
+
+/* keep -- keep the ways in which this connection has taken one of a credential (0: none), and forget that it has */
+static void
+keep(int credential)
+{
+	uint32_t	kept_ways = 0;
+
+	for (int way = 0; way < power[PROCS]; way++)
+		if (m->possible & 1u << way && way / power[self] % 3 == credential)
+			kept_ways |= 1u << (way - credential * power[self]);
+	m->possible = kept_ways;
+}
+
+/* is_undecided -- has a lease expired, while an open transaction is about to change that, or has ended it? */
+static bool
+is_undecided(const Row *row)
+{
+	return OPEN(row->xmin) || OPEN(row->xmax) || OPEN(row->renewed) || OPEN(row->end_xmin) || row->renewing;
+}
+
+/* is_full -- may an acquire of a connection be told, at this moment, that a credential has no connection free? */
+static bool
+is_full(int credential, int proc, bool with_expired)
+{
+	Object	   *object = &m->objects[credential];
+	int			limit = limit_seen(credential, proc);
+	int			held = 0;
+
+	if (object->gone || object->deleted[0] || object->deleted[1] ||
+		m->objects[0].gone || m->objects[0].deleted[0] || m->objects[0].deleted[1])
+		return true;
+	for (int i = 0; i < ROWS; i++)
+	{
+		Row		   *row = &m->rows[i];
+
+		held += row->credential == credential && row->entries & ENTRY_SLOT && !row->speculative &&
+			row_is_held(row, proc) && (row->end != END_PAST || is_undecided(row) || with_expired);
+	}
+	return limit != NO_LIMIT && held >= limit;
+}
+
+/* look_at_full -- remember what was full while this connection's acquire was on its way */
+static void
+look_at_full(int proc)
+{
+	Proc	   *q = &m->procs[proc];
+
+	for (int c = 1; c <= CREDENTIALS; c++)
+	{
+		q->was_full |= is_full(c, proc, false) << c;
+		if (config->clock)
+			q->was_full_if |= is_full(c, proc, true) << c;
+	}
+	for (int i = 0; i < ROWS && config->clock; i++)
+	{
+		const Lock *lock = &m->locks[LOCK_SESSION + m->rows[i].session];
+
+		/* a lock that is free goes to the first who waits for it */
+		q->touched |= m->rows[i].end == END_PAST &&
+			((lock->exclusive && lock->exclusive != proc + 1) || lock->queue[0]);
+	}
+}
+
+/* acquire_begins -- this connection takes its snapshot */
+void
+acquire_begins(void)
+{
+	p->acquiring = true;
+	look_at_full(self);
+}
+
+/* justified -- may the present acquire say that a credential is full? see the top of this file */
+static bool
+justified(int credential)
+{
+	return (p->was_full | (p->touched ? p->was_full_if : 0)) & 1 << credential;
+}
+
+/* pool_says_full -- the credential is passed over without its lock */
+void
+pool_says_full(void)
+{
+	if (!justified(p->credential))
+		violation("NG004: credential %d is passed over, and had a connection free all the time", p->credential);
+}
+
+/* acquire_refused -- NG004 */
+void
+acquire_refused(void)
+{
+	for (int c = 1; c <= CREDENTIALS; c++)
+		if (p->snapshot[c] && !justified(c))
+			violation("NG004: credential %d had a connection free all the time", c);
+}
+
+/* operation_ends -- a statement is over, or its transaction; well: without an error */
+void
+operation_ends(bool well)
+{
+	int			credential = 0;
+
+	if (holds_a_lock(self))
+		violation("NOBODY WAITS: a short lock is held after the statement");
+	for (int i = 0; i < ROWS; i++)
+	{
+		if (m->rows[i].renewing == self + 1)
+			m->rows[i].renewing = 0;
+		if (well && m->rows[i].taking && OWNER(m->rows[i].xmin) == self && !m->rows[i].speculative)
+		{
+			credential = m->rows[i].credential;
+			m->rows[i].taking = false;
+		}
+	}
+	keep(credential);
+	if (m->possible == 0)
+	{
+		violation("EXACT: at no moment of this acquire was a connection of credential %d free", credential);
+		m->possible = 1;
+	}
+}
+
+/* promises_hold -- after each step */
+void
+promises_hold(void)
+{
+	for (int i = 0; i < ROWS; i++)
+	{
+		Row		   *row = &m->rows[i];
+		int			owner = whose(row);
+
+		if ((OPEN(row->xmax) && OWNER(row->xmax) != owner) || (OPEN(row->renewed) && OWNER(row->renewed) != owner))
+			violation("two open transactions change the lease of session %d", row->session);
+		for (int levels = 0; levels < 3; levels++)
+			if (row->over && counts(row, levels))
+				violation("EXACT: the lease of session %d had expired, and counts again", row->session);
+		row->over |= row->end == END_PAST && !is_undecided(row);
+		if (row->xmin != NOBODY && (m->objects[0].gone || m->objects[row->credential].gone) && !row->speculative)
+			violation("the lease of session %d is of a %s that was deleted", row->session,
+					  m->objects[0].gone ? "gateway" : "credential");
+	}
+	for (int s = 1; s < SESSIONS; s++)
+		if (worst(0, s, 0) > 1)
+			violation("session %d may have two leases", s);
+	for (int proc = 0; proc < PROCS; proc++)
+		if (m->procs[proc].acquiring)
+			look_at_full(proc);
+	taking();
+}
+
+/* leases_of -- how many rows a session, or a credential, has when all is over */
+static int
+leases_of(int session, int credential)
+{
+	int			number = 0;
+
+	for (int i = 0; i < ROWS; i++)
+		number += m->rows[i].xmin != NOBODY &&
+			(session ? m->rows[i].session == session : m->rows[i].credential == credential && m->rows[i].end != END_PAST);
+	return number;
+}
+
+/* promises_hold_at_the_end -- all transactions are over, but for explore.c's own acquires; see the top of this file */
+void
+promises_hold_at_the_end(void)
+{
+	for (int i = 0; i < LOCKS; i++)
+		if (m->locks[i].shared || m->locks[i].exclusive || m->locks[i].queue[0])
+			violation("LEAK: a lock is held by nobody");
+	for (int i = 0; i < ROWS; i++)
+		if (OPEN(m->rows[i].xmin) || OPEN(m->rows[i].xmax) || OPEN(m->rows[i].renewed) || OPEN(m->rows[i].end_xmin) ||
+			m->rows[i].speculative)
+			violation("LEAK: a lease of a transaction that is over");
+	for (int s = 1; s < SESSIONS; s++)
+		if (leases_of(s, 0) != m->expected[s])
+			violation("LEAK: session %d has %d leases, and was told otherwise", s, leases_of(s, 0));
+}
+
+/* connections_left -- how many of a credential an acquire should get when all is over */
+int
+connections_left(int credential)
+{
+	int			left = m->objects[credential].limit - leases_of(0, credential);
+
+	if (m->objects[0].gone || m->objects[credential].gone)
+		return 0;
+	return m->objects[credential].limit == NO_LIMIT ? NO_LIMIT : left > 0 ? left : 0;
+}

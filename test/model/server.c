@@ -1,0 +1,302 @@
+/*
+ * server.c -- what PostgreSQL does for the protocol: its lock manager, and what transactions' rows are to others
+ */
+#include <string.h>
+
+#include "model.h"
+
+/*
+ * The lock manager (storage/lmgr/lock.c, proc.c).
+ */
+
+/* in_the_way -- does somebody hold a lock, or wait for it before position last of its queue, who conflicts with a mode? */
+static bool
+in_the_way(const Lock *lock, int mode, int last)
+{
+	if (lock->exclusive || (mode == EXCLUSIVE && lock->shared))
+		return true;
+	for (int i = 0; i < last && lock->queue[i]; i++)
+		if (mode == EXCLUSIVE || lock->queue[i] & WANTS_EXCLUSIVE)
+			return true;
+	return false;
+}
+
+/* hold -- let this connection hold a lock */
+static void
+hold(Lock *lock, int mode)
+{
+	if (mode == EXCLUSIVE)
+		lock->exclusive = self + 1;
+	else
+		lock->shared |= 1 << self;
+}
+
+/* request -- take a lock if nobody is in the way, or queue for it */
+bool
+request(int id, int mode)
+{
+	Lock	   *lock = &m->locks[id];
+	int			i = 0;
+
+	if (!in_the_way(lock, mode, PROCS))
+	{
+		hold(lock, mode);
+		return true;
+	}
+	while (lock->queue[i])
+		i++;
+	lock->queue[i] = (self + 1) | (mode == EXCLUSIVE ? WANTS_EXCLUSIVE : 0);
+	return false;
+}
+
+/* dequeue -- leave a queue; returns the mode that was waited for */
+int
+dequeue(Lock *lock, int i)
+{
+	int			mode = lock->queue[i] & WANTS_EXCLUSIVE ? EXCLUSIVE : SHARE;
+
+	memmove(&lock->queue[i], &lock->queue[i + 1], PROCS - 1 - i);
+	lock->queue[PROCS - 1] = 0;
+	return mode;
+}
+
+/* granted -- does this connection's turn in the queue come? */
+bool
+granted(int id)
+{
+	Lock	   *lock = &m->locks[id];
+	int			i = 0;
+
+	while ((lock->queue[i] & ~WANTS_EXCLUSIVE) != self + 1)
+		i++;
+	if (in_the_way(lock, lock->queue[i] & WANTS_EXCLUSIVE ? EXCLUSIVE : SHARE, i))
+		return false;
+	hold(lock, dequeue(lock, i));
+	return true;
+}
+
+/* try -- take a lock if nobody is in the way */
+bool
+try(int id)
+{
+	if (in_the_way(&m->locks[id], EXCLUSIVE, PROCS))
+		return false;
+	hold(&m->locks[id], EXCLUSIVE);
+	return true;
+}
+
+/* release -- give a lock back */
+void
+release(int id)
+{
+	if (m->locks[id].exclusive == self + 1)
+		m->locks[id].exclusive = 0;
+	m->locks[id].shared &= ~(1 << self);
+}
+
+/* held_lock -- a lock that a connection holds, -1 for none */
+int
+held_lock(int proc)
+{
+	for (int i = 0; i < LOCKS; i++)
+		if (m->locks[i].exclusive == proc + 1 || m->locks[i].shared & 1 << proc)
+			return i;
+	return -1;
+}
+
+bool
+holds_a_lock(int proc)
+{
+	return held_lock(proc) >= 0;
+}
+
+/* queued -- where a connection waits for a lock, NULL for nowhere; *position is that in the queue */
+Lock *
+queued(int proc, int *position)
+{
+	for (int i = 0; i < LOCKS; i++)
+		for (*position = 0; *position < PROCS; (*position)++)
+			if ((m->locks[i].queue[*position] & ~WANTS_EXCLUSIVE) == proc + 1)
+				return &m->locks[i];
+	return NULL;
+}
+
+bool
+waits_for_lock(int proc)
+{
+	int			position;
+
+	return queued(proc, &position) != NULL;
+}
+
+/*
+ * Transactions, and what their rows are to others.
+ */
+
+/* is_mine, is_other -- was something written by this connection's transaction, or by another that is open? */
+bool
+is_mine(int stamp)
+{
+	return OPEN(stamp) && OWNER(stamp) == self;
+}
+
+bool
+is_other(int stamp)
+{
+	return OPEN(stamp) && OWNER(stamp) != self;
+}
+
+/* serial_of -- which transaction of its connection an open one is */
+static byte
+serial_of(int stamp)
+{
+	Proc	   *owner = &m->procs[OWNER(stamp)];
+
+	return owner->serial[0] << 4 | (LEVEL(stamp) ? owner->serial[1] : 0);
+}
+
+bool
+is_running(int stamp, byte serial)
+{
+	return serial_of(stamp) == serial;
+}
+
+/* wait_for -- what WAIT_FOR_TRANSACTION waits for */
+void
+wait_for(int stamp)
+{
+	p->busy = stamp;
+	p->busy_serial = serial_of(stamp);
+}
+
+/* remove_row -- a row is dead to all */
+void
+remove_row(int i)
+{
+	memset(&m->rows[i], 0, sizeof(Row));
+	for (int proc = 0; proc < PROCS; proc++)
+	{
+		Proc	   *q = &m->procs[proc];
+
+		q->page &= ~(1 << i);
+		q->ends &= ~(1 << i);
+		if (q->entry == i + 1)
+			q->entry = GONE_ROW;
+		if (q->row == i + 1)
+			q->row = GONE_ROW;
+	}
+}
+
+/* row_is_held -- HeapTupleSatisfiesDirty(): is a row of egress_lease there for a connection? */
+bool
+row_is_held(const Row *row, int proc)
+{
+	return row->xmin != NOBODY && !(OPEN(row->xmax) && OWNER(row->xmax) == proc);
+}
+
+/* object_is_there -- does a new snapshot of a connection see the credential or the gateway? */
+bool
+object_is_there(int id, int proc)
+{
+	Object	   *object = &m->objects[id];
+
+	return !object->gone &&
+		!(OPEN(object->xmax) && OWNER(object->xmax) == proc && (object->deleted[0] || object->deleted[1]));
+}
+
+/* limit_seen -- the limit of a credential in a new snapshot of a connection */
+int
+limit_seen(int id, int proc)
+{
+	Object	   *object = &m->objects[id];
+
+	if (OPEN(object->xmax) && OWNER(object->xmax) == proc)
+	{
+		if (object->changed[1])
+			return object->changed[1] - 1;
+		if (object->changed[0])
+			return object->changed[0] - 1;
+	}
+	return object->limit;
+}
+
+/* commits -- the transaction is out of the array of running ones: all sees what it did (ProcArrayEndTransaction()) */
+void
+commits(void)
+{
+	for (int i = 0; i < ROWS; i++)
+	{
+		Row		   *row = &m->rows[i];
+
+		if (is_mine(row->xmax))
+		{
+			remove_row(i);
+			continue;
+		}
+		if (is_mine(row->renewed))
+		{
+			row->end = row->renewed_end;
+			row->renewed = row->renewed_end = 0;
+		}
+		if (is_mine(row->end_xmin))
+			row->end_xmin = COMMITTED;
+		if (is_mine(row->xmin))
+			row->xmin = COMMITTED;
+	}
+	for (int i = 0; i <= CREDENTIALS; i++)
+	{
+		Object	   *object = &m->objects[i];
+
+		if (!is_mine(object->xmax))
+			continue;
+		object->limit = limit_seen(i, self);
+		object->gone = object->deleted[0] || object->deleted[1];
+		object->xmax = NOBODY;
+		memset(object->changed, 0, sizeof(object->changed));
+		memset(object->deleted, 0, sizeof(object->deleted));
+		for (int proc = 0; proc < PROCS; proc++)
+			if (m->procs[proc].acquiring)
+				m->procs[proc].replaced |= 1 << i;
+	}
+	m->committing &= ~(1 << self);
+}
+
+/* aborts -- what the transaction did is undone for all, from its savepoint on or whole */
+void
+aborts(int level)
+{
+	for (int i = 0; i < ROWS; i++)
+	{
+		Row		   *row = &m->rows[i];
+
+		if (is_mine(row->xmin) && LEVEL(row->xmin) >= level)
+		{
+			remove_row(i);
+			continue;
+		}
+		if (is_mine(row->xmax) && LEVEL(row->xmax) >= level)
+			row->xmax = NOBODY;
+		if (is_mine(row->end_xmax) && LEVEL(row->end_xmax) >= level)
+			row->end_xmax = NOBODY;
+		if (is_mine(row->renewed) && LEVEL(row->renewed) >= level)
+			row->renewed = row->renewed_end = 0;
+		if (is_mine(row->end_xmin) && LEVEL(row->end_xmin) >= level)
+			row->end = row->end_xmin = 0;
+	}
+	for (int i = 0; i <= CREDENTIALS; i++)
+	{
+		Object	   *object = &m->objects[i];
+
+		if (!is_mine(object->xmax))
+			continue;
+		for (int l = level; l < 2; l++)
+			object->changed[l] = object->deleted[l] = 0;
+		if (!object->changed[0] && !object->deleted[0])
+			object->xmax = NOBODY;
+	}
+	m->committing &= ~(1 << self);
+	p->serial[level]++;
+	if (level == 0)
+		p->serial[1] = p->level = p->broken = 0;
+	memset(p->said[level], 0, sizeof(p->said[level]) * (2 - level));
+}
