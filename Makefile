@@ -3,11 +3,12 @@
 #   make demo         install what is missing, build, and walk through the job in a throwaway cluster
 #   make demo-psql    open psql on the cluster that the demo left; stopped again when psql is left
 #   make demo-drop    drop that cluster
-#   make test         install what is missing, build, and run every test in a throwaway cluster;
-#                     TESTS="regress isolation" runs only these stages (regress, isolation, pgtap, tap)
+#   make test         install what is missing, build, and run the tests in a throwaway cluster, in minutes;
+#                     TESTS="regress isolation" runs only these stages, which test/run lists
+#   make test-all     the same with everything that takes longer: more rounds, and the stages after those of make test
 #   make bench        measure egress beside its peers, and write doc/bench.md; ROUNDS=1 for a short look
 #
-# All of them take PG_CONFIG=/path/to/pg_config. demo, test and bench need nothing but make beforehand.
+# All of them take PG_CONFIG=/path/to/pg_config. demo, test, test-all and bench need nothing but make beforehand.
 
 .DEFAULT_GOAL := all
 
@@ -47,7 +48,7 @@ all install uninstall installcheck clean:
 endif
 
 # PG_CONFIG, TESTS and ROUNDS reach the scripts through the environment, and only when they were given
-.PHONY: demo demo-psql demo-drop test bench
+.PHONY: demo demo-psql demo-drop test test-all bench
 demo:
 	@demo/run
 demo-psql:
@@ -56,5 +57,7 @@ demo-drop:
 	@demo/drop
 test:
 	@test/run
+test-all:
+	@EGRESS_TEST_ALL=1 test/run
 bench:
 	@test/bench/run

@@ -10,6 +10,7 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -103,6 +104,7 @@ egress_grant_access(PG_FUNCTION_ARGS)
 	check_not_null(fcinfo, 1, "access");
 	role = NameStr(*PG_GETARG_NAME(0));
 	access = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	PreventCommandIfReadOnly("egress_grant_access()");
 	catalog_use(fcinfo->flinfo->fn_oid);
 
 	/* a GRANT would take "public" for PUBLIC, even quoted: insist on a role of that name, which there cannot be */
