@@ -105,7 +105,7 @@ SQL
 }
 
 # of egress alone
-sub of_egress { return [ grep { !/App/ } @{ $_[0] } ] }
+sub of_egress { return [ grep { !/"The App"/ } @{ $_[0] } ] }
 
 # the leases of the sessions, their slots, the members
 sub leases { return join ' ', split /\n/, rows($_[0], 'SELECT right(session_id, 3) FROM egress_lease ORDER BY 1') }
@@ -348,7 +348,7 @@ fresh('schema_of_application', 'CREATE SCHEMA "VPN"', 'CREATE EXTENSION egress S
 succeeds('dump of the application', qw(pg_dump), '--schema="The App"', '--file', "$folder/application", 'original');
 succeeds('its restore', @psql, '--file', "$folder/application", 'schema_of_application');
 $dbh = session('schema_of_application');
-is_deeply([ grep { /App/ } @{ state($dbh) } ], [ grep { /App/ } @$state ], 'schema of the application: it is attached');
+is_deeply([ grep { /"The App"/ } @{ state($dbh) } ], [ grep { /"The App"/ } @$state ], 'schema of the application: it is attached');
 $dbh->do('SET ROLE app');
 $dbh->do(q{SELECT egress_detach_group_members('"The App".member')});
 $dbh->do(q{SELECT egress_attach_group_members('"The App".member', 'User', 'Group')});
