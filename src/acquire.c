@@ -92,13 +92,13 @@ PG_FUNCTION_INFO_V1(egress_acquire_credential);
 /* what credential_limit() returns when there is none */
 #define NO_LIMIT (-1)
 
-/* credential_limit -- the limit of the credential in a scan's current row */
+/* credential_limit -- the limit of the credential in a scan's current row; 0 for a negative one, whose CHECK was dropped */
 static int32
 credential_limit(EgressScan *credential)
 {
 	if (!scan_bool(credential, Anum_egress_credential_limit_active_connections))
 		return NO_LIMIT;
-	return DatumGetInt32(scan_value(credential, Anum_egress_credential_active_connection_limit));
+	return Max(DatumGetInt32(scan_value(credential, Anum_egress_credential_active_connection_limit)), 0);
 }
 
 /* insert_lease -- insert the row of the lease, if that is right; slot SLOT_NONE for a credential without a limit */

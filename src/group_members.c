@@ -56,6 +56,9 @@
 /* how many rows of the source are read at a time */
 #define REFILL_BATCH 1000
 
+/* how often a pair that is there and then gone is tried to be added */
+#define ADD_TRIES 1000
+
 /* a pair: the user, then the group */
 #define PAIR 2
 
@@ -209,9 +212,18 @@ run_query(Follow *follow, FollowQuery query, Pair *pair)
 static void
 add_member(Follow *follow, Pair *pair)
 {
-	/* the pair may go while we try to lock it */
+	int			tries = 0;
+
+	/* the pair may go while we try to lock it, but not each time */
 	while (!run_query(follow, QUERY_INSERT, pair) && !run_query(follow, QUERY_RELY, pair))
+	{
 		CHECK_FOR_INTERRUPTS();
+		if (++tries == ADD_TRIES)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("a pair cannot be written to egress_group_member"),
+					 errhint("Look for triggers, rules and policies of that table.")));
+	}
 }
 
 /* drop_member -- a row with this pair has gone */

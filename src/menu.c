@@ -58,7 +58,7 @@ typedef struct Menu
 typedef struct MenuGateway
 {
 	int64		id;
-	text	   *name;			/* or NULL */
+	text	   *name;
 	text	   *country;		/* or NULL */
 	text	   *city;			/* or NULL */
 } MenuGateway;
@@ -90,9 +90,7 @@ put_gateway(Menu *menu, const MenuGateway *gateway)
 	int64		available = available_connections(menu, gateway->id);
 
 	values[0] = Int64GetDatum(gateway->id);
-	/* who dropped the column's NOT NULL gets a NULL */
 	values[1] = PointerGetDatum(gateway->name);
-	nulls[1] = gateway->name == NULL;
 	values[2] = PointerGetDatum(gateway->country);
 	nulls[2] = gateway->country == NULL;
 	values[3] = PointerGetDatum(gateway->city);

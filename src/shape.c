@@ -16,19 +16,19 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 
-/* the types of a table's columns, in the order of the enums in catalog.h, a letter each: see column_type() */
+/* the types of a table's columns, in the order of the enums in catalog.h, a letter each, a capital one for NOT NULL: column_type() */
 static const char *const columns[EGRESS_TABLE_COUNT] = {
-	[TABLE_PROVIDER] = "itpbbb",
-	[TABLE_GATEWAY] = "iittttbbp",
-	[TABLE_MAPPING] = "iistbb",
-	[TABLE_MAPPING_GATEWAY] = "iii",
-	[TABLE_CREDENTIAL] = "iitstbteeebbnp",
-	[TABLE_CREDENTIAL_GATEWAY] = "iii",
-	[TABLE_GROUP_MEMBER] = "tt",
-	[TABLE_WORKSPACE] = "tb",
-	[TABLE_LEASE] = "tiittzn",
-	[TABLE_LEASE_EXPIRY] = "tiz",
-	[TABLE_LEASE_HISTORY] = "ititittttttzzt",
+	[TABLE_PROVIDER] = "ITPBBB",
+	[TABLE_GATEWAY] = "IITtttBBP",
+	[TABLE_MAPPING] = "IIStBB",
+	[TABLE_MAPPING_GATEWAY] = "III",
+	[TABLE_CREDENTIAL] = "IITStBteeeBBnP",
+	[TABLE_CREDENTIAL_GATEWAY] = "III",
+	[TABLE_GROUP_MEMBER] = "TT",
+	[TABLE_WORKSPACE] = "TB",
+	[TABLE_LEASE] = "TIITtZn",
+	[TABLE_LEASE_EXPIRY] = "TIZ",
+	[TABLE_LEASE_HISTORY] = "ITITITTttTtZZT",
 };
 
 /* the columns of each index */
@@ -115,8 +115,10 @@ shape_check_table(Relation relation, EgressTable table)
 
 		if (column->attisdropped)
 			refuse(relation, psprintf("Its column %d was dropped.", i + 1));
-		if (column->atttypid != column_type(columns[table][i]))
+		if (column->atttypid != column_type(pg_ascii_tolower(columns[table][i])))
 			refuse(relation, psprintf("Its column \"%s\" has another type.", NameStr(column->attname)));
+		if (columns[table][i] != pg_ascii_tolower(columns[table][i]) && !column->attnotnull)
+			refuse(relation, psprintf("Its column \"%s\" may be null.", NameStr(column->attname)));
 	}
 }
 
