@@ -273,7 +273,7 @@ call_label(text *user_id, text *workspace_id)
 }
 
 /* refuse -- raise NG002 or NG003 */
-static void
+pg_noreturn static void
 refuse(Acquire *acquire, EgressVerdict verdict)
 {
 	const char *provider = acquire->access->provider_name;
@@ -304,7 +304,7 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 }
 
 /* refuse_full -- raise NG004 */
-static void
+pg_noreturn static void
 refuse_full(Acquire *acquire, int fitting)
 {
 	ereport(ERROR,

@@ -194,7 +194,7 @@ our_triggers(const Attachment *attachment, Oid relid, bool *inherited)
 }
 
 /* refuse_attached -- a table is attached already */
-static void
+pg_noreturn static void
 refuse_attached(const Attachment *attachment, Oid relid, const char *reason)
 {
 	ereport(ERROR,

@@ -18,6 +18,11 @@
 #include "varatt.h"
 #endif
 
+/* PostgreSQL 18 made a function that does not return say so before its type */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* PostgreSQL 16 made one check of ownership for all kinds of objects; here it is for relations */
 #if PG_VERSION_NUM < 160000
 #define object_ownercheck(classid, objectid, roleid) pg_class_ownercheck(objectid, roleid)

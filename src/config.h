@@ -14,6 +14,8 @@
 
 #include "postgres.h"
 
+#include "compat.h"
+
 /* OpenVPN */
 extern void openvpn_check_config(text *config);
 extern bool openvpn_has_certificate(text *config);
@@ -67,8 +69,8 @@ extern bool config_next_line(ConfigReader *reader, ConfigLine *line);
 extern void config_replace(ConfigEdits *edits, const char *start, const char *end, const char *with);
 extern text *config_apply(text *config, const ConfigEdits *edits);
 
-extern void config_refuse(const ConfigReader *reader, int number, const char *directive, const char *reason,
-						  const char *hint);
+pg_noreturn extern void config_refuse(const ConfigReader *reader, int number, const char *directive,
+									  const char *reason, const char *hint);
 
 extern bool is_config_space(char c);
 extern bool is_host(const char *value);

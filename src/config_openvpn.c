@@ -1025,7 +1025,7 @@ read_directives(OpenvpnConfig *config)
 		if (count == 0)
 			continue;
 
-		if (strncmp(words[0], "--", 2) == 0 && words[0][2] != '\0')
+		if (words[0][0] == '-' && words[0][1] == '-' && words[0][2] != '\0')
 			words[0] += 2;
 		if (count == 1 && words[0][0] == '<' && words[0][strlen(words[0]) - 1] == '>')
 		{

@@ -15,6 +15,7 @@
 #include "utils/rel.h"
 
 #include "catalog.h"
+#include "compat.h"
 #include "config.h"
 #include "errors.h"
 #include "integrity.h"
@@ -95,7 +96,7 @@ identify(NewRow *row, AttrNumber id, AttrNumber name, AttrNumber provider_type)
 }
 
 /* refuse_field -- raise NG007 for a field of a credential */
-static void
+pg_noreturn static void
 refuse_field(NewRow *row, Field field, const char *detail)
 {
 	ereport(ERROR,

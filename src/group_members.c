@@ -337,7 +337,7 @@ group_members_refill(Oid source, const char *user_column, const char *group_colu
 }
 
 /* refuse_trigger -- the trigger was attached in a way that cannot work */
-static void
+pg_noreturn static void
 refuse_trigger(TriggerData *trigger, const char *reason)
 {
 	ereport(ERROR,

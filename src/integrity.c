@@ -20,6 +20,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "integrity.h"
 #include "lease.h"
 #include "lock.h"
@@ -113,7 +114,7 @@ parent_value(EgressIndex index, int64 id, AttrNumber column, Datum *value)
 }
 
 /* refuse_missing -- raise what the foreign key would */
-static void
+pg_noreturn static void
 refuse_missing(TriggerData *trigger, const char *what, int64 id)
 {
 	ereport(ERROR,

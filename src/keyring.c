@@ -184,7 +184,7 @@ read_keys(const char *path)
 	bool		usable;
 
 	/* not to wait for a writer, should it be a pipe */
-	fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
+	fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK);
 	if (fd < 0)
 		return fail("Key file \"%s\" cannot be opened: %m.", path);
 

@@ -196,7 +196,7 @@ needs_conversion(void)
 }
 
 /* refuse_long -- raise that a secret is too long */
-static void
+pg_noreturn static void
 refuse_long(void)
 {
 	ereport(ERROR,

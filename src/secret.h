@@ -6,6 +6,8 @@
 
 #include "postgres.h"
 
+#include "compat.h"
+
 /* bytes of a secret, in UTF-8 where it is sealed */
 #define SECRET_MAX_LENGTH (1024 * 1024)
 
@@ -34,7 +36,7 @@ extern void secret_unhush(SecretHush *state);
 extern EgressSecret *secret_seal(const char *value, size_t length);
 extern SecretOutcome secret_try_open(EgressSecret *secret, char **opened);
 extern char *secret_open(EgressSecret *secret, const char *what);
-extern void secret_refuse(EgressSecret *secret, SecretOutcome outcome, const char *what);
+pg_noreturn extern void secret_refuse(EgressSecret *secret, SecretOutcome outcome, const char *what);
 extern void secret_wipe(char *opened);
 extern bool secret_is_active(EgressSecret *secret);
 extern char *secret_label(const char *field, int64 credential_id, const char *credential_name);

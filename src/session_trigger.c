@@ -15,6 +15,7 @@
 
 #include "application.h"
 #include "catalog.h"
+#include "compat.h"
 #include "lease.h"
 #include "query.h"
 
@@ -24,7 +25,7 @@
 PG_FUNCTION_INFO_V1(egress_release_on_session_end);
 
 /* refuse_trigger -- the trigger was attached in a way that cannot work */
-static void
+pg_noreturn static void
 refuse_trigger(TriggerData *trigger, const char *reason)
 {
 	ereport(ERROR,

@@ -112,12 +112,13 @@ shape_check_table(Relation relation, EgressTable table)
 	for (int i = 0; i < count; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(desc, i);
+		unsigned char letter = columns[table][i];
 
 		if (column->attisdropped)
 			refuse(relation, psprintf("Its column %d was dropped.", i + 1));
-		if (column->atttypid != column_type(pg_ascii_tolower(columns[table][i])))
+		if (column->atttypid != column_type(pg_ascii_tolower(letter)))
 			refuse(relation, psprintf("Its column \"%s\" has another type.", NameStr(column->attname)));
-		if (columns[table][i] != pg_ascii_tolower(columns[table][i]) && !column->attnotnull)
+		if (letter <= 'Z' && !column->attnotnull)
 			refuse(relation, psprintf("Its column \"%s\" may be null.", NameStr(column->attname)));
 	}
 }

@@ -158,7 +158,7 @@ entry_label(int number, const char *name)
 }
 
 /* refuse_entry -- raise 22023 for an entry that is malformed */
-static void
+pg_noreturn static void
 refuse_entry(int number, const char *name, const char *detail)
 {
 	ereport(ERROR,

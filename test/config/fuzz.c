@@ -29,6 +29,9 @@
 #define MAX_SEEDS		256
 #define MAX_SAMPLES		60
 
+/* a key of WireGuard, and the zero after it */
+#define KEY_SIZE		45
+
 /* what no message may have */
 #define CANARY			"ZZCANARYZZ"
 
@@ -93,8 +96,12 @@ replace(Bytes *bytes, size_t at, size_t removed, const char *data, size_t length
 
 	if (size + 1 > bytes->capacity)
 	{
+		char	   *larger = realloc(bytes->data, (size + 1) * 2);
+
+		if (larger == NULL)
+			fail("out of memory", "");
+		bytes->data = larger;
 		bytes->capacity = (size + 1) * 2;
-		bytes->data = realloc(bytes->data, bytes->capacity);
 	}
 	memmove(bytes->data + at + length, bytes->data + at + removed, bytes->length - at - removed);
 	memcpy(bytes->data + at, data, length);
@@ -125,7 +132,7 @@ static const char key_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst
 static const char *
 a_key(void)
 {
-	static char keys[4][45];
+	static char keys[4][KEY_SIZE];
 	static int	next;
 	char	   *key = keys[next++ % 4];
 
@@ -187,7 +194,7 @@ dress(Bytes *line, const char *word)
 	append(line, word);
 	append(line, after[dice(lengthof(after))]);
 	if (dice(8) == 0)
-		replace(line, dice(line->length + 1), 0, "\"'\\ \t-\r<>#" + dice(10), 1);
+		replace(line, dice(line->length + 1), 0, &"\"'\\ \t-\r<>#"[dice(10)], 1);
 	if (dice(8) != 0)
 		append(line, dice(4) ? "\n" : "\r\n");
 }
@@ -594,15 +601,15 @@ try_config(const Bytes *config, bool openvpn, const char *folder)
 	static Bytes again;
 	static Bytes other;
 	const char *name = NULL;
-	char		first[2][45] = {"user one", "user:two"};
-	char		second[2][45] = {" pass#word;one ", "\"pass\\word two'"};
+	char		first[2][KEY_SIZE] = {"user one", "user:two"};
+	char		second[2][KEY_SIZE] = {" pass#word;one ", "\"pass\\word two'"};
 	int			line;
 
 	current = config;
 	if (!openvpn)
 	{
-		strcpy(first[0], a_key());
-		strcpy(first[1], a_key());
+		memcpy(first[0], a_key(), KEY_SIZE);
+		memcpy(first[1], a_key(), KEY_SIZE);
 	}
 	if (!render(openvpn, config, first[0], second[0], &result))
 	{
@@ -664,6 +671,7 @@ is_good(const char *value)
 static void
 try_credential(void)
 {
+	static const char block_end[] = "</auth-user-pass>";
 	static const Bytes config = {(char *) "client\nremote h\nauth-user-pass\n", 31, 0};
 	static Bytes result;
 	bool		openvpn = dice(4) != 0;
@@ -680,13 +688,13 @@ try_credential(void)
 			values[i][j] = dice(60) ? ' ' + dice(95) : 1 + dice(255);
 		values[i][length] = '\0';
 		if (dice(30) == 0)
-			strcpy(values[i] + dice(length + 1), "</auth-user-pass>");
+			memcpy(values[i] + dice(length + 1), block_end, sizeof(block_end));
 	}
 	if (openvpn)
 		good = is_good(values[0]) && is_good(values[1]);
 	else
 	{
-		strcpy(values[0], a_key());
+		memcpy(values[0], a_key(), KEY_SIZE);
 		good = dice(2);
 		if (!good)
 			switch (dice(4))
@@ -702,7 +710,8 @@ try_credential(void)
 					values[0][42] = 'B';
 					break;
 				case 3:
-					strcat(values[0], "\n");
+					values[0][44] = '\n';
+					values[0][45] = '\0';
 					break;
 			}
 	}
@@ -763,12 +772,12 @@ read_seeds(const char *corpus, bool openvpn, const char *folder)
 		fail("cannot read", path);
 	for (int i = 0; i < count; i++)
 	{
-		char		name[2048];
-		char		data[65536];
-		FILE	   *file;
-
 		if (strstr(entries[i]->d_name, openvpn ? ".ovpn" : ".conf") && seed_count[openvpn] < MAX_SEEDS)
 		{
+			char		name[2048];
+			char		data[65536];
+			FILE	   *file;
+
 			snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
 			file = fopen(name, "rb");
 			if (file == NULL)

@@ -38,9 +38,12 @@ int
 main(int argc, char **argv)
 {
 	size_t		capacity = 64 * 1024 * 1024;
-	char	   *input = malloc(capacity);
+	char	   *input;
 
 	if (argc < 2)
+		return 2;
+	input = malloc(capacity);
+	if (input == NULL)
 		return 2;
 	argument_count = argc;
 	arguments = argv;

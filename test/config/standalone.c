@@ -66,8 +66,9 @@ free_all(const void *kept)
 {
 	if (kept)
 		memset(unconstify(void *, kept), 0, ((Allocation *) unconstify(void *, kept) - 1)->size);
+	/* clang-analyzer does not see that what is freed leaves the ring */
 	while (blocks.next != &blocks)
-		free_block(blocks.next);
+		free_block(blocks.next);	/* NOLINT(clang-analyzer-unix.Malloc) */
 }
 
 void *
@@ -124,21 +125,21 @@ pg_ascii_tolower(unsigned char c)
 }
 
 bool
-errstart(int level, const char *domain)
+errstart(int elevel, const char *domain)
 {
 	return true;
 }
 
 bool
-errstart_cold(int level, const char *domain)
+errstart_cold(int elevel, const char *domain)
 {
 	return true;
 }
 
 int
-errcode(int code)
+errcode(int sqlerrcode)
 {
-	standalone_error.code = code;
+	standalone_error.code = sqlerrcode;
 	return 0;
 }
 
@@ -146,32 +147,32 @@ errcode(int code)
 #define KEEP(field) \
 	do { \
 		va_list		arguments; \
-		va_start(arguments, format); \
-		vsnprintf(standalone_error.field, sizeof(standalone_error.field), format, arguments); \
+		va_start(arguments, fmt); \
+		vsnprintf(standalone_error.field, sizeof(standalone_error.field), fmt, arguments); \
 		va_end(arguments); \
 		return 0; \
 	} while (0)
 
 int
-errmsg(const char *format,...)
+errmsg(const char *fmt,...)
 {
 	KEEP(message);
 }
 
 int
-errdetail(const char *format,...)
+errdetail(const char *fmt,...)
 {
 	KEEP(detail);
 }
 
 int
-errhint(const char *format,...)
+errhint(const char *fmt,...)
 {
 	KEEP(hint);
 }
 
 void
-errfinish(const char *file, int line, const char *function)
+errfinish(const char *filename, int lineno, const char *funcname)
 {
 	longjmp(on_error, 1);
 }
