@@ -153,7 +153,10 @@ static void
 run(const char *query, int nargs, Oid *types, Datum *values, bool read_only, int expected)
 {
 	if (SPI_execute_with_args(query, nargs, types, values, NULL, read_only, 0) != expected)
-		elog(ERROR, "SPI_execute_with_args failed for \"%s\"", query);
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the history cannot be read or pruned"),
+				 errdetail("A rule of egress_lease_history made another statement of ours.")));
 }
 
 /* egress_connections_at -- see COMMENT ON FUNCTION */

@@ -126,6 +126,9 @@ CREATE RULE keep AS ON INSERT TO egress_gateway DO INSTEAD SELECT 1;
 SELECT throws_ok('sync', NULL, NULL, 'a rule that does');
 ROLLBACK TO well;
 
+CREATE RULE keep AS ON DELETE TO egress_lease_history DO INSTEAD NOTHING;
+SELECT throws_ok('SELECT egress_prune_history(''0'')', '55000', 'the history cannot be read or pruned', 'a rule that keeps the history');
+ROLLBACK TO well;
 CREATE TABLE member (u text, g text);
 SELECT egress_attach_group_members('member', 'u', 'g') AS attached \gset
 CREATE RULE keep AS ON INSERT TO egress_group_member DO INSTEAD NOTHING;
