@@ -836,6 +836,8 @@ sub alterations
 		  [ "ALTER TABLE $name ADD more int CHECK (more > 0)", "CREATE UNIQUE INDEX ON $name ((more IS NULL))" ], [
 			"CREATE RULE nothing AS ON INSERT TO $name DO INSTEAD NOTHING" ],
 		  [ "CREATE RULE nothing AS ON UPDATE TO $name DO INSTEAD NOTHING" ],
+		  # elsewhere a foreign key's own query says that it got "unexpected result", XX000
+		  [ $name eq 'egress_lease_history' ? "CREATE RULE nothing AS ON DELETE TO $name DO INSTEAD NOTHING" : 'SELECT' ],
 		  [ "CREATE TRIGGER refuse BEFORE UPDATE OR DELETE ON $name FOR EACH ROW EXECUTE FUNCTION keep()" ],
 		  [ $name eq 'egress_group_member' ? 'SELECT'
 			: "CREATE TRIGGER refuse BEFORE INSERT ON $name FOR EACH ROW EXECUTE FUNCTION keep()" ],
