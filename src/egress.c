@@ -4,6 +4,7 @@
  * The rooms, from the bottom up; each needs only those above it in this list:
  *	errors.h, compat.h	SQLSTATEs; differences between PostgreSQL majors
  *	catalog.c			where the extension's tables are
+ *	shape.c				whether tables and indexes are as the C code reads them
  *	arguments.c			checking what a caller gave
  *	application.c		the application's own tables: ids in them, rights to read them
  *	keyring.c			egress.secret_key_file and the keys in it
@@ -24,9 +25,9 @@
  *						egress_expire_leases
  *	acquire.c			egress_acquire_credential
  *	session_trigger.c	egress_release_on_session_end
+ *	integrity.c			triggers of the configuration tables
  *	group_members.c		egress_follow_group_members: the mirror of the application's memberships
  *	attach.c			egress_attach_sessions, egress_attach_group_members, and back
- *	integrity.c			triggers of the configuration tables
  *	config_trigger.c	triggers that check configs and credentials
  *	sync.c				egress_sync_gateways
  *	rotate.c			egress_rotate_secrets
