@@ -776,14 +776,16 @@ read_seeds(const char *corpus, bool openvpn, const char *folder)
 		{
 			char		name[2048];
 			char		data[65536];
+			size_t		length;
 			FILE	   *file;
 
 			snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
 			file = fopen(name, "rb");
 			if (file == NULL)
 				fail("cannot read", name);
-			replace(&seeds[openvpn][seed_count[openvpn]++], 0, 0, data, fread(data, 1, sizeof(data), file));
+			length = fread(data, 1, sizeof(data), file);
 			fclose(file);
+			replace(&seeds[openvpn][seed_count[openvpn]++], 0, 0, data, length);
 		}
 		free(entries[i]);
 	}

@@ -1,12 +1,12 @@
 /*
  * guarded.h -- palloc() as AddressSanitizer can watch it; included before everything else by the sanitizers' build
  *
- * A memory context cuts small chunks out of blocks of malloc(), whose inside AddressSanitizer does not know. A chunk of more
- * than 8 kB is a block by itself. So here what the library allocates is always longer than that, and what is beyond the
- * size that was asked for may not be touched, by nobody. When the chunk is freed, or its context reset or deleted, the
- * block is freed, and what touches it then is seen as well.
+ * A memory context cuts small chunks out of blocks of malloc(), whose inside AddressSanitizer does not know. A chunk of
+ * more than 8 kB is a block by itself. So here what the library allocates is always longer than that, and what is
+ * beyond the size that was asked for may not be touched by anybody. When the chunk is freed, or its context reset or
+ * deleted, the block is freed, and what touches it then is seen as well.
  *
- * What PostgreSQL's own functions return, as text_to_cstring(), is watched where it is copied here.
+ * Strings that PostgreSQL's functions return are copied into such chunks here.
  */
 #ifndef GUARDED_H
 #define GUARDED_H

@@ -1,18 +1,17 @@
 # memory.pl -- calls leave no memory behind in their backend
 #
-# A pooler's backend lives for weeks. Here one backend does each thing that the extension does thousands of times, in many
-# transactions and with several calls in each; what it refuses as well. It is measured after a tenth of the calls, when
-# all caches are filled, and after all of them:
+# A pooler's backend lives for weeks. Here one backend does each thing that the extension does thousands of times, in
+# many transactions and with several calls in each; what it refuses as well. After a tenth of the calls, when all caches
+# are filled, and after all of them these are measured:
 #
-#  - what is in use in its memory contexts, which sees what is allocated in one that outlives a transaction;
-#  - its address space and the memory that is its own, as the kernel sees them, for what comes from malloc() or from
-#    libsodium. A page of a megabyte is the least that is seen there.
+#  - what is in use in its memory contexts, for what is allocated in one that outlives a transaction;
+#  - its address space and the memory of its own, as the kernel sees them, for what comes from malloc() or libsodium:
+#    half a megabyte is the least that is noticed. Under valgrind (test/valgrind/run) it is the bytes that malloc() gave
+#    and did not get back instead.
 #
-# Under valgrind (test/valgrind/run) the bytes that malloc() gave and free() did not take are measured instead of these.
-#
-# Environment: EGRESS_MEMORY_CALLS, how many acquires and menus (10,000; 100,000 with EGRESS_TEST_ALL). There are a tenth
-# as many refused acquires, and of all else, where valgrind does not make it slow, but 2,000 at least.
-# EGRESS_MEMORY_VALGRIND, a library with the function malloc_in_use() for valgrind.
+# Environment: EGRESS_MEMORY_CALLS, how many acquires and menus (10,000; 100,000 with EGRESS_TEST_ALL). Refused acquires
+# are a tenth of that, and all else too if valgrind does not make it slow, but at least 2,000. EGRESS_MEMORY_VALGRIND, a
+# library with malloc_in_use(), for a server under valgrind.
 use strict;
 use warnings;
 use FindBin;
