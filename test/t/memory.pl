@@ -34,14 +34,18 @@ my $test = EgressTest->new('memory');
 my $admin = $test->connect;
 my $pid;
 
+# the key file is the cluster's, which the next test has too
 END
 {
 	my $status = $?;
 	eval {
-		$admin->do('ALTER SYSTEM RESET egress.secret_key_file');
-		$admin->do('SELECT pg_reload_conf()');
-		$admin->do(q{COPY (SELECT) TO PROGRAM 'rm -f egress_memory_keys'});
-	} if $admin;
+		my $dbh = $test->connect('postgres');
+		$dbh->do('ALTER SYSTEM RESET egress.secret_key_file');
+		$dbh->do('SELECT pg_reload_conf()');
+		$dbh->do(q{COPY (SELECT) TO PROGRAM 'rm -f egress_memory_keys'});
+		wait_until { is_reset($test->connect('postgres')) };
+	} if $test;
+	warn $@ if $@;
 	$? = $status;
 }
 
@@ -215,4 +219,11 @@ sub does_not_grow
 		note(sprintf '%s: %d bytes, grown by %d', $kind, $after{$kind}, $grown);
 	}
 	note(sprintf '%s: %.1f s', $what, now() - $begin);
+}
+
+sub is_reset
+{
+	my ($dbh) = @_;
+	my ($file) = $dbh->selectrow_array(q{SELECT current_setting('egress.secret_key_file', true)});
+	return !defined $file || $file eq '';
 }
