@@ -10,8 +10,8 @@
 #
 # PostgreSQL's own module starts the servers, listens on sockets in a temporary folder only, and stops them at the end,
 # also when the test is interrupted. When the test has failed by then, the last lines of each server's log are shown,
-# because the folder goes. Here is what it leaves to its Makefiles: where the programs and a folder for the data are. A server refuses to be root;
-# so does what belongs to its user.
+# because the folder goes. Here is what it leaves to its Makefiles: where the programs and a folder for the data are. A
+# server refuses to be root; so does what belongs to its user.
 package EgressCluster;
 
 use strict;
