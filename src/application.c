@@ -101,7 +101,7 @@ application_column(TupleDesc desc, const char *name, const char **problem)
 }
 
 /* refuse_dropped -- raise 42P01: a table that was not locked is gone */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_dropped(Oid relid)
 {
 	ereport(ERROR,

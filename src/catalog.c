@@ -26,6 +26,8 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
+
 /*
  * The versions of the extension that this library serves: its own, which the Makefile takes from egress.control, and
  * earlier ones whose tables, indexes and functions are the same to the C code. 0.9 has another egress_gateway_menu.
@@ -133,7 +135,7 @@ catalog_init(void)
 }
 
 /* refuse_missing -- something of the extension is not where it was made */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_missing(int sqlstate, const char *object)
 {
 	ereport(ERROR,

@@ -610,7 +610,7 @@ egress_leave_members_to_source(PG_FUNCTION_ARGS)
 	(void) trigger_begin(fcinfo, ON_TABLE(TABLE_GROUP_MEMBER));
 	if (source == NULL)
 	{
-		List	   *follow = list_make2(makeString(catalog_schema_name()), makeString("egress_follow_group_members"));
+		List	   *follow = list_make2(makeString(catalog_schema_name()), makeString(pstrdup("egress_follow_group_members")));
 
 		source = fcinfo->flinfo->fn_extra = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Oid));
 		*source = group_members_source(LookupFuncName(follow, 0, NULL, false));

@@ -538,7 +538,7 @@ insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls)
 }
 
 /* refuse_changed -- raise 40001: somebody changed the current row by hand, in between */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_changed(EgressScan *scan)
 {
 	ereport(ERROR,

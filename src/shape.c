@@ -16,6 +16,8 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 
+#include "compat.h"
+
 /* the types of a table's columns, in the order of the enums in catalog.h, a letter each, a capital one for NOT NULL: column_type() */
 static const char *const columns[EGRESS_TABLE_COUNT] = {
 	[TABLE_PROVIDER] = "ITPBBB",
@@ -88,7 +90,7 @@ column_type(char letter)
 }
 
 /* refuse -- raise 55000 for a relation that somebody altered */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse(Relation relation, const char *detail)
 {
 	ereport(ERROR,

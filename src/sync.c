@@ -285,7 +285,7 @@ id_array(List *gateways)
 }
 
 /* refuse_kept -- raise 55000: somebody's trigger or rule keeps the list from being written */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_kept(const char *detail)
 {
 	ereport(ERROR,
