@@ -49,7 +49,8 @@ BEGIN
 	$ENV{PG_REGRESS} = "$source/test/regress/pg_regress";
 	# the one of these that the major at hand looks at
 	@ENV{qw(TESTDIR TESTDATADIR TESTLOGDIR)} = ($folder, $folder, "$folder/log");
-	unshift @INC, "$source/test/perl";
+	# perl stops at a folder that it may not enter any more
+	@INC = ("$source/test/perl", grep { ref || -r } @INC);
 }
 
 # runs after PostgreSQL's module has decided to keep the folders of a test that failed, and before they are removed

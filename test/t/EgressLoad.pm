@@ -1178,6 +1178,7 @@ sub step
 		$self->write_keys(new_key(), @{ $self->{keys} });
 		$self->reload;
 		$self->rotate;
+		$self->wait_for_older;
 		$self->write_keys($self->{keys}[0]);
 		$self->reload;
 		$self->change;
@@ -1208,6 +1209,17 @@ sub rotate
 	$self->{key_id} = $ids->[0];
 	$self->wrong("after a rotation secrets are sealed under @$ids, before it " . ($old // '?'))
 	  if @$ids != 1 || defined $old && $ids->[0] eq $old;
+}
+
+# whoever began before the rotation may still read what was sealed under the old key
+sub wait_for_older
+{
+	my ($self) = @_;
+	my $rotated = $self->select('SELECT clock_timestamp()');
+	wait_until {
+		!$self->select(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'
+			AND datname = current_database() AND pid <> pg_backend_pid() AND xact_start < ?}, undef, $rotated)
+	} or die 'a transaction does not end';
 }
 
 sub change
