@@ -36,7 +36,7 @@
 #
 # Environment: EGRESS_HOSTILE_SEED, the seed of the dice. The calls, huge, tables and altered are the same for the same
 # seed. EGRESS_TEST_ALL: more of
-# everything. EGRESS_HOSTILE_PARTS: only these, as in "calls storm".
+# everything, and the parts storm and dropped. EGRESS_HOSTILE_PARTS: only these, as in "calls storm".
 use strict;
 use warnings;
 use File::Basename qw(basename dirname);
@@ -63,7 +63,8 @@ use EgressCluster;
 
 my $long = $ENV{EGRESS_TEST_ALL};
 my $seed = $ENV{EGRESS_HOSTILE_SEED} // int(rand(2**31));
-my %parts = map { $_ => 1 } split ' ', $ENV{EGRESS_HOSTILE_PARTS} // 'calls huge tables altered storm dropped';
+my %parts = map { $_ => 1 } split ' ',
+	$ENV{EGRESS_HOSTILE_PARTS} // 'calls huge tables altered' . ($ENV{EGRESS_TEST_ALL} ? ' storm dropped' : '');
 srand($seed);
 note "EGRESS_HOSTILE_SEED=$seed";
 
