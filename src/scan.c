@@ -51,12 +51,22 @@ open_table(EgressTable table, LOCKMODE lockmode)
 	return relation;
 }
 
-/* scan_open -- open an index and its table, as open_table() does */
+/*
+ * scan_open -- open an index and its table, as open_table() does
+ *
+ * DROP INDEX CONCURRENTLY waits for those who had the table's lock when it made the index invalid. Who comes later may
+ * find its name still, and then no index.
+ */
 void
 scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
 {
 	scan->table = open_table(catalog_index_table(index), lockmode);
-	scan->index = index_open(catalog_index(index), lockmode);
+	scan->index = try_index_open(catalog_index(index), lockmode);
+	if (scan->index == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("an index of table \"%s\" does not exist", RelationGetRelationName(scan->table)),
+				 errdetail("It was dropped while this statement ran.")));
 	shape_check_index(scan->index, index, RelationGetRelid(scan->table));
 	scan->lockmode = lockmode;
 	scan->want_entries = false;
@@ -392,7 +402,7 @@ scan_next_entry(EgressScan *scan)
 	CHECK_FOR_INTERRUPTS();
 	if (index_getnext_tid(scan->desc, ForwardScanDirection) == NULL)
 		return false;
-	Assert(scan->desc->xs_itupdesc->natts <= SCAN_MAX_COLUMNS);
+	Assert(scan->desc->xs_itupdesc->natts <= SHAPE_MAX_COLUMNS);
 	index_deform_tuple(scan->desc->xs_itup, scan->desc->xs_itupdesc, scan->entry, scan->entry_nulls);
 	return true;
 }

@@ -1,42 +1,38 @@
-# hostile_input.pl -- whatever comes in, and whatever happens to the tables meanwhile: an error that says so, and no
-# more
+# hostile_input.pl -- whatever comes in, and whatever happens to the tables meanwhile: an error that says so, and no more
 #
 # A generator makes statements out of the catalog: it calls every function that belongs to the extension, every cast and
 # operator, with values of the types of their arguments. A function that is added later is called too. The parts:
 #
-# calls     NULLs, extremes, ids of 255 bytes, bytes that are no text, broken secrets, JSON and configs; as each kind of
-# role, at each isolation level, read-only, in subtransactions, cursors and prepared statements; in databases of
-#	          the encodings UTF8, SQL_ASCII and LATIN1
-#	huge      arguments of tens of megabytes, deeply nested JSON
-#	tables    the triggers, attached well and badly, on every kind of table, with ids of every type
-# altered   each table, column, index, constraint, trigger, type, function and sequence of the extension is altered in
-#	          every way that ALTER and DROP know, and everything is called
-#	storm     many sessions at work, while one alters the application's tables, and one the extension's. After it the
-#	          limits hold, and the whole capacity can be taken
-#	dropped   the extension is dropped and created again under the sessions at work
+#   calls     NULLs, extremes, ids of 255 bytes, bytes that are no text, broken secrets, JSON and configs; as each kind
+#             of role, at each isolation level, read-only, in subtransactions, cursors and prepared statements; in
+#             databases of the encodings UTF8, SQL_ASCII and LATIN1
+#   huge      arguments of tens of megabytes, deeply nested JSON
+#   tables    the triggers, attached well and badly, on every kind of table, with ids of every type
+#   altered   each table, column, index, constraint, trigger, type, function and sequence of the extension is altered in
+#             every way that ALTER and DROP know, and everything is called
+#   storm     many sessions at work, while one alters the application's tables, and one the extension's. After it the
+#             limits hold, and the whole capacity can be taken
+#   dropped   the extension is dropped and created again under the sessions at work
 #
 # What has to hold: no backend ends by a signal. No error is internal (class XX) or the system's (class 58). Every
-# SQLSTATE is one
-# of %expected, which says for each where it comes from. No message, detail, hint, context, notice or line of the log
-# holds a secret: each secret here has a mark in it.
+# SQLSTATE is one of %expected, which says for each where it comes from. No message, detail, hint, context, notice or
+# line of the log holds a secret: each secret here has a mark in it.
 #
 # The log is the one of PostgreSQL's defaults, with log_min_messages = debug1: log_statement = none, and
 # log_parameter_max_length_on_error = 0, while log_min_error_statement = error logs the text of what failed. So secrets
-# are
-# given as parameters, as the README says; what stands in a statement, PostgreSQL itself logs.
+# are given as parameters, as the README says; what stands in a statement, PostgreSQL itself logs.
 #
 # PostgreSQL itself shows the beginning of malformed JSON, and of a row that a constraint refuses; so the marks are in
 # well-formed JSON only.
 #
-# Three internal errors are PostgreSQL's own, and are let pass by their text where they have to be. It takes no lock on a
-# function that is called, or on the type that one returns: where the extension is dropped at that moment, there is "cache
-# lookup failed for function", and, from its parser, of functions that return rows of a type, "could not open relation with
-# OID". Whoever runs a VACUUM FULL, an ALTER or a GRANT, egress_grant_access() too, beside another of them on the same table may
-# be told "tuple concurrently updated".
+# Three internal errors are PostgreSQL's own, and are let pass by their text where they have to be. It takes no lock on
+# a function that is called, or on the type that one returns: where the extension is dropped at that moment, there is
+# "cache lookup failed for function", and, from its parser, of functions that return rows of a type, "could not open
+# relation with OID". Whoever runs a VACUUM FULL, an ALTER or a GRANT, egress_grant_access() too, beside another of them
+# on the same table may be told "tuple concurrently updated".
 #
-# Environment: EGRESS_HOSTILE_SEED, the seed of the dice. The calls, huge, tables and altered are the same for the same
-# seed. EGRESS_TEST_ALL: more of
-# everything, and the parts storm and dropped. EGRESS_HOSTILE_PARTS: only these, as in "calls storm".
+# Environment: EGRESS_HOSTILE_SEED, the seed of the dice: calls, huge, tables and altered are the same for the same one.
+# EGRESS_TEST_ALL: more of everything. EGRESS_HOSTILE_PARTS: only these parts, as in "calls storm".
 use strict;
 use warnings;
 use File::Basename qw(basename dirname);
@@ -63,8 +59,7 @@ use EgressCluster;
 
 my $long = $ENV{EGRESS_TEST_ALL};
 my $seed = $ENV{EGRESS_HOSTILE_SEED} // int(rand(2**31));
-my %parts = map { $_ => 1 } split ' ',
-	$ENV{EGRESS_HOSTILE_PARTS} // 'calls huge tables altered' . ($ENV{EGRESS_TEST_ALL} ? ' storm dropped' : '');
+my %parts = map { $_ => 1 } split ' ', $ENV{EGRESS_HOSTILE_PARTS} // 'calls huge tables altered storm dropped';
 srand($seed);
 note "EGRESS_HOSTILE_SEED=$seed";
 
@@ -565,12 +560,10 @@ sub write_rows
 		[ 'INSERT INTO egress_credential (egress_provider_id, name, subject_type, username, password) VALUES ($1, $2, \'everyone\', $3, $4)',
 			pick(1 .. 4), text_value(), text_value(), secret_value() ],
 		[ 'INSERT INTO egress_credential (egress_provider_id, name, subject_type, private_key) VALUES ($1, $2, \'everyone\', $3)', pick(1 .. 3), 'k', secret_value() ],
-		[ 'UPDATE egress_credential SET password = $1, private_key = $2, custom_credential = $3', map { rand() < 0.5
-			? undef : secret_value() } 1 .. 3 ],
+		[ 'UPDATE egress_credential SET password = $1, private_key = $2, custom_credential = $3', map { rand() < 0.5 ? undef : secret_value() } 1 .. 3 ],
 		[ 'UPDATE egress_credential SET custom_credential = $1 WHERE egress_provider_id = 3', secret_value() ],
 		[ 'INSERT INTO egress_gateway (egress_provider_id, name, country, city, config) VALUES ($1, $2, $3, $4, $5)',
-			pick(1 .. 4),
-			text_value(), text_value(), text_value(), pick(@configs, text_value()) ],
+			pick(1 .. 4), text_value(), text_value(), text_value(), pick(@configs, text_value()) ],
 		[ 'UPDATE egress_gateway SET config = $1', pick(@configs, bytes()) ],
 		[ 'UPDATE egress_gateway SET config = $1 WHERE egress_gateway_id = 3',
 			"[Interface]\nPrivateKey = $mark\n[Peer]\nPublicKey = $mark\nPresharedKey = $mark" ],
@@ -691,8 +684,7 @@ sub tables
 					return if any { attempt_inside($client, 0, $_) } split /; /, sprintf $kind, $type;
 					my $column = $kind =~ /source/ ? 'source' : 'id';
 					my $insert = sub { attempt_inside($client, 0,
-						"INSERT INTO t ($column, part) SELECT \$1::text::$type, $_", pick(@{ $values{$type} })) for 1,
-						2 };
+						"INSERT INTO t ($column, part) SELECT \$1::text::$type, $_", pick(@{ $values{$type} })) for 1, 2 };
 					$insert->();
 					attempt_inside($client, 0, 'ALTER TABLE t DROP gone') if rand() < 0.5;
 					$attached += !attempt_inside($client, 0, 'SELECT egress_attach_sessions($1, $2, $3)', 't', 'id',
@@ -820,22 +812,22 @@ sub alterations
 		my $name = $r->{name};
 		my $kind = { r => 'TABLE', v => 'VIEW', S => 'SEQUENCE' }->{ $r->{relkind} };
 		my @drop = ("SELECT loosen()", "ALTER EXTENSION egress DROP $kind $name", "DROP $kind $name CASCADE");
-		push @result, [ "ALTER $kind $name RENAME TO other" ], [ "ALTER $kind $name OWNER TO nobody" ], [
-			"ALTER $kind $name SET SCHEMA app" ];
+		push @result, [ "ALTER $kind $name RENAME TO other" ], [ "ALTER $kind $name OWNER TO nobody" ],
+		[ "ALTER $kind $name SET SCHEMA app" ];
 		push @result, \@drop if $r->{relkind} ne 'S';
 		push @result, [ @drop, "CREATE VIEW $name AS SELECT 1 AS egress_provider_id" ], [ @drop,
 			"CREATE TABLE $name (nothing int)" ], [ @drop, "CREATE SEQUENCE $name" ]
 		  if $r->{relkind} eq 'r';
-		push @result, [ "ALTER SEQUENCE $name MAXVALUE 1 RESTART 1", "SELECT nextval('$name')" ], [
-			"ALTER SEQUENCE $name AS smallint" ] if $r->{relkind} eq 'S';
+		push @result, [ "ALTER SEQUENCE $name MAXVALUE 1 RESTART 1", "SELECT nextval('$name')" ],
+		[ "ALTER SEQUENCE $name AS smallint" ] if $r->{relkind} eq 'S';
 		push @result, [ "CREATE TABLE copy (LIKE $name)", "INSERT INTO copy SELECT * FROM $name", @drop,
 			"ALTER TABLE copy RENAME TO $name" ],
 		  [ "ALTER TABLE $name ENABLE ROW LEVEL SECURITY", "ALTER TABLE $name FORCE ROW LEVEL SECURITY",
 			"ALTER TABLE $name OWNER TO nobody" ],
-		  [ "ALTER TABLE $name ADD more int NOT NULL DEFAULT 1", "ALTER TABLE $name ALTER more DROP DEFAULT" ], [
-			"ALTER TABLE $name ADD more text GENERATED ALWAYS AS ('x') STORED" ],
-		  [ "ALTER TABLE $name ADD more int CHECK (more > 0)", "CREATE UNIQUE INDEX ON $name ((more IS NULL))" ], [
-			"CREATE RULE nothing AS ON INSERT TO $name DO INSTEAD NOTHING" ],
+		  [ "ALTER TABLE $name ADD more int NOT NULL DEFAULT 1", "ALTER TABLE $name ALTER more DROP DEFAULT" ],
+		  [ "ALTER TABLE $name ADD more text GENERATED ALWAYS AS ('x') STORED" ],
+		  [ "ALTER TABLE $name ADD more int CHECK (more > 0)", "CREATE UNIQUE INDEX ON $name ((more IS NULL))" ],
+		  [ "CREATE RULE nothing AS ON INSERT TO $name DO INSTEAD NOTHING" ],
 		  [ "CREATE RULE nothing AS ON UPDATE TO $name DO INSTEAD NOTHING" ],
 		  # elsewhere a foreign key's own query says that it got "unexpected result", XX000
 		  [ $name eq 'egress_lease_history' ? "CREATE RULE nothing AS ON DELETE TO $name DO INSTEAD NOTHING" : 'SELECT' ],
@@ -894,29 +886,29 @@ sub alterations
 	  for $rows->("SELECT tgname AS name, tgrelid::regclass AS on FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN (SELECT objid $members AND classid = 'pg_class'::regclass) ORDER BY oid");
 	for my $f ($rows->("SELECT oid::regprocedure AS name FROM pg_proc WHERE oid IN (SELECT objid $members AND classid = 'pg_proc'::regclass) ORDER BY oid"))
 	{
-		push @result, [ "ALTER FUNCTION $f->{name} SET SCHEMA app", 'SET LOCAL search_path = app, public' ], [
-			"ALTER FUNCTION $f->{name} RENAME TO other" ],
+		push @result, [ "ALTER FUNCTION $f->{name} SET SCHEMA app", 'SET LOCAL search_path = app, public' ],
+		[ "ALTER FUNCTION $f->{name} RENAME TO other" ],
 		  [ "ALTER FUNCTION $f->{name} SECURITY INVOKER RESET ALL" ], [ "ALTER FUNCTION $f->{name} OWNER TO nobody" ],
 		  [ "ALTER EXTENSION egress DROP FUNCTION $f->{name}" ], [ "ALTER FUNCTION $f->{name} STABLE PARALLEL SAFE" ];
 	}
-	push @result, [ "ALTER TYPE egress_provider_type RENAME VALUE 'custom' TO 'other'" ], [
-		"ALTER TYPE egress_subject_type RENAME VALUE 'everyone' TO 'other'" ],
-	  ( map { [ "ALTER TYPE $_ RENAME TO other" ], [
-		"ALTER TYPE $_ SET SCHEMA app" ] } qw(egress_provider_type egress_subject_type egress_secret) ),
-	  [ "ALTER TYPE egress_provider_type ADD VALUE 'ipsec'" ], [ "ALTER TYPE egress_secret SET (STORAGE = plain)" ], [
-		'DROP CAST (text AS egress_secret)' ],
-	  [ 'DROP EXTENSION egress CASCADE' ], [ 'DROP EXTENSION egress CASCADE', 'CREATE EXTENSION egress' ], [
-		'DROP EXTENSION egress CASCADE', 'CREATE EXTENSION egress SCHEMA app' ],
+	push @result, [ "ALTER TYPE egress_provider_type RENAME VALUE 'custom' TO 'other'" ],
+	[ "ALTER TYPE egress_subject_type RENAME VALUE 'everyone' TO 'other'" ],
+	  ( map { [ "ALTER TYPE $_ RENAME TO other" ],
+	  [ "ALTER TYPE $_ SET SCHEMA app" ] } qw(egress_provider_type egress_subject_type egress_secret) ),
+	  [ "ALTER TYPE egress_provider_type ADD VALUE 'ipsec'" ], [ "ALTER TYPE egress_secret SET (STORAGE = plain)" ],
+	  [ 'DROP CAST (text AS egress_secret)' ],
+	  [ 'DROP EXTENSION egress CASCADE' ], [ 'DROP EXTENSION egress CASCADE', 'CREATE EXTENSION egress' ],
+	  [ 'DROP EXTENSION egress CASCADE', 'CREATE EXTENSION egress SCHEMA app' ],
 	  [ 'ALTER SCHEMA public RENAME TO elsewhere' ], [ 'SET LOCAL session_replication_role = replica',
 		'DELETE FROM egress_provider', 'DELETE FROM egress_gateway' ],
-	  [ 'SET LOCAL session_replication_role = replica', 'DELETE FROM egress_credential' ], [
-		'UPDATE egress_lease SET slot = 2147483647' ], [
-		"UPDATE egress_lease SET user_id = 'x', egress_gateway_id = 2" ],
+	  [ 'SET LOCAL session_replication_role = replica', 'DELETE FROM egress_credential' ],
+	  [ 'UPDATE egress_lease SET slot = 2147483647' ],
+	  [ "UPDATE egress_lease SET user_id = 'x', egress_gateway_id = 2" ],
 	  [ 'SELECT loosen()', 'UPDATE egress_credential SET active_connection_limit = -5' ], [ 'SELECT loosen()',
 		"UPDATE egress_lease SET session_id = ''" ], [ "UPDATE egress_lease_expiry SET expires_at = 'infinity'" ],
 	  [ "UPDATE egress_lease_expiry SET expires_at = '-infinity'" ], [ 'SELECT loosen()',
-		"UPDATE egress_gateway SET config = 'nothing', country = ''" ], [
-		'SET LOCAL default_transaction_read_only = on', 'SET TRANSACTION READ ONLY' ];
+		"UPDATE egress_gateway SET config = 'nothing', country = ''" ],
+		[ 'SET LOCAL default_transaction_read_only = on', 'SET TRANSACTION READ ONLY' ];
 	return @result;
 }
 
@@ -1066,8 +1058,7 @@ sub storm_call
 	my $session = "s$number." . int rand 20;
 	my $user = pick('ann', 'bob', 'cid');
 	return @{ pick(
-		( [ 'SELECT * FROM egress_acquire_credential($1, $2, $3, $4, $5)', $user, pick(undef, 'x', 'kiosk'), pick(1
-			.. 4), $session, pick(undef, undef, '1 second', '20 milliseconds') ] ) x 6,
+		( [ 'SELECT * FROM egress_acquire_credential($1, $2, $3, $4, $5)', $user, pick(undef, 'x', 'kiosk'), pick(1 .. 4), $session, pick(undef, undef, '1 second', '20 milliseconds') ] ) x 6,
 		( [ 'SELECT egress_release_credential($1)', $session ] ) x 4,
 		[ 'SELECT egress_renew_lease($1, $2)', $session, pick('1 second', '1 millisecond', undef) ],
 		[ 'SELECT egress_expire_leases()' ],
@@ -1077,8 +1068,8 @@ sub storm_call
 		[ 'SELECT * FROM egress_connections_at(now(), $1)', pick(undef, 1 .. 4) ],
 		[ 'SELECT egress_prune_history($1)', '1 second' ],
 		[ 'SELECT egress_rotate_secrets()' ],
-		[ 'SELECT * FROM egress_connection' ], [ 'SELECT * FROM egress_credential_usage' ], [
-			'SELECT * FROM egress_secret_usage' ],
+		[ 'SELECT * FROM egress_connection' ], [ 'SELECT * FROM egress_credential_usage' ],
+		[ 'SELECT * FROM egress_secret_usage' ],
 		[ 'SELECT * FROM egress_sync_gateways($1, $2)', 2, pick('[]', '[{"name": "c", "country": "DE"}]') ],
 		[ 'UPDATE egress_gateway SET enabled = $1 WHERE egress_gateway_id = 2', pick(0, 1) ],
 		[ 'SELECT egress_grant_access($1, $2)', 'admin', 'admin' ],
@@ -1144,44 +1135,44 @@ sub storm
 			"SELECT egress_attach_group_members('app.member', 'u', 'g')",
 		'GRANT ALL ON ALL TABLES IN SCHEMA app TO admin, monitor');
 	my @of_application = (
-		[ 'ALTER TABLE app.session ADD more int', 'ALTER TABLE app.session DROP more' ], [
-			'ALTER TABLE app.session RENAME id TO other', 'ALTER TABLE app.session RENAME other TO id' ],
-		[ 'ALTER TABLE app.member RENAME u TO other', 'ALTER TABLE app.member RENAME other TO u' ], [
-			'ALTER TABLE app.session RENAME TO other', 'ALTER TABLE app.other RENAME TO session' ],
-		[ 'ALTER TABLE app.session SET SCHEMA public', 'ALTER TABLE public.session SET SCHEMA app' ], [
-			'ALTER TABLE app.member SET SCHEMA public', 'ALTER TABLE public.member SET SCHEMA app' ],
+		[ 'ALTER TABLE app.session ADD more int', 'ALTER TABLE app.session DROP more' ],
+		[ 'ALTER TABLE app.session RENAME id TO other', 'ALTER TABLE app.session RENAME other TO id' ],
+		[ 'ALTER TABLE app.member RENAME u TO other', 'ALTER TABLE app.member RENAME other TO u' ],
+		[ 'ALTER TABLE app.session RENAME TO other', 'ALTER TABLE app.other RENAME TO session' ],
+		[ 'ALTER TABLE app.session SET SCHEMA public', 'ALTER TABLE public.session SET SCHEMA app' ],
+		[ 'ALTER TABLE app.member SET SCHEMA public', 'ALTER TABLE public.member SET SCHEMA app' ],
 		[ 'ALTER TABLE app.session ALTER status TYPE varchar(100)', 'ALTER TABLE app.session ALTER status TYPE text' ],
-		[ 'ALTER TABLE app.session DISABLE TRIGGER ALL', 'ALTER TABLE app.session ENABLE TRIGGER ALL' ], [
-			'ALTER TABLE app.member DISABLE TRIGGER USER', 'ALTER TABLE app.member ENABLE TRIGGER USER' ],
-		[ 'CREATE INDEX more ON app.member (g)', 'DROP INDEX app.more' ], [
-			'ALTER TABLE app.parted DETACH PARTITION app.parted_1',
+		[ 'ALTER TABLE app.session DISABLE TRIGGER ALL', 'ALTER TABLE app.session ENABLE TRIGGER ALL' ],
+		[ 'ALTER TABLE app.member DISABLE TRIGGER USER', 'ALTER TABLE app.member ENABLE TRIGGER USER' ],
+		[ 'CREATE INDEX more ON app.member (g)', 'DROP INDEX app.more' ],
+		[ 'ALTER TABLE app.parted DETACH PARTITION app.parted_1',
 			'ALTER TABLE app.parted ATTACH PARTITION app.parted_1 FOR VALUES IN (1)' ],
 		[ 'ALTER TABLE app.parted DETACH PARTITION app.parted_1 CONCURRENTLY',
 			'ALTER TABLE app.parted ATTACH PARTITION app.parted_1 FOR VALUES IN (1)' ],
-		[ 'CREATE TABLE app.parted_3 PARTITION OF app.parted FOR VALUES IN (3)', 'DROP TABLE app.parted_3' ], [
-			'DROP TABLE app.plain CASCADE', 'CREATE TABLE app.plain (id text, g text)' ],
-		[ 'ALTER TABLE app.member ALTER u TYPE varchar', 'ALTER TABLE app.member ALTER u TYPE text' ], [
-			'ALTER TABLE app.parted_2 RENAME TO other', 'ALTER TABLE app.other RENAME TO parted_2' ],
-		[ 'VACUUM FULL app.member' ], [ 'CLUSTER app.session USING session_pkey' ], [
-			'REINDEX TABLE CONCURRENTLY app.member' ], [ 'ALTER SCHEMA app RENAME TO other',
+		[ 'CREATE TABLE app.parted_3 PARTITION OF app.parted FOR VALUES IN (3)', 'DROP TABLE app.parted_3' ],
+		[ 'DROP TABLE app.plain CASCADE', 'CREATE TABLE app.plain (id text, g text)' ],
+		[ 'ALTER TABLE app.member ALTER u TYPE varchar', 'ALTER TABLE app.member ALTER u TYPE text' ],
+		[ 'ALTER TABLE app.parted_2 RENAME TO other', 'ALTER TABLE app.other RENAME TO parted_2' ],
+		[ 'VACUUM FULL app.member' ], [ 'CLUSTER app.session USING session_pkey' ],
+		[ 'REINDEX TABLE CONCURRENTLY app.member' ], [ 'ALTER SCHEMA app RENAME TO other',
 			'ALTER SCHEMA other RENAME TO app' ],
-		[ 'ALTER TABLE app.session OWNER TO admin', 'ALTER TABLE app.session OWNER TO app' ], [
-			'ALTER TABLE app.member DROP CONSTRAINT member_pkey',
+		[ 'ALTER TABLE app.session OWNER TO admin', 'ALTER TABLE app.session OWNER TO app' ],
+		[ 'ALTER TABLE app.member DROP CONSTRAINT member_pkey',
 			'ALTER TABLE app.member ADD CONSTRAINT member_pkey PRIMARY KEY (u, g)' ],
 		[ 'ALTER ROLE app SET search_path = app, public', 'ALTER ROLE app RESET ALL' ], [ 'DROP TABLE app.member',
 			'CREATE TABLE app.member (u text, g text, PRIMARY KEY (u, g)); ALTER TABLE app.member OWNER TO app' ]);
 	my @of_extension = (
-		map({ [ "REINDEX TABLE CONCURRENTLY $_" ], [ "VACUUM FULL $_" ], [ "VACUUM (FREEZE, ANALYZE) $_" ], [
-			"ALTER TABLE $_ ADD more int", "ALTER TABLE $_ DROP more" ],
-			[ "ALTER TABLE $_ ADD more float DEFAULT random()", "ALTER TABLE $_ DROP more" ], [
-				"ALTER TABLE $_ RENAME TO other", "ALTER TABLE other RENAME TO $_" ],
+		map({ [ "REINDEX TABLE CONCURRENTLY $_" ], [ "VACUUM FULL $_" ], [ "VACUUM (FREEZE, ANALYZE) $_" ],
+		[ "ALTER TABLE $_ ADD more int", "ALTER TABLE $_ DROP more" ],
+			[ "ALTER TABLE $_ ADD more float DEFAULT random()", "ALTER TABLE $_ DROP more" ],
+			[ "ALTER TABLE $_ RENAME TO other", "ALTER TABLE other RENAME TO $_" ],
 			[ "ALTER TABLE $_ SET (fillfactor = 80)", "ALTER TABLE $_ RESET (fillfactor)" ], [ "LOCK TABLE $_" ] }
 			qw(egress_lease egress_lease_expiry egress_credential egress_gateway egress_provider egress_group_member egress_lease_history egress_provider_mapping)),
 		map({ [ "CLUSTER $_->[0] USING $_->[1]" ], [ "ALTER INDEX $_->[1] RENAME TO other",
 			"ALTER INDEX other RENAME TO $_->[1]" ], [ "ALTER INDEX $_->[1] SET (fillfactor = 50)",
 			"ALTER INDEX $_->[1] RESET (fillfactor)" ] }
-			[ qw(egress_lease egress_lease_pkey) ], [ qw(egress_lease egress_lease_egress_credential_id_slot_key) ], [
-				qw(egress_gateway egress_gateway_menu) ], [ qw(egress_credential egress_credential_subject) ]),
+			[ qw(egress_lease egress_lease_pkey) ], [ qw(egress_lease egress_lease_egress_credential_id_slot_key) ],
+			[ qw(egress_gateway egress_gateway_menu) ], [ qw(egress_credential egress_credential_subject) ]),
 		[ 'DROP INDEX egress_gateway_menu',
 			'CREATE INDEX egress_gateway_menu ON egress_gateway (egress_provider_id, country, city, name, egress_gateway_id) INCLUDE (enabled, withdrawn)' ],
 		[ 'DROP INDEX egress_lease_gateway', 'CREATE INDEX egress_lease_gateway ON egress_lease (egress_gateway_id)' ],
@@ -1201,8 +1192,8 @@ sub storm
 			'ALTER TABLE other RENAME TO egress_provider_mapping_gateway' ],
 		[ "ALTER TYPE egress_provider_type RENAME VALUE 'custom' TO 'other'",
 			"ALTER TYPE egress_provider_type RENAME VALUE 'other' TO 'custom'" ],
-		[ 'ALTER FUNCTION egress_expire_leases() COST 1000', 'ALTER FUNCTION egress_expire_leases() COST 1' ], [
-			'UPDATE egress_credential SET active_connection_limit = 2 WHERE egress_credential_id = 1',
+		[ 'ALTER FUNCTION egress_expire_leases() COST 1000', 'ALTER FUNCTION egress_expire_leases() COST 1' ],
+		[ 'UPDATE egress_credential SET active_connection_limit = 2 WHERE egress_credential_id = 1',
 			'UPDATE egress_credential SET active_connection_limit = 4 WHERE egress_credential_id = 1' ]);
 	my $passes = sub { $_[0] =~ /egress_grant_access/ && $_[1] =~ /XX000: tuple concurrently updated$/m };
 	my $before = definitions($dbh);
@@ -1238,8 +1229,7 @@ sub check_limits
 	is_deeply($dbh->selectall_arrayref(q{SELECT e.session_id FROM egress_lease_expiry e LEFT JOIN egress_lease l USING (session_id) WHERE l.session_id IS NULL}), [], 'no end without a lease');
 	$dbh->do('SELECT egress_release_credential(session_id) FROM egress_lease');
 	$dbh->do('UPDATE egress_gateway SET enabled = true, withdrawn = false');
-	my @got = map { attempt($client, 'SELECT * FROM egress_acquire_credential($1, NULL, 1, $2)', 'ann', "all$_") } 1
-		.. 11;
+	my @got = map { attempt($client, 'SELECT * FROM egress_acquire_credential($1, NULL, 1, $2)', 'ann', "all$_") } 1 .. 11;
 	is_deeply(\@got, [ ('') x 10, 'NG004' ], 'the whole capacity can be taken, and no more');
 	is($dbh->selectrow_array('SELECT count(*) FROM pg_locks WHERE locktype = \'advisory\' AND objsubid > 2'), 0,
 		'no lock is left');
@@ -1283,19 +1273,29 @@ sub dropped
 
 sub check_log
 {
-	my (%codes, @secrets, @ends);
+	my (%internal, @secrets, @ends, $telling);
 	open my $log, '<:raw', $server->logfile or die $server->logfile . ": $!";
 	while (my $line = <$log>)
 	{
 		push @secrets, $line if $line =~ /$mark/o;
 		push @ends, $line if $line =~ /terminated by signal|exited with exit code [^01]|PANIC|TRAP:|was terminated/;
-		push @{ $codes{$1} }, $line if $line =~ /^\d+ \w* ((?:XX|58)\w{3}) (?:ERROR|FATAL|PANIC)/
-			&& $line !~ /^\d+ dropped .*(cache lookup failed for function|could not open relation with OID) \d+$/
-			&& $line !~ /^\d+ (storm|dropped) .*tuple concurrently (updated|deleted)$/;
+		# the first of each code, with what the same process says of it: its LOCATION and STATEMENT
+		if (my ($pid, $database, $code, $severity) = $line =~ /^(\d+) (\w*) (\w{5}) (\w+):/)
+		{
+			$internal{$telling->{code}} .= $line
+			  if $telling && $telling->{pid} == $pid && $severity =~ /^(DETAIL|HINT|CONTEXT|LOCATION|STATEMENT|QUERY)$/;
+			next if $severity !~ /^(ERROR|FATAL|PANIC)$/;
+			undef $telling if $telling && $telling->{pid} == $pid;
+			next if $code !~ /^(XX|58)/ || $internal{$code};
+			next if $database eq 'dropped' && $line =~ /(cache lookup failed for function|could not open relation with OID) \d+$/;
+			next if $database =~ /^(storm|dropped)$/ && $line =~ /tuple concurrently (updated|deleted)$/;
+			$telling = { pid => $pid, code => $code };
+			$internal{$code} = $line;
+		}
 	}
 	close $log;
 	is(scalar @secrets, 0, 'no line of the log has a secret') or diag substr $secrets[0], 0, 2000;
 	is(scalar @ends, 0, 'no process of the server was ended by a signal') or diag $ends[0];
-	is_deeply([ map { "$_: $codes{$_}[0]" } sort keys %codes ], [],
+	is_deeply([ map { $internal{$_} } sort keys %internal ], [],
 		'no internal error is in the log, also none that was caught');
 }
