@@ -21,7 +21,6 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "parser/parse_func.h"
 #include "parser/parser.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -57,7 +56,7 @@ static const Attachment sessions = {
 };
 
 static const Attachment group_members = {
-	"egress_follow_group_members", "egress_detach_group_members",
+	GROUP_MEMBER_FUNCTION, "egress_detach_group_members",
 	{GROUP_MEMBER_CHANGED, GROUP_MEMBER_TRUNCATED}
 };
 
@@ -154,14 +153,6 @@ with_partitions(Oid relid, LOCKMODE lockmode)
 	return tables;
 }
 
-/* trigger_function -- the OID of an attachment's trigger function */
-static Oid
-trigger_function(const Attachment *attachment)
-{
-	return LookupFuncName(list_make2(makeString(catalog_schema_name()),
-									 makeString(pstrdup(attachment->trigger_function))), 0, NULL, false);
-}
-
 /* is_ours -- whether a trigger is one that an attach function made */
 static bool
 is_ours(const Attachment *attachment, Oid function, const Trigger *trigger)
@@ -177,7 +168,7 @@ is_ours(const Attachment *attachment, Oid function, const Trigger *trigger)
 static List *
 our_triggers(const Attachment *attachment, Oid relid, bool *inherited)
 {
-	Oid			function = trigger_function(attachment);
+	Oid			function = catalog_trigger_function(attachment->trigger_function);
 	Relation	table = relation_open(relid, NoLock);
 	TriggerDesc *triggers = table->trigdesc;
 	List	   *names = NIL;
@@ -417,7 +408,7 @@ egress_attach_group_members(PG_FUNCTION_ARGS)
 	 * has committed once we have the lock, and its triggers are seen.
 	 */
 	LockRelationOid(catalog_table(TABLE_GROUP_MEMBER), ShareRowExclusiveLock);
-	other = group_members_source(trigger_function(&group_members));
+	other = group_members_source(catalog_trigger_function(group_members.trigger_function));
 	if (OidIsValid(other))
 		refuse_attached(&group_members, other, "Group members come from one table at a time.");
 
@@ -446,7 +437,7 @@ egress_detach_group_members(PG_FUNCTION_ARGS)
 
 	relid = lock_table(fcinfo, AccessExclusiveLock);
 	query_connect();
-	source = group_members_source(trigger_function(&group_members));
+	source = group_members_source(catalog_trigger_function(group_members.trigger_function));
 	detach(&group_members, relid);
 	if (source == relid)
 		group_members_forget();

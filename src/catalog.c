@@ -19,6 +19,7 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
+#include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -281,6 +282,13 @@ catalog_schema_name(void)
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
 				 errmsg("the schema of extension egress does not exist any more")));
 	return name;
+}
+
+/* catalog_trigger_function -- the OID of a trigger function; 42883 when it does not exist any more */
+Oid
+catalog_trigger_function(const char *name)
+{
+	return LookupFuncName(list_make2(makeString(catalog_schema_name()), makeString(pstrdup(name))), 0, NULL, false);
 }
 
 /* catalog_table -- the OID of a table */

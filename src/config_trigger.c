@@ -210,7 +210,7 @@ Datum
 egress_refuse_misfit(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		is_gateway = trigger_begin(fcinfo, ON_TABLE(TABLE_GATEWAY) | ON_TABLE(TABLE_CREDENTIAL)) == TABLE_GATEWAY;
+	bool		is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;
 	NewRow		row = {.trigger = trigger, .tuple = trigger_new_row(trigger)};
 	SecretHush	hush;
 	char	   *object;

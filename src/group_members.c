@@ -27,6 +27,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
@@ -36,7 +37,6 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -398,7 +398,7 @@ row_trigger_table(Relation triggers, Oid trigger_oid)
  *
  * Who may execute the trigger function, and so attach, can make triggers like ours by hand on a table of their own. A table
  * that is attached comes before it: the older trigger counts, by OID, so that all agree even where OIDs have wrapped around.
- * A temporary table is never the source.
+ * A temporary table is never the source, and neither is one that is dropped meanwhile: nothing locks it.
  */
 Oid
 group_members_source(Oid function)
@@ -419,11 +419,13 @@ group_members_source(Oid function)
 	{
 		Form_pg_depend dependency = (Form_pg_depend) GETSTRUCT(row);
 		Oid			table;
+		Oid			schema;
 
 		if (dependency->classid != TriggerRelationId || dependency->objid > oldest)
 			continue;
 		table = row_trigger_table(triggers, dependency->objid);
-		if (OidIsValid(table) && get_rel_persistence(table) != RELPERSISTENCE_TEMP)
+		schema = OidIsValid(table) ? get_rel_namespace(table) : InvalidOid;
+		if (OidIsValid(schema) && !isAnyTempNamespace(schema))
 		{
 			oldest = dependency->objid;
 			source = table;
@@ -610,10 +612,8 @@ egress_leave_members_to_source(PG_FUNCTION_ARGS)
 	(void) trigger_begin(fcinfo, ON_TABLE(TABLE_GROUP_MEMBER));
 	if (source == NULL)
 	{
-		List	   *follow = list_make2(makeString(catalog_schema_name()), makeString(pstrdup("egress_follow_group_members")));
-
 		source = fcinfo->flinfo->fn_extra = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Oid));
-		*source = group_members_source(LookupFuncName(follow, 0, NULL, false));
+		*source = group_members_source(catalog_trigger_function(GROUP_MEMBER_FUNCTION));
 		if (OidIsValid(*source))
 			ereport(NOTICE,
 					(errmsg("group members come from table %s", application_table(*source)),

@@ -6,9 +6,10 @@
 
 #include "postgres.h"
 
-/* the triggers of the source */
+/* the triggers of the source, and the function that they execute */
 #define GROUP_MEMBER_CHANGED "egress_group_member_changed"
 #define GROUP_MEMBER_TRUNCATED "egress_group_member_truncated"
+#define GROUP_MEMBER_FUNCTION "egress_follow_group_members"
 
 extern Oid	group_members_source(Oid function);
 extern void group_members_forget(void);

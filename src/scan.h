@@ -19,9 +19,6 @@
 
 #define SCAN_MAX_KEYS 3
 
-/* how many columns an index may have of which entries are looked at */
-#define SCAN_MAX_COLUMNS SHAPE_MAX_COLUMNS
-
 /* One index scan. The row of the last scan_next() is in slot. */
 typedef struct EgressScan
 {
@@ -33,8 +30,8 @@ typedef struct EgressScan
 	IndexScanDesc desc;			/* NULL until scan_start() */
 	TupleTableSlot *slot;
 	Buffer		vmbuffer;		/* a page of the visibility map, or invalid */
-	Datum		entry[SCAN_MAX_COLUMNS];	/* after scan_next_entry(): the index's columns */
-	bool		entry_nulls[SCAN_MAX_COLUMNS];
+	Datum		entry[SHAPE_MAX_COLUMNS];	/* after scan_next_entry(): the index's columns */
+	bool		entry_nulls[SHAPE_MAX_COLUMNS];
 	bool		sought;			/* scan_seek() was called, the last time for */
 	int64		sought_id;		/* this; */
 	int64		last_id;		/* entries up to this one are in the scan, */

@@ -3,6 +3,8 @@
 #   my $test = EgressTest->new('leaks');      creates the database egress_leaks and the extension in it
 #   my $dbh = $test->connect;                 a connection; errors die, DBI's state() has the SQLSTATE
 #   my $error = sqlstate { ... };             '' or the SQLSTATE of what died in there
+#   my $value = value($dbh, $sql, @values);   the first column of the first row
+#   my $rows = rows($dbh, $sql, @values);     all of them, as psql -A -t has them
 #   my $most = most_at_once([from, until]...) how many of these intervals are open at the same time, at most
 #
 # The database goes when the object does. The server is the one of PGHOST and PGPORT; the user is a superuser.
@@ -14,7 +16,7 @@ use DBI;
 use Exporter 'import';
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
 
-our @EXPORT = qw(sqlstate now wait_until most_at_once);
+our @EXPORT = qw(sqlstate value rows now wait_until most_at_once);
 
 sub new
 {
@@ -70,6 +72,18 @@ sub sqlstate (&)
 	my $state = $DBI::state;
 	die $@ if !$state;
 	return $state;
+}
+
+sub value
+{
+	my ($dbh, $sql, @values) = @_;
+	return ($dbh->selectrow_array($sql, undef, @values))[0];
+}
+
+sub rows
+{
+	my ($dbh, $sql, @values) = @_;
+	return join "\n", map { join '|', map { $_ // '' } @$_ } @{ $dbh->selectall_arrayref($sql, undef, @values) };
 }
 
 # the same clock in every process

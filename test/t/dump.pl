@@ -27,15 +27,10 @@ $original->start;
 sub session
 {
 	my ($database, $node) = @_;
-	my $dbh = DBI->connect('dbi:Pg:' . (($node // $original)->connstr($database // 'original') =~ s/ /;/gr), 'postgres',
-		undef, { RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoCommit => 1 });
-	$dbh->do('SET client_min_messages = warning');
+	my $dbh = client($node // $original, 'postgres', $database // 'original');
 	$dbh->do('SET search_path = "VPN", public');
 	return $dbh;
 }
-
-# rows SESSION, SQL: the rows, as text
-sub rows { my ($dbh, $sql) = @_; return join "\n", map { join '|', map { $_ // '' } @$_ } @{ $dbh->selectall_arrayref($sql) } }
 
 # run SERVER, PROGRAM, ARGUMENT...: one of PostgreSQL's programs; returns whether it succeeded, and what it said
 sub run

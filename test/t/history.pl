@@ -69,8 +69,6 @@ sub insert_history
 			lease (gateway, acquired_at)}, undef, $count, $gateways);
 }
 
-sub value { my ($dbh, @query) = @_; return ($dbh->selectrow_array($query[0], undef, @query[1 .. $#query]))[0] }
-
 # ---------------------------------------------------------------------------------------------------------------
 
 sub connections_at

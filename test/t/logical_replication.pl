@@ -34,8 +34,6 @@ sub session
 	return $dbh;
 }
 
-sub rows { my ($dbh, $sql) = @_; return join "\n", map { join '|', map { $_ // '' } @$_ } @{ $dbh->selectall_arrayref($sql) } }
-
 # acquire SESSION, ID, TTL: from the gateway of the pool, as ann; what it raised
 sub acquire
 {

@@ -180,13 +180,13 @@ sub play
 	for my $n (0 .. $#$steps - 1)
 	{
 		my ($what, @arguments) = @{ $steps->[$n] };
-		$menus[$n] = $menu && $what eq 'acquire' ? rows("SELECT * FROM $menu(?, ?)", @arguments[ 0, 1 ]) : '';
+		$menus[$n] = $menu && $what eq 'acquire' ? rows($dbh, "SELECT * FROM $menu(?, ?)", @arguments[ 0, 1 ]) : '';
 		$answers[$n] = '';
 		if    ($what eq 'switch')  { $dbh->do(@arguments) }
 		elsif ($what eq 'release') { $answers[$n] = $dbh->selectrow_array("SELECT $release(?)", undef, @arguments) }
 		else
 		{
-			my $error = sqlstate { $answers[$n] = lease(rows("SELECT * FROM $acquire(?, ?, ?, ?)", @arguments), \%since) };
+			my $error = sqlstate { $answers[$n] = lease(rows($dbh, "SELECT * FROM $acquire(?, ?, ?, ?)", @arguments), \%since) };
 			$answers[$n] = $error if $error;
 		}
 	}
@@ -255,12 +255,6 @@ sub psql
 	return $text;
 }
 
-sub rows
-{
-	my ($query, @values) = @_;
-	return join "\n", map { join '|', map { $_ // '' } @$_ } @{ $dbh->selectall_arrayref($query, undef, @values) };
-}
-
 # a lease without its time, but whether that has been seen: then it is the same lease
 sub lease
 {
@@ -273,7 +267,7 @@ sub lease
 sub history
 {
 	my ($table) = @_;
-	my $rows = rows("SELECT session_id, egress_credential_id, credential_name, egress_gateway_id, gateway_name,
+	my $rows = rows($dbh, "SELECT session_id, egress_credential_id, credential_name, egress_gateway_id, gateway_name,
 			provider_name, country, city, user_id, workspace_id, release_reason FROM $table ORDER BY acquired_at");
 	$dbh->do("DELETE FROM $table");
 	return $rows;

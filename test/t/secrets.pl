@@ -9,10 +9,13 @@ use Test::More;
 use DBI;
 use DBD::Pg qw(:async);
 use File::Temp qw(tempdir);
+use FindBin;
 use IO::Socket::UNIX;
 use MIME::Base64;
 use POSIX ();
 use Time::HiRes qw(sleep time);
+use lib $FindBin::Bin;
+use EgressTest qw(value rows);
 
 umask 022;
 chomp(my $bindir = `@{[$ENV{PG_CONFIG} || 'pg_config']} --bindir`);
@@ -82,8 +85,6 @@ sub session
 			pg_server_prepare => 1, pg_enable_utf8 => 0});
 }
 
-sub value { my ($dbh, $sql, @parameters) = @_; return ($dbh->selectrow_array($sql, undef, @parameters))[0] }
-sub rows { my ($dbh, $sql) = @_; return join "\n", map { join '|', map { $_ // '' } @$_ } @{$dbh->selectall_arrayref($sql)} }
 
 # outcome SESSION, SQL, PARAMETERS...: '' or the SQLSTATE; the message is in $message
 my $message;
