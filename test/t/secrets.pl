@@ -1,8 +1,9 @@
 # secrets.pl -- secrets under a key file: DESIGN section 7, where it needs a server's configuration, a crash or two servers
 #
-# Starts clusters of its own in a temporary folder, as the user postgres when run as root. The key file, sealing on
-# every way in, damage, rotation beside acquires and across a crash, dumps and replication with and without the key,
-# and what the server's log may not hold.
+# Starts clusters of its own in a temporary folder, as the user postgres when run as root. (Not those of EgressCluster.pm:
+# root has to stay root here, to make a key file that belongs to somebody else.) The key file, sealing on every way in,
+# damage, rotation beside acquires and across a crash, dumps and replication with and without the key, and what the
+# server's log may not hold.
 use strict;
 use warnings;
 use Test::More;
@@ -84,7 +85,6 @@ sub session
 		$options{user} || 'postgres', '', {RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoCommit => 1,
 			pg_server_prepare => 1, pg_enable_utf8 => 0});
 }
-
 
 # outcome SESSION, SQL, PARAMETERS...: '' or the SQLSTATE; the message is in $message
 my $message;
