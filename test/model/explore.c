@@ -433,7 +433,10 @@ tell_node(const State *starts, uint32_t node, const Move *last)
  * Depth first: every state, every interleaving counted.
  */
 
-static Move path[10000];
+#define DEEPEST 10000
+
+static Move path[DEEPEST];
+static State states[DEEPEST + 1];	/* the one before each move of the path, and the one after the last */
 static int	depth;
 static int	path_length;	/* when it was a livelock */
 
@@ -444,7 +447,8 @@ follow(const State *state)
 	uint64_t	id[2];
 	double		number = 0;
 	bool		stuck = true;
-	State		start = *state;
+	State	   *start = &states[depth];
+	State	   *next = &states[depth + 1];
 	Known	   *place;
 
 	hash(state, id);
@@ -460,11 +464,13 @@ follow(const State *state)
 	}
 	add(id, UNFINISHED);
 
-	m = &start;
+	if (state != start)
+		*start = *state;
+	m = start;
 	if (is_over())
 	{
 		promises_hold_at_the_end();
-		connections_are_left(state);
+		connections_are_left(start);
 		know(id)->number = 1;
 		return 1;
 	}
@@ -476,23 +482,22 @@ follow(const State *state)
 
 			do
 			{
-				State		next = start;
-
-				m = &next;
+				*next = *start;
+				m = next;
 				if (!play(&move))
 					continue;
 				stuck &= what == TIME || (round == 0 && what >= CANCEL_OF);
 				if (!found[0])
 				{
 					path[depth++] = move;
-					number += follow(&next);
+					number += follow(next);
 					depth--;
 				}
 			} while (next_choices(&move) && !found[0]);
 		}
 		if (stuck)
 		{
-			m = &start;
+			m = start;
 			if (round == 0)
 				deadlock();
 			else

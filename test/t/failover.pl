@@ -282,13 +282,22 @@ sub free
 	return $taken;
 }
 
+# kill -9; returns when the server is gone: until then it has its socket, and another one cannot start there
+sub kill_primary
+{
+	open my $file, '<', $primary->data_dir . '/postmaster.pid' or die "postmaster.pid: $!";
+	chomp(my $pid = <$file>);
+	$primary->kill9;
+	wait_until { !kill 0, $pid } or die "process $pid lives on";
+}
+
 # from here on $primary is the new one, with nobody to wait for, and $standby the old one, which is dead
 sub fail_over
 {
 	my ($way, $round) = @_;
 	if ($way eq 'killed')
 	{
-		$primary->kill9;
+		kill_primary();
 		$standby->promote;
 	}
 	else
@@ -298,7 +307,7 @@ sub fail_over
 		my $before = sessions($primary, 1);
 		sleep 0.5;
 		is(sessions($primary, 1), $before, "failover $round: cut off, the old primary acknowledges nothing");
-		$primary->kill9;
+		kill_primary();
 	}
 	($primary, $standby) = ($standby, $primary);
 
@@ -327,7 +336,7 @@ sub loses_what_was_not_sent
 	$primary->wait_for_catchup($standby);
 	cut();
 	is(ask($primary, acquire(3, 'lost')), 6, 'asynchronous: a lease is acknowledged that the standby does not get');
-	$primary->kill9;
+	kill_primary();
 	$standby->promote;
 	is(sessions($standby, 3), '', 'promoted, it does not know the lease');
 	is(ask($standby, acquire(3, 'second')), 6, 'and grants its connection again');

@@ -262,7 +262,9 @@ sub what_others_set
 			q{SET default_transaction_isolation = 'serializable'}, 'SET enable_indexscan = off', 'SET row_security = off',
 			q{SET role = 'workspaces'});
 	} 0;
-	is(outcome($bob, 0, q{SELECT current_setting('search_path')}), 'pg_temp', 'what a client sets is there for the next one');
+	is(outcome($bob, 0, q{SELECT current_setting('bytea_output')}), 'escape', 'what a client sets is there for the next one');
+	# from 18 on PostgreSQL reports this one, and pgbouncer from 1.26 on keeps it for each client
+	on { $bob->do('SET search_path = pg_temp') } 0;
 	is((on { acquire($bob, '2026-11-22 10:00:00+00') } 0)[1], 'a password', '... who acquires');
 	on { $bob->do(q{DELETE FROM public.session}) } 0;
 	is(leases(), '', '... and whose trigger ends the lease');
