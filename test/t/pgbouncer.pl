@@ -11,6 +11,7 @@ use warnings;
 use Test::More;
 use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
+use IO::Socket::UNIX;
 use List::Util qw(first);
 use MIME::Base64 qw(encode_base64);
 use POSIX ();
@@ -106,8 +107,10 @@ sub start_pgbouncer
 		open STDERR, '>&', \*STDOUT;
 		exec $program, "$folder/pgbouncer.ini" or POSIX::_exit(1);
 	}
-	wait_until { -S "$folder/.s.PGSQL.6432" || waitpid($pid, POSIX::WNOHANG()) == $pid };
-	if (!-S "$folder/.s.PGSQL.6432")
+	# the socket is there before it listens
+	my $listens = sub { IO::Socket::UNIX->new(Peer => "$folder/.s.PGSQL.6432") };
+	wait_until { $listens->() || waitpid($pid, POSIX::WNOHANG()) == $pid };
+	if (!$listens->())
 	{
 		system 'cat', "$folder/log";
 		die "pgbouncer has not started\n";
