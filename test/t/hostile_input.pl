@@ -1282,13 +1282,17 @@ sub check_log
 		# the first of each code, with what the same process says of it: its LOCATION and STATEMENT
 		if (my ($pid, $database, $code, $severity) = $line =~ /^(\d+) (\w*) (\w{5}) (\w+):/)
 		{
-			$internal{$telling->{code}} .= $line
-			  if $telling && $telling->{pid} == $pid && $severity =~ /^(DETAIL|HINT|CONTEXT|LOCATION|STATEMENT|QUERY)$/;
-			next if $severity !~ /^(ERROR|FATAL|PANIC)$/;
+			if ($severity =~ /^(DETAIL|HINT|CONTEXT|LOCATION|STATEMENT|QUERY)$/)
+			{
+				$internal{$telling->{code}} .= $line if $telling && $telling->{pid} == $pid;
+				next;
+			}
 			undef $telling if $telling && $telling->{pid} == $pid;
-			next if $code !~ /^(XX|58)/ || $internal{$code};
-			next if $database eq 'dropped' && $line =~ /(cache lookup failed for function|could not open relation with OID) \d+$/;
-			next if $database =~ /^(storm|dropped)$/ && $line =~ /tuple concurrently (updated|deleted)$/;
+			next if $severity !~ /^(ERROR|FATAL|PANIC)$/ || $code !~ /^(XX|58)/ || $internal{$code};
+			# where the log knows the place in the statement, it says so
+			my $message = $line =~ s/ at character \d+$//r;
+			next if $database eq 'dropped' && $message =~ /(cache lookup failed for function|could not open relation with OID) \d+$/;
+			next if $database =~ /^(storm|dropped)$/ && $message =~ /tuple concurrently (updated|deleted)$/;
 			$telling = { pid => $pid, code => $code };
 			$internal{$code} = $line;
 		}
