@@ -7,6 +7,7 @@
 #   my $copy = standby('copy', $node, @settings);    a hot standby of one that runs, not started either
 #   my $answer = ask($node, $sql, $user);     what psql says: rows, or the SQLSTATE of an error
 #   my $dbh = client($node, $user, $database);    a DBI connection, as EgressTest makes them
+#   my $pid = postmaster($node);              the process of a server that runs
 #
 # PostgreSQL's own module starts the servers, listens on sockets in a temporary folder only, and stops them at the end,
 # also when the test is interrupted. When the test has failed by then, the last lines of each server's log are shown,
@@ -22,7 +23,7 @@ use File::Temp qw(tempdir);
 use POSIX ();
 use Test::More ();
 
-our @EXPORT = qw(cluster standby ask client);
+our @EXPORT = qw(cluster standby ask client postmaster);
 
 BEGIN
 {
@@ -123,6 +124,14 @@ sub client
 		{ RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoCommit => 1, AutoInactiveDestroy => 1 });
 	$dbh->do('SET client_min_messages = warning');
 	return $dbh;
+}
+
+sub postmaster
+{
+	my ($node) = @_;
+	open my $file, '<', $node->data_dir . '/postmaster.pid' or die "postmaster.pid: $!";
+	chomp(my $pid = <$file>);
+	return $pid;
 }
 
 1;

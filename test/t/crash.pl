@@ -69,8 +69,7 @@ sub process
 # The postmaster is held first, so that it starts nobody and nobody learns of its end; then all die.
 sub kill_all
 {
-	open my $file, '<', $server->data_dir . '/postmaster.pid' or die "postmaster.pid: $!";
-	chomp(my $postmaster = <$file>);
+	my $postmaster = postmaster($server);
 	kill 'STOP', $postmaster;
 	wait_until { (process($postmaster))[0] eq 'T' } or die 'the postmaster does not stop';
 	my @children = grep { ((process($_))[1] // 0) == $postmaster } map { m{(\d+)} } glob '/proc/[0-9]*';

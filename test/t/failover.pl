@@ -285,8 +285,7 @@ sub free
 # kill -9; returns when the server is gone: until then it has its socket, and another one cannot start there
 sub kill_primary
 {
-	open my $file, '<', $primary->data_dir . '/postmaster.pid' or die "postmaster.pid: $!";
-	chomp(my $pid = <$file>);
+	my $pid = postmaster($primary);
 	$primary->kill9;
 	wait_until { !kill 0, $pid } or die "process $pid lives on";
 }

@@ -51,7 +51,7 @@ END
 
 create_world();
 my $dbh = $test->connect;
-($pid) = $dbh->selectrow_array('SELECT pg_backend_pid()');
+$pid = value($dbh, 'SELECT pg_backend_pid()');
 $dbh->do('SET synchronous_commit = off');
 
 # In the calls, i counts from 1 and there is a variable for a row.
@@ -117,9 +117,9 @@ does_not_grow($few, 'triggers of the application', q{
 	DELETE FROM member WHERE group_id <> 'staff'});
 does_not_grow($few / 10, 'reloads of the keys', q{
 	PERFORM egress_reveal_secret(('secret ' || i)::egress_secret)}, sub {
-		my ($before) = $dbh->selectrow_array('SELECT pg_conf_load_time()');
+		my $before = value($dbh, 'SELECT pg_conf_load_time()');
 		$dbh->do('SELECT pg_reload_conf()');
-		wait_until { ($dbh->selectrow_array('SELECT pg_conf_load_time()'))[0] ne $before };
+		wait_until { value($dbh, 'SELECT pg_conf_load_time()') ne $before };
 	}, 1);
 
 done_testing();
@@ -132,7 +132,7 @@ sub create_world
 		q{COPY (SELECT encode(sha256('a key'), 'base64')) TO PROGRAM 'umask 077; cat >egress_memory_keys'},
 		q{ALTER SYSTEM SET egress.secret_key_file = 'egress_memory_keys'},
 		q{SELECT pg_reload_conf()});
-	wait_until { ($admin->selectrow_array('SHOW egress.secret_key_file'))[0] eq 'egress_memory_keys' };
+	wait_until { value($admin, 'SHOW egress.secret_key_file') eq 'egress_memory_keys' };
 	$admin->do($_) for (
 		q{INSERT INTO egress_provider (egress_provider_id, name, provider_type, managed, enable_new_managed_gateways) VALUES
 			(1, 'Lanternway', 'openvpn', false, false), (2, 'Tallow', 'wireguard', false, false),
@@ -172,10 +172,10 @@ sub create_world
 sub measure
 {
 	my %bytes;
-	($bytes{contexts}) = $dbh->selectrow_array('SELECT sum(used_bytes) FROM pg_backend_memory_contexts');
+	$bytes{contexts} = value($dbh, 'SELECT sum(used_bytes) FROM pg_backend_memory_contexts');
 	if ($valgrind)
 	{
-		($bytes{malloc}) = $dbh->selectrow_array('SELECT malloc_in_use()');
+		$bytes{malloc} = value($dbh, 'SELECT malloc_in_use()');
 		return %bytes;
 	}
 	open my $status, '<', "/proc/$pid/status" or die "/proc/$pid/status: $!";
@@ -224,6 +224,6 @@ sub does_not_grow
 sub is_reset
 {
 	my ($dbh) = @_;
-	my ($file) = $dbh->selectrow_array(q{SELECT current_setting('egress.secret_key_file', true)});
+	my $file = value($dbh, q{SELECT current_setting('egress.secret_key_file', true)});
 	return !defined $file || $file eq '';
 }
