@@ -19,12 +19,18 @@ AS 'MODULE_PATHNAME' LANGUAGE C
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_leave_members_to_source() FROM PUBLIC;
 COMMENT ON FUNCTION egress_leave_members_to_source() IS
-'Trigger of egress_group_member: while a membership table is attached, leaves out the rows that its triggers do not write. SQLSTATE: none of its own.';
+'Trigger of egress_group_member: while a membership table is attached, leaves out the changes that its triggers do not make. SQLSTATE: 55000 TRUNCATE.';
 
 -- what triggers write is the mirror of the table that is attached, or somebody's own way of keeping one
-CREATE TRIGGER egress_leave_members_to_source BEFORE INSERT ON egress_group_member FOR EACH ROW
+CREATE TRIGGER egress_leave_members_to_source BEFORE INSERT OR UPDATE OR DELETE ON egress_group_member FOR EACH ROW
     WHEN (pg_trigger_depth() = 0)
     EXECUTE FUNCTION egress_leave_members_to_source();
+CREATE TRIGGER egress_leave_members_whole BEFORE TRUNCATE ON egress_group_member FOR EACH STATEMENT
+    WHEN (pg_trigger_depth() = 0)
+    EXECUTE FUNCTION egress_leave_members_to_source();
+-- they belong to the triggers of the attached table, which fire with session_replication_role = replica, too
+ALTER TABLE egress_group_member ENABLE ALWAYS TRIGGER egress_leave_members_to_source;
+ALTER TABLE egress_group_member ENABLE ALWAYS TRIGGER egress_leave_members_whole;
 
 -- with all names said, so that what pg_upgrade makes of it is the same
 CREATE OR REPLACE VIEW egress_secret_usage AS
@@ -39,3 +45,82 @@ FROM (SELECT 'password' AS secret, egress_secret_state(password) AS state FROM e
       UNION ALL
       SELECT 'custom_credential' AS secret, egress_secret_state(custom_credential) AS state FROM egress_credential) field
 GROUP BY field.secret;
+
+-- a lease that is ended by an administrator
+ALTER TABLE egress_lease_history DROP CONSTRAINT egress_lease_history_release_reason_check;
+ALTER TABLE egress_lease_history ADD CONSTRAINT egress_lease_history_release_reason_check
+    CHECK (release_reason IN ('released', 'session_end', 'expired', 'ended'));
+
+-- an acquire may insist on the session's row
+DROP FUNCTION egress_attach_sessions(regclass, name, text);
+CREATE FUNCTION egress_attach_sessions(
+    session_table regclass, session_id_column name, ended_when text DEFAULT NULL, must_exist boolean DEFAULT false)
+RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION egress_attach_sessions(regclass, name, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION egress_attach_sessions(regclass, name, text, boolean) IS
+'Makes the end of a session end its lease, by triggers on the application''s session table: a row that is deleted, truncated, or gets another id, and an update after which ended_when holds.
+session_table: a table of the caller. session_id_column: its column with the session ids, of any type with a text form; a WARNING says when it is not unique.
+ended_when: the WHEN condition of a trigger, as in NEW.status = ''stopped''; NULL: a session ends only when its row goes.
+must_exist: whether an acquire is refused (NG009) for a session that is in no attached table, or over. It then locks the session''s row to commit, FOR KEY SHARE, or FOR SHARE where ended_when is given or the column is no key; so it waits for an open transaction that changes that row.
+The text form of an id is as for egress_release_on_session_end().
+Sessions already in the table for which ended_when holds lose their leases now; OLD is a row of NULLs for them.
+The triggers are ENABLE ALWAYS: they fire where session_replication_role is replica, and when a subscription brings the rows, unless it brings those of egress_lease as well.
+Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application;
+42601 ended_when is not one condition, and what CREATE TRIGGER says of it; 42710 the table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
+
+COMMENT ON FUNCTION egress_release_on_session_end() IS
+'Trigger for the application''s session table: ends the lease of a session that ends, with the reason session_end.
+Arguments: the name of the column with the session id, of any type with a text form; and, if an acquire is to be refused for a session that is not there, must_exist.
+An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
+Attach it AFTER DELETE FOR EACH ROW, AFTER UPDATE FOR EACH ROW WHEN (...), and BEFORE TRUNCATE FOR EACH STATEMENT.
+A row without a lease is no error. SQLSTATE: 22023 attached in another way, or the column does not exist.';
+
+-- names in event triggers are looked up as elsewhere
+ALTER FUNCTION egress_detach_sessions(regclass) RESET search_path;
+ALTER FUNCTION egress_attach_group_members(regclass, name, name) RESET search_path;
+ALTER FUNCTION egress_detach_group_members(regclass) RESET search_path;
+COMMENT ON FUNCTION egress_attach_group_members(regclass, name, name) IS
+'Makes egress_group_member the mirror of the application''s own membership table: fills it anew, and keeps it in step by triggers. One table at a time.
+member_table: a table of the caller. user_id_column, group_id_column: its columns with the ids, of any type with a text form; rows with a NULL, empty or too long id are not members.
+An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
+Meanwhile, what is changed in egress_group_member in another way is left as it was, with a NOTICE.
+The triggers are ENABLE ALWAYS, as those of egress_attach_sessions().
+Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application, or a temporary one;
+42710 this or another table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_follow_group_members() IS
+'Trigger that egress_attach_group_members() puts on the application''s membership table. Arguments: the columns with the user''s and the group''s id, and the name of that table.
+SQLSTATE: 22023 attached in another way or under another name, another table is attached, or a column does not exist.';
+
+-- leases whose session is not there
+CREATE FUNCTION egress_orphaned_sessions() RETURNS SETOF text
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_orphaned_sessions() FROM PUBLIC;
+COMMENT ON FUNCTION egress_orphaned_sessions() IS
+'The session ids of leases, expired or not, whose session is in no attached session table, or over; for the view egress_orphaned_connection.
+A table is attached when egress_attach_sessions() or a hand has put row triggers with egress_release_on_session_end() on it; a session is over when the ended_when of egress_attach_sessions() holds, OLD being NULLs.
+Returns nothing where no table is attached. Looks each session up in the tables with the rights of their owners. Works on a hot standby.
+SQLSTATE: 42703 the column that was attached does not exist any more.';
+
+CREATE FUNCTION egress_end_leases(
+    orphaned boolean DEFAULT NULL,
+    OUT session_id text, OUT user_id text, OUT workspace_id text, OUT egress_gateway_id bigint, OUT egress_credential_id bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_end_leases(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION egress_end_leases(boolean) IS
+'Ends live leases that should not be, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit.
+orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.
+Returns the leases that it ended. Waits for nobody: a lease that another transaction is renewing or ending is left to it.
+SQLSTATE: 22023 no argument is true; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
+
+CREATE VIEW egress_orphaned_connection AS
+SELECT c.* FROM egress_connection c JOIN egress_orphaned_sessions() orphaned (session_id) USING (session_id);
+REVOKE ALL ON egress_orphaned_connection FROM PUBLIC;
+REVOKE ALL ON TYPE egress_orphaned_connection FROM PUBLIC;
+COMMENT ON VIEW egress_orphaned_connection IS
+    'the live leases whose session is in no attached session table, or over; none where no table is attached';

@@ -322,7 +322,7 @@ CREATE TABLE egress_lease_history (
     workspace_id             text COLLATE "C",
     acquired_at              timestamptz NOT NULL,
     released_at              timestamptz NOT NULL,
-    release_reason           text NOT NULL CHECK (release_reason IN ('released', 'session_end', 'expired')),
+    release_reason           text NOT NULL CHECK (release_reason IN ('released', 'session_end', 'expired', 'ended')),
     CHECK (released_at >= acquired_at)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_freeze_min_age = 0,
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02, vacuum_truncate = off);
@@ -380,7 +380,8 @@ Asked again by the same session for the same user, workspace and gateway, it ret
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
 SQLSTATE: 22004, 22023 bad argument; NG001 no such gateway; NG002 the gateway is not available to this call; NG003 no enabled credential fits;
 NG004 every credential that fits is at its limit, try later; NG005 the session holds a lease for something else;
-NG006 a secret of the credential cannot be opened; NG007 the config and the credential do not fit together; 25006 read-only transaction or standby.';
+NG006 a secret of the credential cannot be opened; NG007 the config and the credential do not fit together;
+NG009 the session is not in the session table that was attached with must_exist, or over; 25006 read-only transaction or standby.';
 
 CREATE FUNCTION egress_release_credential(session_id text) RETURNS boolean
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -426,46 +427,52 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_release_on_session_end() FROM PUBLIC;
 COMMENT ON FUNCTION egress_release_on_session_end() IS
 'Trigger for the application''s session table: ends the lease of a session that ends, with the reason session_end.
-Argument: the name of the column with the session id, of any type with a text form.
+Arguments: the name of the column with the session id, of any type with a text form; and, if an acquire is to be refused for a session that is not there, must_exist.
 An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
 Attach it AFTER DELETE FOR EACH ROW, AFTER UPDATE FOR EACH ROW WHEN (...), and BEFORE TRUNCATE FOR EACH STATEMENT.
 A row without a lease is no error. SQLSTATE: 22023 attached in another way, or the column does not exist.';
 
--- (without a search_path of its own: the names in ended_when are looked up as in a CREATE TRIGGER of the caller's)
-CREATE FUNCTION egress_attach_sessions(session_table regclass, session_id_column name, ended_when text DEFAULT NULL) RETURNS void
+/*
+ * The four functions that attach and detach have no search_path of their own: the names in ended_when are looked up as in a
+ * CREATE TRIGGER of the caller's, and so are those in the event triggers that our DDL fires.
+ */
+CREATE FUNCTION egress_attach_sessions(
+    session_table regclass, session_id_column name, ended_when text DEFAULT NULL, must_exist boolean DEFAULT false)
+RETURNS void
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-REVOKE ALL ON FUNCTION egress_attach_sessions(regclass, name, text) FROM PUBLIC;
-COMMENT ON FUNCTION egress_attach_sessions(regclass, name, text) IS
+REVOKE ALL ON FUNCTION egress_attach_sessions(regclass, name, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION egress_attach_sessions(regclass, name, text, boolean) IS
 'Makes the end of a session end its lease, by triggers on the application''s session table: a row that is deleted, truncated, or gets another id, and an update after which ended_when holds.
-session_table: a table of the caller. session_id_column: its column with the session ids, of any type with a text form.
+session_table: a table of the caller. session_id_column: its column with the session ids, of any type with a text form; a WARNING says when it is not unique.
 ended_when: the WHEN condition of a trigger, as in NEW.status = ''stopped''; NULL: a session ends only when its row goes.
+must_exist: whether an acquire is refused (NG009) for a session that is in no attached table, or over. It then locks the session''s row to commit, FOR KEY SHARE, or FOR SHARE where ended_when is given or the column is no key; so it waits for an open transaction that changes that row.
 The text form of an id is as for egress_release_on_session_end().
 Sessions already in the table for which ended_when holds lose their leases now; OLD is a row of NULLs for them.
+The triggers are ENABLE ALWAYS: they fire where session_replication_role is replica, and when a subscription brings the rows, unless it brings those of egress_lease as well.
 Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application;
 42601 ended_when is not one condition, and what CREATE TRIGGER says of it; 42710 the table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
 
 CREATE FUNCTION egress_detach_sessions(session_table regclass) RETURNS void
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION egress_detach_sessions(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION egress_detach_sessions(regclass) IS
 'Removes the triggers that egress_attach_sessions() made on session_table. Leases stay. Runs with the rights of its caller.
 SQLSTATE: 22004 session_table is NULL; 42704 it is not attached; 42501 not the caller''s table; 25006 read-only transaction or standby.';
 
 CREATE FUNCTION egress_attach_group_members(member_table regclass, user_id_column name, group_id_column name) RETURNS void
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION egress_attach_group_members(regclass, name, name) FROM PUBLIC;
 COMMENT ON FUNCTION egress_attach_group_members(regclass, name, name) IS
 'Makes egress_group_member the mirror of the application''s own membership table: fills it anew, and keeps it in step by triggers. One table at a time.
 member_table: a table of the caller. user_id_column, group_id_column: its columns with the ids, of any type with a text form; rows with a NULL, empty or too long id are not members.
 An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
+Meanwhile, what is changed in egress_group_member in another way is left as it was, with a NOTICE.
+The triggers are ENABLE ALWAYS, as those of egress_attach_sessions().
 Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application, or a temporary one;
 42710 this or another table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
 
 CREATE FUNCTION egress_detach_group_members(member_table regclass) RETURNS void
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION egress_detach_group_members(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION egress_detach_group_members(regclass) IS
 'Removes the triggers that egress_attach_group_members() made on member_table, and the rows of egress_group_member that came from it: all.
@@ -476,7 +483,7 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_follow_group_members() FROM PUBLIC;
 COMMENT ON FUNCTION egress_follow_group_members() IS
-'Trigger that egress_attach_group_members() puts on the application''s membership table. Arguments: the columns with the user''s and the group''s id.
+'Trigger that egress_attach_group_members() puts on the application''s membership table. Arguments: the columns with the user''s and the group''s id, and the name of that table.
 SQLSTATE: 22023 attached in another way or under another name, another table is attached, or a column does not exist.';
 
 /* ------------------------------- functions for administrators and schedulers */
@@ -500,6 +507,31 @@ verdict: the first that applies of gateway_withdrawn, gateway_disabled, provider
 not_mapped, no_credential, at_limit, available. The menu has exactly the gateways that are at_limit or available.
 egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';
+
+CREATE FUNCTION egress_orphaned_sessions() RETURNS SETOF text
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_orphaned_sessions() FROM PUBLIC;
+COMMENT ON FUNCTION egress_orphaned_sessions() IS
+'The session ids of leases, expired or not, whose session is in no attached session table, or over; for the view egress_orphaned_connection.
+A table is attached when egress_attach_sessions() or a hand has put row triggers with egress_release_on_session_end() on it; a session is over when the ended_when of egress_attach_sessions() holds, OLD being NULLs.
+Returns nothing where no table is attached. Looks each session up in the tables with the rights of their owners. Works on a hot standby.
+SQLSTATE: 42703 the column that was attached does not exist any more.';
+
+CREATE FUNCTION egress_end_leases(
+    orphaned boolean DEFAULT NULL,
+    OUT session_id text, OUT user_id text, OUT workspace_id text, OUT egress_gateway_id bigint, OUT egress_credential_id bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_end_leases(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION egress_end_leases(boolean) IS
+'Ends live leases that should not be, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit.
+orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.
+Returns the leases that it ended. Waits for nobody: a lease that another transaction is renewing or ending is left to it.
+SQLSTATE: 22023 no argument is true; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
 
 CREATE FUNCTION egress_sync_gateways(
     egress_provider_id bigint, gateways jsonb,
@@ -654,7 +686,7 @@ AS 'MODULE_PATHNAME' LANGUAGE C
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_leave_members_to_source() FROM PUBLIC;
 COMMENT ON FUNCTION egress_leave_members_to_source() IS
-'Trigger of egress_group_member: while a membership table is attached, leaves out the rows that its triggers do not write. SQLSTATE: none of its own.';
+'Trigger of egress_group_member: while a membership table is attached, leaves out the changes that its triggers do not make. SQLSTATE: 55000 TRUNCATE.';
 
 CREATE TRIGGER egress_fill_provider_type BEFORE INSERT ON egress_gateway
     FOR EACH ROW EXECUTE FUNCTION egress_fill_provider_type();
@@ -693,9 +725,15 @@ CREATE TRIGGER egress_refuse_delete_in_use AFTER DELETE ON egress_credential
     FOR EACH ROW EXECUTE FUNCTION egress_refuse_delete_in_use();
 
 -- what triggers write is the mirror of the table that is attached, or somebody's own way of keeping one
-CREATE TRIGGER egress_leave_members_to_source BEFORE INSERT ON egress_group_member FOR EACH ROW
+CREATE TRIGGER egress_leave_members_to_source BEFORE INSERT OR UPDATE OR DELETE ON egress_group_member FOR EACH ROW
     WHEN (pg_trigger_depth() = 0)
     EXECUTE FUNCTION egress_leave_members_to_source();
+CREATE TRIGGER egress_leave_members_whole BEFORE TRUNCATE ON egress_group_member FOR EACH STATEMENT
+    WHEN (pg_trigger_depth() = 0)
+    EXECUTE FUNCTION egress_leave_members_to_source();
+-- they belong to the triggers of the attached table, which fire with session_replication_role = replica, too
+ALTER TABLE egress_group_member ENABLE ALWAYS TRIGGER egress_leave_members_to_source;
+ALTER TABLE egress_group_member ENABLE ALWAYS TRIGGER egress_leave_members_whole;
 
 /* ----------------------------------------------------- views for people */
 
@@ -768,6 +806,13 @@ JOIN egress_provider p ON p.egress_provider_id = g.egress_provider_id;
 REVOKE ALL ON egress_connection FROM PUBLIC;
 REVOKE ALL ON TYPE egress_connection FROM PUBLIC;
 COMMENT ON VIEW egress_connection IS 'the live leases with the names of everything';
+
+CREATE VIEW egress_orphaned_connection AS
+SELECT c.* FROM egress_connection c JOIN egress_orphaned_sessions() orphaned (session_id) USING (session_id);
+REVOKE ALL ON egress_orphaned_connection FROM PUBLIC;
+REVOKE ALL ON TYPE egress_orphaned_connection FROM PUBLIC;
+COMMENT ON VIEW egress_orphaned_connection IS
+    'the live leases whose session is in no attached session table, or over; none where no table is attached';
 
 CREATE VIEW egress_secret_usage AS
 SELECT field.secret,

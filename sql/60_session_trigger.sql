@@ -239,6 +239,23 @@ CREATE TRIGGER mine AFTER DELETE ON app.sessions
 RESET ROLE;
 SELECT * FROM app.look();
 
+------------------------------------------------------------------------------------------------------------------
+-- an id that several rows may have: the end of one takes the lease of the other, and attach says so
+CREATE TABLE app.desks (tenant text, id text, key text GENERATED ALWAYS AS (tenant || '/' || id) STORED UNIQUE, PRIMARY KEY (tenant, id));
+SELECT egress_attach_sessions('app.desks', 'id');
+SELECT egress_detach_sessions('app.desks');
+-- without a word
+SELECT egress_attach_sessions('app.desks', 'key');
+DROP TABLE app.desks;
+-- a unique index with a condition keeps nothing apart; one of a deferrable constraint does
+CREATE TABLE app.desks (id text, gone boolean);
+CREATE UNIQUE INDEX ON app.desks (id) WHERE NOT gone;
+SELECT egress_attach_sessions('app.desks', 'id');
+SELECT egress_detach_sessions('app.desks');
+ALTER TABLE app.desks ADD UNIQUE (id) DEFERRABLE;
+SELECT egress_attach_sessions('app.desks', 'id');
+DROP TABLE app.desks;
+
 SELECT count(*) FROM egress_lease;
 \set VERBOSITY terse
 SET client_min_messages = warning;

@@ -3,6 +3,7 @@
  *
  * An acquire decides by what is committed now, not by the snapshot of its transaction: access that was revoked and
  * limits that were lowered hold at every isolation level. Its steps:
+ *	0. Is the session there, if it has to be (sessions.c)?
  *	1. LOCK_SESSION. Is there a lease of the session (lease.c), also in an open transaction? Then wait for that
  *	   transaction, the lock given back, and look again. A lease that is there is returned, if it is for the same thing,
  *	   as durable as a new one (lease_confirm()); one that has expired is ended.
@@ -48,6 +49,7 @@
 #include "pool.h"
 #include "scan.h"
 #include "secret.h"
+#include "sessions.h"
 #include "slot.h"
 
 /* what an acquire returns */
@@ -554,6 +556,7 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 
 	/* see what this very statement has done so far, as a function in SQL or PL/pgSQL would */
 	CommandCounterIncrement();
+	sessions_require(acquire.session_id);
 
 	/* whatever waits for a table, waits here: before the short locks, and before any snapshot is taken */
 	access_lock_tables();

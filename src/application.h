@@ -6,6 +6,8 @@
 
 #include "postgres.h"
 #include "access/tupdesc.h"
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 
 /* Whose rights the code runs with. */
 typedef struct Rights
@@ -20,6 +22,12 @@ extern text *application_id(Datum value, Oid type);
 extern int	application_column(TupleDesc desc, const char *name, const char **problem);
 extern const char *application_table(Oid relid);
 extern const char *application_rows(Oid relid);
+extern void application_match(StringInfo query, const char *column, Oid type, int value_parameter, int id_parameter);
+extern bool application_is_unique(Oid relid, const char *column, bool immediate);
+extern List *application_triggers(Oid function);
+extern bool application_is_replicated(Oid relid);
+extern int	search_path_begin(void);
+extern void search_path_end(int nest_level);
 extern void act_as_owner(Oid relid, Rights *before);
 extern void act_again(const Rights *before);
 

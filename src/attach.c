@@ -3,7 +3,8 @@
  *
  * What is attached is known from the triggers alone: those of our trigger functions under the names below. So a dump and
  * a restore, or another name or schema for the table, need nothing from us. All four functions run with the rights of
- * their caller, who must own the table; CREATE TRIGGER and DROP TRIGGER are run as SQL, and say what they have to say.
+ * their caller, who must own the table; CREATE TRIGGER and DROP TRIGGER are run as SQL, and say what they have to say. They
+ * fire event triggers, which look up names as they do elsewhere: none of the four has a search_path of its own.
  *
  * The row triggers of a partitioned table are PostgreSQL's to copy to its partitions. A TRUNCATE trigger is not copied, so
  * each partition that there is gets its own: TRUNCATE of one partition fires no other.
@@ -36,9 +37,9 @@
 #include "group_members.h"
 #include "query.h"
 #include "session_trigger.h"
+#include "sessions.h"
 
 #define SESSION_DELETED "egress_session_deleted"
-#define SESSION_ENDED "egress_session_ended"
 #define SESSION_CHANGED "egress_session_changed"
 #define SESSION_TRUNCATED "egress_session_truncated"
 
@@ -51,7 +52,7 @@ typedef struct Attachment
 } Attachment;
 
 static const Attachment sessions = {
-	"egress_release_on_session_end", "egress_detach_sessions",
+	SESSION_FUNCTION, "egress_detach_sessions",
 	{SESSION_DELETED, SESSION_ENDED, SESSION_CHANGED, SESSION_TRUNCATED}
 };
 
@@ -216,11 +217,16 @@ execute(const char *command)
 		elog(ERROR, "SPI_execute failed for \"%s\"", command);
 }
 
-/* create_trigger -- make one trigger; when is "AFTER ... ON", for_each what stands behind the table, action its EXECUTE */
+/*
+ * create_trigger -- make one trigger; when is "AFTER ... ON", for_each what stands behind the table, action its EXECUTE
+ *
+ * It fires with session_replication_role = replica, too: application_is_replicated() says why.
+ */
 static void
 create_trigger(const char *name, const char *when, Oid relid, const char *for_each, const char *action)
 {
 	execute(psprintf("CREATE TRIGGER %s %s %s FOR EACH %s %s", name, when, application_table(relid), for_each, action));
+	execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", application_table(relid), name));
 }
 
 /* create_truncate_triggers -- make the TRUNCATE trigger of a table and of each of its partitions */
@@ -310,6 +316,16 @@ check_condition(const char *ended_when)
 				 errdetail("It has to be one expression, such as NEW.status = 'stopped'.")));
 }
 
+/* warn_not_unique -- say what comes of ids that several sessions may have */
+static void
+warn_not_unique(Oid relid, const char *column)
+{
+	ereport(WARNING,
+			(errmsg("column \"%s\" of table %s is not unique", column, application_table(relid)),
+			 errdetail("Of several sessions with one id, the first one that ends takes the lease from the others."),
+			 errhint("Attach a column that is unique by itself, such as a generated one that has all parts of the key.")));
+}
+
 /* egress_attach_sessions -- see COMMENT ON FUNCTION */
 Datum
 egress_attach_sessions(PG_FUNCTION_ARGS)
@@ -317,6 +333,7 @@ egress_attach_sessions(PG_FUNCTION_ARGS)
 	const char *column;
 	const char *ended_when;
 	const char *action;
+	bool		must_exist = false;
 	Oid			relid;
 	List	   *tables;
 
@@ -325,6 +342,12 @@ egress_attach_sessions(PG_FUNCTION_ARGS)
 	check_not_null(fcinfo, 1, "session_id_column");
 	column = NameStr(*PG_GETARG_NAME(1));
 	ended_when = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	/* the function of version 0.9 has three arguments */
+	if (PG_NARGS() > 3)
+	{
+		check_not_null(fcinfo, 3, "must_exist");
+		must_exist = PG_GETARG_BOOL(3);
+	}
 	catalog_use(fcinfo->flinfo->fn_oid);
 
 	if (ended_when != NULL)
@@ -333,10 +356,12 @@ egress_attach_sessions(PG_FUNCTION_ARGS)
 	check_column(relid, column);
 	tables = with_partitions(relid, ShareRowExclusiveLock);
 	check_not_attached(&sessions, tables);
+	if (!application_is_unique(relid, column, false))
+		warn_not_unique(relid, column);
 
 	query_connect();
-	action = psprintf("EXECUTE FUNCTION %s.%s(%s)", query_schema(),
-					  sessions.trigger_function, quote_literal_cstr(column));
+	action = psprintf("EXECUTE FUNCTION %s.%s(%s%s)", query_schema(), sessions.trigger_function,
+					  quote_literal_cstr(column), must_exist ? ", '" SESSION_MUST_EXIST "'" : "");
 	create_trigger(SESSION_DELETED, "AFTER DELETE ON", relid, "ROW", action);
 	if (ended_when != NULL)
 		create_trigger(SESSION_ENDED, "AFTER UPDATE ON", relid, psprintf("ROW WHEN ((%s\n))", ended_when), action);
@@ -380,6 +405,7 @@ egress_attach_group_members(PG_FUNCTION_ARGS)
 	const char *user_column;
 	const char *group_column;
 	const char *action;
+	int			nest_level;
 	Oid			relid;
 	Oid			other;
 	List	   *tables;
@@ -414,10 +440,13 @@ egress_attach_group_members(PG_FUNCTION_ARGS)
 
 	/* the mirror first: with the triggers there, it takes only what they write */
 	query_connect();
+	nest_level = search_path_begin();
 	group_members_refill(relid, user_column, group_column);
-	action = psprintf("EXECUTE FUNCTION %s.%s(%s, %s)", query_schema(),
+	search_path_end(nest_level);
+	action = psprintf("EXECUTE FUNCTION %s.%s(%s, %s, %s)", query_schema(),
 					  group_members.trigger_function,
-					  quote_literal_cstr(user_column), quote_literal_cstr(group_column));
+					  quote_literal_cstr(user_column), quote_literal_cstr(group_column),
+					  quote_literal_cstr(application_table(relid)));
 	create_trigger(GROUP_MEMBER_CHANGED, "AFTER INSERT OR UPDATE OR DELETE ON", relid, "ROW", action);
 	create_truncate_triggers(GROUP_MEMBER_TRUNCATED, "AFTER TRUNCATE ON", tables, action);
 	SPI_finish();
@@ -440,7 +469,12 @@ egress_detach_group_members(PG_FUNCTION_ARGS)
 	source = group_members_source(catalog_trigger_function(group_members.trigger_function));
 	detach(&group_members, relid);
 	if (source == relid)
+	{
+		int			nest_level = search_path_begin();
+
 		group_members_forget();
+		search_path_end(nest_level);
+	}
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -6,7 +6,7 @@
  *	catalog.c			where the extension's tables are
  *	shape.c				whether tables and indexes are as the C code reads them
  *	arguments.c			checking what a caller gave
- *	application.c		the application's own tables: ids in them, rights to read them
+ *	application.c		the application's own tables: ids in them, our triggers on them, rights to read them
  *	keyring.c			egress.secret_key_file and the keys in it
  *	secret.c			the type egress_secret: sealing and opening
  *	config.c			reading and editing a config line by line; its formats are in
@@ -16,6 +16,7 @@
  *	lock.c				the four short locks and their order
  *	slot.c				the connection limit: finding a free slot
  *	pool.c				the connection limit: finding out that credentials are full, without their locks
+ *	sessions.c			which sessions there are, by the application's tables: egress_orphaned_sessions
  *	access.c			who may use what
  *	capacity.c			how many connections credentials have free, for those who read
  *	menu.c				egress_available_gateways, egress_gateway_required
@@ -24,6 +25,7 @@
  *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease,
  *						egress_expire_leases
  *	acquire.c			egress_acquire_credential
+ *	end_leases.c		egress_end_leases
  *	session_trigger.c	egress_release_on_session_end
  *	integrity.c			triggers of the configuration tables
  *	group_members.c		egress_follow_group_members: the mirror of the application's memberships
@@ -42,6 +44,7 @@
 
 #include "catalog.h"
 #include "keyring.h"
+#include "sessions.h"
 
 PG_MODULE_MAGIC;
 
@@ -55,4 +58,5 @@ _PG_init(void)
 		elog(ERROR, "libsodium cannot be initialized");
 	keyring_init();
 	catalog_init();
+	sessions_init();
 }

@@ -20,5 +20,7 @@
 #define ERRCODE_EGRESS_SECRET					MAKE_SQLSTATE('N', 'G', '0', '0', '6')
 /* a gateway's config or a credential does not fit its provider's type */
 #define ERRCODE_EGRESS_CONFIG					MAKE_SQLSTATE('N', 'G', '0', '0', '7')
+/* the session is not in the attached session table, or over */
+#define ERRCODE_EGRESS_NO_SESSION				MAKE_SQLSTATE('N', 'G', '0', '0', '9')
 
 #endif							/* EGRESS_ERRORS_H */

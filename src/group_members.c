@@ -17,21 +17,19 @@
  * The source is read with the rights of its owner, and the mirror is written with the rights of the mirror's owner, so
  * neither needs a privilege on the other's table, and nothing that the source's owner controls runs with our rights.
  *
- * While there is a source, a row that comes to the mirror from elsewhere is left out: the source says who is in it. Those are
- * rows written by hand, and those of a dump: where its data go into tables that are there with their triggers, the mirror
- * is filled by the rows of the source, whichever of the two tables comes first, or while the other one comes.
+ * While there is a source, a row that comes to the mirror from elsewhere is left out, and one that would be changed or go
+ * stays: the source says who is in it. Those are rows written by hand, and those of a dump: where its data go into tables that
+ * are there with their triggers, the mirror is filled by the rows of the source, whichever of the two tables comes first, or
+ * while the other one comes. All that holds with session_replication_role = replica, too; only where a subscription brings the
+ * rows of the mirror itself are they taken as they come.
  */
 #include "group_members.h"
 
-#include "access/genam.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_depend.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -39,12 +37,10 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/typcache.h"
 
 #include "application.h"
 #include "arguments.h"
@@ -58,6 +54,9 @@
 
 /* how often a pair that is there and then gone is tried to be added */
 #define ADD_TRIES 1000
+
+/* what to do about a trigger that is not ours */
+#define MADE_BY_ATTACH "egress_attach_group_members() makes the triggers that can."
 
 /* a pair: the user, then the group */
 #define PAIR 2
@@ -110,6 +109,9 @@ typedef struct Pair
 	Datum		values[PAIR];
 } Pair;
 
+/* the mirror is being emptied, in favour of a source, or because there is none any more */
+static bool forgetting;
+
 PG_FUNCTION_INFO_V1(egress_follow_group_members);
 PG_FUNCTION_INFO_V1(egress_leave_members_to_source);
 
@@ -136,12 +138,7 @@ run(Oid table, SPIPlanPtr plan, Datum *values, long limit)
 	return SPI_processed;
 }
 
-/*
- * source_query -- the query whether the source has a row with a pair
- *
- * The type's own equality lets the application's index be used; the text forms decide. They differ where equal values are
- * not the same id: 1.0 and 1.00, or letter case in citext.
- */
+/* source_query -- the query whether the source has a row with a pair */
 static char *
 source_query(Follow *follow)
 {
@@ -151,25 +148,8 @@ source_query(Follow *follow)
 	appendStringInfo(&query, "SELECT FROM %s", application_rows(follow->source));
 	for (int i = 0; i < PAIR; i++)
 	{
-		Oid			type = follow->types[i];
-		Oid			equality = lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
-		const char *column = quote_identifier(follow->column_names[i]);
-
 		appendStringInfoString(&query, i == 0 ? " WHERE " : " AND ");
-		if (OidIsValid(equality))
-		{
-			/* as its base type: a domain has no cast to the polymorphic type that the operator may be of */
-			Oid			base = getBaseType(type);
-			const char *base_name = format_type_extended(base, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
-
-			generate_operator_clause(&query, psprintf("%s::%s", column, base_name), base, equality,
-									 psprintf("$%d::%s", PAIR + i + 1, base_name), base);
-			appendStringInfoString(&query, " AND ");
-		}
-		/* as application_id() */
-		appendStringInfo(&query, getBaseType(type) == BPCHAROID ? "%s::pg_catalog.text" : "pg_catalog.format('%%s', %s)",
-						 column);
-		appendStringInfo(&query, " COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $%d", i + 1);
+		application_match(&query, quote_identifier(follow->column_names[i]), follow->types[i], PAIR + i + 1, i + 1);
 	}
 	return query.data;
 }
@@ -245,12 +225,21 @@ drop_member(Follow *follow, Pair *pair)
 		run_query(follow, QUERY_DELETE, pair);
 }
 
-/* group_members_forget -- empty the mirror */
+/* group_members_forget -- empty the mirror; not by a trigger, and so of what egress_leave_members_to_source() lets through */
 void
 group_members_forget(void)
 {
 	query_connect();
-	run(catalog_table(TABLE_GROUP_MEMBER), query_prepare(mirror_query(FORGET_QUERY), 0, NULL, 0), NULL, 0);
+	forgetting = true;
+	PG_TRY();
+	{
+		run(catalog_table(TABLE_GROUP_MEMBER), query_prepare(mirror_query(FORGET_QUERY), 0, NULL, 0), NULL, 0);
+	}
+	PG_FINALLY();
+	{
+		forgetting = false;
+	}
+	PG_END_TRY();
 	SPI_finish();
 }
 
@@ -338,14 +327,14 @@ group_members_refill(Oid source, const char *user_column, const char *group_colu
 
 /* refuse_trigger -- the trigger was attached in a way that cannot work */
 pg_noreturn static void
-refuse_trigger(TriggerData *trigger, const char *reason)
+refuse_trigger(TriggerData *trigger, const char *reason, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("trigger \"%s\" of table \"%s\" cannot follow group members",
 					trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
 			 errdetail_internal("%s", reason),
-			 errhint("egress_attach_group_members() makes the triggers that can.")));
+			 errhint("%s", hint)));
 }
 
 /* find_columns -- check the trigger's arguments, and find the columns that they name */
@@ -354,8 +343,8 @@ find_columns(TriggerData *trigger, Follow *follow)
 {
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 
-	if (trigger->tg_trigger->tgnargs != PAIR)
-		refuse_trigger(trigger, "It needs two arguments, the names of the columns that hold the user's and the group's id.");
+	if (trigger->tg_trigger->tgnargs != PAIR && trigger->tg_trigger->tgnargs != GROUP_MEMBER_ARGUMENTS)
+		refuse_trigger(trigger, "It needs two arguments, the names of the columns that hold the user's and the group's id.", MADE_BY_ATTACH);
 	for (int i = 0; i < PAIR; i++)
 	{
 		const char *name = trigger->tg_trigger->tgargs[i];
@@ -363,77 +352,64 @@ find_columns(TriggerData *trigger, Follow *follow)
 		int			column = application_column(desc, name, &problem);
 
 		if (column == 0)
-			refuse_trigger(trigger, problem);
+			refuse_trigger(trigger, problem, "If the column was renamed, detach the table with egress_detach_group_members(), and attach it again.");
 		follow->column_names[i] = name;
 		follow->columns[i] = column;
 		follow->types[i] = TupleDescAttr(desc, column - 1)->atttypid;
 	}
 }
 
-/* row_trigger_table -- the table of a trigger that follows rows; InvalidOid for another, and for the copies of partitions */
-static Oid
-row_trigger_table(Relation triggers, Oid trigger_oid)
+/* says_its_table -- does the trigger's last argument name the table that it is on? */
+static bool
+says_its_table(HeapTuple trigger, TupleDesc desc, Oid table)
 {
-	Oid			table = InvalidOid;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	row;
+	Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(trigger);
+	const char *schema = get_namespace_name(get_rel_namespace(table));
+	const char *name = get_rel_name(table);
+	const char *argument;
+	bool		isnull;
 
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger_oid));
-	scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
-	if (HeapTupleIsValid(row = systable_getnext(scan)))
-	{
-		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(row);
-
-		if (TRIGGER_FOR_ROW(trigger->tgtype) && !OidIsValid(trigger->tgparentid) &&
-			strcmp(NameStr(trigger->tgname), GROUP_MEMBER_CHANGED) == 0)
-			table = trigger->tgrelid;
-	}
-	systable_endscan(scan);
-	return table;
+	if (form->tgnargs != GROUP_MEMBER_ARGUMENTS || schema == NULL || name == NULL)
+		return false;
+	/* the arguments, each with a zero byte behind it */
+	argument = VARDATA_ANY(DatumGetByteaPP(heap_getattr(trigger, Anum_pg_trigger_tgargs, desc, &isnull)));
+	for (int i = 1; i < GROUP_MEMBER_ARGUMENTS; i++)
+		argument += strlen(argument) + 1;
+	return strcmp(argument, quote_qualified_identifier(schema, name)) == 0;
 }
 
 /*
  * group_members_source -- the table whose rows the mirror follows, if there is one
  *
- * Who may execute the trigger function, and so attach, can make triggers like ours by hand on a table of their own. A table
- * that is attached comes before it: the older trigger counts, by OID, so that all agree even where OIDs have wrapped around.
- * A temporary table is never the source, and neither is one that is dropped meanwhile: nothing locks it.
+ * Another table may have triggers like ours: somebody made them, or copied the table with them. The one that is attached says
+ * its own name in the trigger; a copy says that of the other one. Where none does, or all do, the oldest counts, by OID, so
+ * that all agree even where OIDs have wrapped around. A temporary table is never the source, and neither is one that is
+ * dropped meanwhile: nothing locks it.
  */
 Oid
 group_members_source(Oid function)
 {
-	Relation	dependencies = table_open(DependRelationId, AccessShareLock);
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
-	Oid			oldest = OID_MAX;
 	Oid			source = InvalidOid;
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	row;
+	bool		said = false;
+	ListCell   *cell;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(ProcedureRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(function));
-	scan = systable_beginscan(dependencies, DependReferenceIndexId, true, NULL, lengthof(keys), keys);
-	while (HeapTupleIsValid(row = systable_getnext(scan)))
+	foreach(cell, application_triggers(function))
 	{
-		Form_pg_depend dependency = (Form_pg_depend) GETSTRUCT(row);
-		Oid			table;
-		Oid			schema;
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT((HeapTuple) lfirst(cell));
+		Oid			schema = get_rel_namespace(trigger->tgrelid);
 
-		if (dependency->classid != TriggerRelationId || dependency->objid > oldest)
+		if (!TRIGGER_FOR_ROW(trigger->tgtype) || strcmp(NameStr(trigger->tgname), GROUP_MEMBER_CHANGED) != 0 ||
+			!OidIsValid(schema) || isAnyTempNamespace(schema))
 			continue;
-		table = row_trigger_table(triggers, dependency->objid);
-		schema = OidIsValid(table) ? get_rel_namespace(table) : InvalidOid;
-		if (OidIsValid(schema) && !isAnyTempNamespace(schema))
+		if (!OidIsValid(source) ||
+			(!said && says_its_table(lfirst(cell), RelationGetDescr(triggers), trigger->tgrelid)))
 		{
-			oldest = dependency->objid;
-			source = table;
+			source = trigger->tgrelid;
+			said = says_its_table(lfirst(cell), RelationGetDescr(triggers), source);
 		}
 	}
-	systable_endscan(scan);
 	table_close(triggers, AccessShareLock);
-	table_close(dependencies, AccessShareLock);
 	return source;
 }
 
@@ -463,12 +439,12 @@ source_of(TriggerData *trigger)
 
 	if (strcmp(trigger->tg_trigger->tgname,
 			   TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? GROUP_MEMBER_CHANGED : GROUP_MEMBER_TRUNCATED) != 0)
-		refuse_trigger(trigger, "It has another name than egress_attach_group_members() gave it.");
+		refuse_trigger(trigger, "It has another name than egress_attach_group_members() gave it.", MADE_BY_ATTACH);
 	if (source == relid ||
 		(trigger->tg_relation->rd_rel->relispartition && list_member_oid(get_partition_ancestors(relid), source)))
 		return source;
 	if (has_row_trigger(trigger))
-		refuse_trigger(trigger, "Its table is not the one that is attached.");
+		refuse_trigger(trigger, "Its table is not the one that is attached.", MADE_BY_ATTACH);
 	return InvalidOid;
 }
 
@@ -584,9 +560,11 @@ egress_follow_group_members(PG_FUNCTION_ARGS)
 				 errmsg("egress_follow_group_members() is a trigger function")));
 	catalog_use(fcinfo->flinfo->fn_oid);
 	if (!TRIGGER_FIRED_AFTER(trigger->tg_event))
-		refuse_trigger(trigger, "It was attached BEFORE, when the row may still stay as it is.");
+		refuse_trigger(trigger, "It was attached BEFORE, when the row may still stay as it is.", MADE_BY_ATTACH);
 	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) && !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-		refuse_trigger(trigger, "It was attached FOR EACH STATEMENT.");
+		refuse_trigger(trigger, "It was attached FOR EACH STATEMENT.", MADE_BY_ATTACH);
+	if (application_is_replicated(catalog_table(TABLE_GROUP_MEMBER)))
+		return PointerGetDatum(NULL);
 
 	follow = follow_begin(fcinfo);
 	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
@@ -597,8 +575,36 @@ egress_follow_group_members(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+/* refuse_truncate -- the mirror is truncated by hand while there is a source */
+pg_noreturn static void
+refuse_truncate(Oid source)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("group members come from table %s", application_table(source)),
+			 errdetail("Table \"egress_group_member\" is its mirror, and cannot be truncated."),
+			 errhint("Truncate that table, or detach it with egress_detach_group_members().")));
+}
+
+/* find_source -- the table that is attached, for a change of the mirror that no trigger makes; says so if there is one */
+static Oid
+find_source(TriggerData *trigger)
+{
+	Oid			source = group_members_source(catalog_trigger_function(GROUP_MEMBER_FUNCTION));
+
+	if (OidIsValid(source) && TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		refuse_truncate(source);
+	if (OidIsValid(source))
+		ereport(NOTICE,
+				(errmsg("group members come from table %s", application_table(source)),
+				 errdetail("Table \"%s\" is its mirror: what is changed there otherwise is left as it was.",
+						   RelationGetRelationName(trigger->tg_relation)),
+				 errhint("Write to that table, or detach it with egress_detach_group_members().")));
+	return source;
+}
+
 /*
- * egress_leave_members_to_source -- BEFORE INSERT on the mirror, of a row that no trigger writes: leave it out if there is a source
+ * egress_leave_members_to_source -- BEFORE a change of the mirror that no trigger makes: leave it out if there is a source
  *
  * Before: the statement has locked the mirror, as does whoever attaches a table: so what is found at the first row holds
  * for all.
@@ -609,17 +615,12 @@ egress_leave_members_to_source(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	Oid		   *source = fcinfo->flinfo->fn_extra;
 
-	(void) trigger_begin(fcinfo, ON_TABLE(TABLE_GROUP_MEMBER));
+	(void) trigger_begin(fcinfo, ON_TABLE(TABLE_GROUP_MEMBER) | ON_TRUNCATE);
 	if (source == NULL)
 	{
 		source = fcinfo->flinfo->fn_extra = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Oid));
-		*source = group_members_source(catalog_trigger_function(GROUP_MEMBER_FUNCTION));
-		if (OidIsValid(*source))
-			ereport(NOTICE,
-					(errmsg("group members come from table %s", application_table(*source)),
-					 errdetail("What is inserted into table \"%s\" otherwise is left out.",
-							   RelationGetRelationName(trigger->tg_relation)),
-					 errhint("Write to that table, or detach it with egress_detach_group_members().")));
+		*source = forgetting || application_is_replicated(RelationGetRelid(trigger->tg_relation)) ? InvalidOid :
+			find_source(trigger);
 	}
-	return PointerGetDatum(OidIsValid(*source) ? NULL : trigger->tg_trigtuple);
+	return PointerGetDatum(OidIsValid(*source) ? NULL : trigger_new_row(trigger));
 }

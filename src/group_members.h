@@ -11,6 +11,9 @@
 #define GROUP_MEMBER_TRUNCATED "egress_group_member_truncated"
 #define GROUP_MEMBER_FUNCTION "egress_follow_group_members"
 
+/* its arguments: the columns of the user's and the group's id, and the table that was attached */
+#define GROUP_MEMBER_ARGUMENTS 3
+
 extern Oid	group_members_source(Oid function);
 extern void group_members_forget(void);
 extern void group_members_refill(Oid source, const char *user_column, const char *group_column);

@@ -51,7 +51,8 @@ trigger_begin(FunctionCallInfo fcinfo, int tables)
 				 errmsg("this is a trigger function of extension egress")));
 	catalog_use(fcinfo->flinfo->fn_oid);
 	table = catalog_table_of(RelationGetRelid(trigger->tg_relation));
-	if ((tables & ON_TABLE(table)) == 0 || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+	if ((tables & ON_TABLE(table)) == 0 ||
+		!(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || (tables & ON_TRUNCATE && TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("trigger \"%s\" of table \"%s\" cannot work",

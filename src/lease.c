@@ -405,6 +405,31 @@ lease_end(text *session_id, const char *reason)
 }
 
 /*
+ * lease_end_if -- end a session's lease, if it is live, nobody else is doing something with it, and a check says so
+ *
+ * Waits for nobody: false, and the lease is left to who is. The check is asked while the caller holds LOCK_SESSION, so what it
+ * sees of the lease is what ends; it may run a query, of which every table is locked already. The caller holds none of the
+ * short locks.
+ */
+bool
+lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason)
+{
+	int64		key = lock_session_key(session_id);
+	LeaseLook	look;
+	bool		ended = false;
+
+	lease_lock_tables();
+	if (!lock_try(LOCK_SESSION, key, ExclusiveLock))
+		return false;
+	lease_open(&look);
+	if (lease_look(&look, session_id) == LEASE_LIVE && !TransactionIdIsValid(look.busy) && check(&look.lease, arg))
+		ended = end_lease(&look, reason, GetCurrentTimestamp());
+	lease_close(&look);
+	lock_give(LOCK_SESSION, key, ExclusiveLock);
+	return ended;
+}
+
+/*
  * lease_confirm -- let this transaction's commit wait for synchronous standbys, as if it had done what it found done
  *
  * For an answer to a session that asks again. What it finds committed may be so on this server only: the transaction that

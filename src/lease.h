@@ -32,6 +32,9 @@ typedef struct LeaseLook
 	EgressScan *busy_row;		/* and what it changes: one of the above */
 } LeaseLook;
 
+/* asked by lease_end_if() whether the lease in a scan's current row is to end */
+typedef bool (*LeaseCheck) (EgressScan *lease, void *arg);
+
 extern void lease_lock_tables(void);
 extern void lease_open(LeaseLook *look);
 extern LeaseState lease_look(LeaseLook *look, text *session_id);
@@ -44,6 +47,7 @@ extern Interval *get_ttl(FunctionCallInfo fcinfo, int argno);
 extern TimestampTz ttl_end(TimestampTz from, Interval *ttl);
 
 extern bool lease_end(text *session_id, const char *reason);
+extern bool lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason);
 extern void lease_confirm(void);
 extern bool lease_any_expired(EgressScan *expiries, int64 credential_id);
 extern bool lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number);

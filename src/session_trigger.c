@@ -2,7 +2,7 @@
  * session_trigger.c -- the end of a session: egress_release_on_session_end(column)
  *
  * A trigger of the application's session table. It releases with the rights of the extension's owner, so the role
- * that ends the session needs no privilege on anything of ours.
+ * that ends the session needs no privilege on anything of ours. Its arguments also say, to sessions.c, where the sessions are.
  */
 #include "session_trigger.h"
 
@@ -18,6 +18,11 @@
 #include "compat.h"
 #include "lease.h"
 #include "query.h"
+#include "sessions.h"
+
+/* what to do about a trigger that cannot work */
+#define HOW_TO_ATTACH \
+	"Attach egress_release_on_session_end('column') AFTER DELETE or UPDATE FOR EACH ROW, or BEFORE TRUNCATE FOR EACH STATEMENT."
 
 /* how many sessions are read at a time */
 #define SESSION_BATCH 1000
@@ -26,14 +31,14 @@ PG_FUNCTION_INFO_V1(egress_release_on_session_end);
 
 /* refuse_trigger -- the trigger was attached in a way that cannot work */
 pg_noreturn static void
-refuse_trigger(TriggerData *trigger, const char *reason)
+refuse_trigger(TriggerData *trigger, const char *reason, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("trigger \"%s\" of table \"%s\" cannot end leases",
 					trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
 			 errdetail_internal("%s", reason),
-			 errhint("Attach egress_release_on_session_end('column') AFTER DELETE or UPDATE FOR EACH ROW, or BEFORE TRUNCATE FOR EACH STATEMENT.")));
+			 errhint("%s", hint)));
 }
 
 /* session_column -- the number of the column that the trigger's argument names */
@@ -43,12 +48,14 @@ session_column(TriggerData *trigger)
 	const char *problem;
 	int			column;
 
-	if (trigger->tg_trigger->tgnargs != 1)
-		refuse_trigger(trigger, "It needs one argument, the name of the column that holds the session id.");
+	if (trigger->tg_trigger->tgnargs < 1 || trigger->tg_trigger->tgnargs > SESSION_ARGUMENTS)
+		refuse_trigger(trigger, "It needs one argument, the name of the column that holds the session id.", HOW_TO_ATTACH);
+	if (trigger->tg_trigger->tgnargs == SESSION_ARGUMENTS && strcmp(trigger->tg_trigger->tgargs[1], SESSION_MUST_EXIST) != 0)
+		refuse_trigger(trigger, "Its second argument can only be '" SESSION_MUST_EXIST "'.", HOW_TO_ATTACH);
 
 	column = application_column(RelationGetDescr(trigger->tg_relation), trigger->tg_trigger->tgargs[0], &problem);
 	if (column == 0)
-		refuse_trigger(trigger, problem);
+		refuse_trigger(trigger, problem, "If the column was renamed, detach the table with egress_detach_sessions(), and attach it again.");
 	return column;
 }
 
@@ -142,17 +149,19 @@ egress_release_on_session_end(PG_FUNCTION_ARGS)
 				 errmsg("egress_release_on_session_end() is a trigger function")));
 	catalog_use(fcinfo->flinfo->fn_oid);
 	event = trigger->tg_event;
+	if (application_is_replicated(catalog_table(TABLE_LEASE)))
+		return PointerGetDatum(NULL);
 
 	if (TRIGGER_FIRED_BY_TRUNCATE(event) && TRIGGER_FIRED_BEFORE(event))
 		end_all_sessions(trigger);
 	else if (TRIGGER_FIRED_BY_TRUNCATE(event))
-		refuse_trigger(trigger, "AFTER TRUNCATE the sessions are gone.");
+		refuse_trigger(trigger, "AFTER TRUNCATE the sessions are gone.", HOW_TO_ATTACH);
 	else if (!TRIGGER_FIRED_FOR_ROW(event))
-		refuse_trigger(trigger, "It was attached FOR EACH STATEMENT.");
+		refuse_trigger(trigger, "It was attached FOR EACH STATEMENT.", HOW_TO_ATTACH);
 	else if (!TRIGGER_FIRED_AFTER(event))
-		refuse_trigger(trigger, "It was attached BEFORE, when the session may still stay.");
+		refuse_trigger(trigger, "It was attached BEFORE, when the session may still stay.", HOW_TO_ATTACH);
 	else if (TRIGGER_FIRED_BY_INSERT(event))
-		refuse_trigger(trigger, "It was attached to INSERT, which ends no session.");
+		refuse_trigger(trigger, "It was attached to INSERT, which ends no session.", HOW_TO_ATTACH);
 	else
 		end_row_session(trigger);
 

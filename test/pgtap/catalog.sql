@@ -337,7 +337,8 @@ ARRAY[
     'egress_fill_selection_provider BEFORE INSERT OR UPDATE ON egress_credential_gateway: egress_fill_selection_provider()',
     'egress_fill_selection_provider BEFORE INSERT OR UPDATE ON egress_provider_mapping_gateway: '
         'egress_fill_selection_provider()',
-    'egress_leave_members_to_source BEFORE INSERT ON egress_group_member: egress_leave_members_to_source()',
+    'egress_leave_members_to_source BEFORE INSERT OR DELETE OR UPDATE ON egress_group_member: egress_leave_members_to_source()',
+    'egress_leave_members_whole BEFORE TRUNCATE ON egress_group_member: egress_leave_members_to_source()',
     'egress_refuse_delete_in_use AFTER DELETE ON egress_credential: egress_refuse_delete_in_use()',
     'egress_refuse_delete_in_use AFTER DELETE ON egress_gateway: egress_refuse_delete_in_use()',
     'egress_refuse_misfit BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type '
@@ -361,7 +362,7 @@ ARRAY[
         'OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type, '
         'OUT config text, OUT acquired_at timestamp with time zone) -> record',
     'egress_attach_group_members(member_table regclass, user_id_column name, group_id_column name) -> void',
-    'egress_attach_sessions(session_table regclass, session_id_column name, ended_when text DEFAULT NULL::text) '
+    'egress_attach_sessions(session_table regclass, session_id_column name, ended_when text DEFAULT NULL::text, must_exist boolean DEFAULT false) '
         '-> void',
     'egress_available_gateways(user_id text, workspace_id text DEFAULT NULL::text, '
         'OUT egress_gateway_id bigint, OUT gateway_name text, OUT country text, OUT city text, '
@@ -372,6 +373,8 @@ ARRAY[
     'egress_detach_group_members(member_table regclass) -> void',
     'egress_detach_sessions(session_table regclass) -> void',
     'egress_end_expired_leases() -> trigger',
+    'egress_end_leases(orphaned boolean DEFAULT NULL::boolean, OUT session_id text, OUT user_id text, OUT workspace_id text, '
+        'OUT egress_gateway_id bigint, OUT egress_credential_id bigint) -> SETOF record',
     'egress_expire_leases() -> bigint',
     'egress_explain_access(user_id text, workspace_id text, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_access_explanation',
@@ -382,6 +385,7 @@ ARRAY[
     'egress_generate_wireguard_key() -> text',
     'egress_grant_access(role name, access text) -> void',
     'egress_leave_members_to_source() -> trigger',
+    'egress_orphaned_sessions() -> SETOF text',
     'egress_prune_history(older_than interval) -> bigint',
     'egress_prune_history(older_than interval, max_rows bigint) -> bigint',
     'egress_refuse_delete_in_use() -> trigger',
@@ -418,6 +422,7 @@ ARRAY[
     'egress_detach_group_members c volatile unsafe',
     'egress_detach_sessions c volatile unsafe',
     'egress_end_expired_leases c volatile unsafe',
+    'egress_end_leases c volatile unsafe',
     'egress_expire_leases c volatile unsafe',
     'egress_explain_access c stable safe',
     'egress_fill_provider_type c volatile unsafe',
@@ -427,6 +432,7 @@ ARRAY[
     'egress_generate_wireguard_key c volatile safe',
     'egress_grant_access c volatile unsafe',
     'egress_leave_members_to_source c volatile unsafe',
+    'egress_orphaned_sessions c stable unsafe',
     'egress_prune_history c volatile unsafe',
     'egress_prune_history c volatile unsafe',
     'egress_refuse_delete_in_use c volatile unsafe',

@@ -159,13 +159,14 @@ $$VALUES
                                                                'EXECUTE', NULL,                          NULL),
     ('function egress_attach_group_members(regclass, name, name)',
                                                                'EXECUTE', NULL,                          NULL),
-    ('function egress_attach_sessions(regclass, name, text)',  'EXECUTE', NULL,                          NULL),
+    ('function egress_attach_sessions(regclass, name, text, boolean)', 'EXECUTE', NULL,                  NULL),
     ('function egress_available_gateways(text, text)',         'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_connections_at(timestamp with time zone, bigint)',
                                                                NULL,      'EXECUTE',                     NULL),
     ('function egress_detach_group_members(regclass)',         'EXECUTE', NULL,                          NULL),
     ('function egress_detach_sessions(regclass)',              'EXECUTE', NULL,                          NULL),
     ('function egress_end_expired_leases()',                   NULL,      NULL,                          NULL),
+    ('function egress_end_leases(boolean)',                    NULL,      'EXECUTE',                     NULL),
     ('function egress_expire_leases()',                        'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_explain_access(text, text, bigint)',     NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_fill_provider_type()',                   NULL,      NULL,                          NULL),
@@ -175,6 +176,7 @@ $$VALUES
     ('function egress_generate_wireguard_key()',               NULL,      'EXECUTE',                     NULL),
     ('function egress_grant_access(name, text)',               NULL,      NULL,                          NULL),
     ('function egress_leave_members_to_source()',              NULL,      NULL,                          NULL),
+    ('function egress_orphaned_sessions()',                    NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_prune_history(interval)',                NULL,      'EXECUTE',                     NULL),
     ('function egress_prune_history(interval, bigint)',        NULL,      'EXECUTE',                     NULL),
     ('function egress_refuse_delete_in_use()',                 NULL,      NULL,                          NULL),
@@ -218,6 +220,7 @@ $$VALUES
     ('view egress_credential_usage',                           NULL,      'SELECT',                      'SELECT'),
     ('view egress_gateway_usage',                              NULL,      'SELECT',                      'SELECT'),
     ('view egress_live_lease',                                 NULL,      'SELECT',                      'SELECT'),
+    ('view egress_orphaned_connection',                        NULL,      'SELECT',                      'SELECT'),
     ('view egress_secret_usage',                               NULL,      'SELECT',                      'SELECT')
 $$, 'each access allows exactly its list');
 
@@ -260,7 +263,7 @@ SELECT is(outcome('nobody_1', format($$
 SELECT is_empty($$
     SELECT statement, outcome('monitor_1', statement) FROM statements
     WHERE outcome('monitor_1', statement) <>
-          CASE WHEN object ~ '^view|^function egress_secret_state' THEN 'ok'
+          CASE WHEN object ~ '^view|^function egress_secret_state|^function egress_orphaned_sessions' THEN 'ok'
                WHEN object ~ '^function egress_explain_access' THEN '22004' ELSE '42501' END
       AND objid NOT IN (SELECT oid FROM io_functions)$$,
     'monitor: reads the views, calls what one of them calls and the explanation, and nothing else');
@@ -333,6 +336,7 @@ ARRAY[
     'egress_detach_group_members as caller',
     'egress_detach_sessions as caller',
     'egress_end_expired_leases as owner',
+    'egress_end_leases as owner',
     'egress_expire_leases as owner',
     'egress_explain_access as owner',
     'egress_fill_provider_type as owner',
@@ -342,6 +346,7 @@ ARRAY[
     'egress_generate_wireguard_key as caller',
     'egress_grant_access as caller',
     'egress_leave_members_to_source as owner',
+    'egress_orphaned_sessions as owner',
     'egress_prune_history as owner',
     'egress_prune_history as owner',
     'egress_refuse_delete_in_use as owner',
@@ -364,7 +369,7 @@ SELECT is(proconfig, ARRAY['search_path=pg_catalog, pg_temp'], proname || ': sea
 FROM members JOIN pg_proc ON pg_proc.oid = objid
 WHERE classid = 'pg_proc'::regclass AND objid NOT IN (SELECT oid FROM io_functions)
   -- a condition of the caller's is in its argument, and read as the caller would; it runs with the caller's rights
-  AND proname <> 'egress_attach_sessions' ORDER BY proname;
+  AND proname !~ '^egress_(at|de)tach_' ORDER BY proname;
 
 SELECT * FROM finish();
 ROLLBACK;
