@@ -4,7 +4,7 @@
 # everything that writes rows of egress, all rows of all tables are the same on both: the initial copy; leases taken,
 # renewed, ended by release, trigger, expiry and takeover; leases that were taken back, by an acquire that saw another one outside
 # the limit, and by rollbacks; prepared transactions; syncs, rotations, pruning; TRUNCATE. The functions that only read answer there
-# from these rows. Then what the README warns of: two nodes that write do not share a limit; ids are to be set before the
+# from these rows. Then the application's own tables: replicated beside those of egress, and alone. Then what the README warns of: two nodes that write do not share a limit; ids are to be set before the
 # subscriber takes over; a table that cannot say which row was deleted refuses the end of a lease.
 use strict;
 use warnings;
@@ -247,6 +247,67 @@ $here->do('ALTER TABLE egress_lease REPLICA IDENTITY DEFAULT');
 $here->do('ALTER TABLE egress_lease_expiry REPLICA IDENTITY NOTHING');
 is(sqlstate { $here->do(q{SELECT egress_renew_lease('ending', '2 hours')}) }, '55000', 'and a renewal');
 $here->do('ALTER TABLE egress_lease_expiry REPLICA IDENTITY DEFAULT');
+my $errors = rows($there, 'SELECT sum(apply_error_count) FROM pg_stat_subscription_stats');
+
+# -------------------------------------------- the application's tables are replicated, too, and attached there
+
+# Beside the tables of egress: the publisher's triggers have done the work, and it is not done again.
+$there->do($_) for 'CREATE TABLE public.member ("user" text, "group" text)', 'CREATE TABLE public.session (id text PRIMARY KEY)';
+$here->do('ALTER TABLE public.member REPLICA IDENTITY FULL');
+$here->do('CREATE PUBLICATION application FOR TABLE public.member, public.session');
+$there->do(sprintf 'CREATE SUBSCRIPTION application CONNECTION %s PUBLICATION application', $there->quote($publisher->connstr('postgres')));
+$subscriber->wait_for_subscription_sync($publisher, 'application');
+# both_arrive WHAT: through both subscriptions
+sub both_arrive { $publisher->wait_for_catchup('application'); arrives($_[0]); return }
+$publisher->wait_for_catchup('application');
+$there->do($_) for q{SELECT egress_attach_group_members('member', 'user', 'group')}, q{SELECT egress_attach_sessions('session', 'id')};
+both_arrive('their rows are copied, and attached');
+$here->do(q{INSERT INTO public.session VALUES ('seen')});
+$here->do('UPDATE egress_credential SET active_connection_limit = 4 WHERE egress_credential_id = 1');
+is(acquire($here, 'seen'), '', 'a session with a lease');
+both_arrive('both');
+$here->do(q{DELETE FROM public.session});
+$here->do(q{INSERT INTO public.member VALUES ('hal', 'staff'), ('ida', 'staff'); DELETE FROM public.member WHERE "user" = 'hal'});
+$here->do('UPDATE egress_credential SET active_connection_limit = 3 WHERE egress_credential_id = 1');
+both_arrive('its end, and other members');
+is(rows($there, q{SELECT string_agg(user_id, ' ' ORDER BY user_id) FROM egress_group_member}), 'ann ida', 'which are in the mirror there');
+is(rows($there, 'SELECT sum(apply_error_count) FROM pg_stat_subscription_stats'), $errors, 'no conflict came of it');
+$there->do($_) for 'DROP SUBSCRIPTION application', 'DROP TABLE public.member, public.session';
+$here->do('DROP PUBLICATION application');
+
+# Without those of egress, which work there only: a session that ends here ends its lease there.
+$_->safe_psql('postgres', 'CREATE DATABASE app') for $publisher, $subscriber;
+my ($app_here, $app_there) = map { client($_, undef, 'app') } $publisher, $subscriber;
+for my $dbh ($app_here, $app_there)
+{
+	$dbh->do($_) for 'CREATE TABLE session (id text PRIMARY KEY, status text)', 'CREATE TABLE member (u text, g text, PRIMARY KEY (u, g))';
+}
+$app_there->do($_) for split /;;\n/, <<'SQL';
+CREATE EXTENSION egress;;
+INSERT INTO egress_provider (name, provider_type) VALUES ('Acme', 'custom');;
+INSERT INTO egress_gateway (egress_provider_id, name) VALUES (1, 'ams');;
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type, subject_id) VALUES (1, 'group', 'staff');;
+INSERT INTO egress_credential (egress_provider_id, name, subject_type) VALUES (1, 'c', 'everyone');;
+SELECT egress_attach_sessions('session', 'id', $$NEW.status = 'stopped'$$, must_exist => true);;
+SELECT egress_attach_group_members('member', 'u', 'g')
+SQL
+$app_here->do('CREATE PUBLICATION app FOR TABLE session, member');
+$app_there->do(sprintf 'CREATE SUBSCRIPTION app CONNECTION %s PUBLICATION app', $there->quote($publisher->connstr('app')));
+$subscriber->wait_for_subscription_sync($publisher, 'app', 'app');
+$app_here->do(q{INSERT INTO member VALUES ('ann', 'staff'), ('bob', 'staff')});
+$app_here->do(q{INSERT INTO session VALUES ('s1'), ('s2'), ('s3'), ('s4')});
+$publisher->wait_for_catchup('app');
+is(acquire($app_there, $_), '', "ann acquires for $_, as a member and a session that came") for qw(s1 s2 s3 s4);
+$app_here->do($_) for q{DELETE FROM session WHERE id = 's1'}, q{UPDATE session SET status = 'stopped' WHERE id = 's2'},
+	q{UPDATE session SET id = 's5' WHERE id = 's3'}, q{DELETE FROM member WHERE u = 'bob'};
+$publisher->wait_for_catchup('app');
+is(rows($app_there, 'SELECT session_id FROM egress_lease'), 's4', 'what has ended here has ended there');
+is(rows($app_there, 'SELECT user_id FROM egress_group_member'), 'ann', 'who has left here has left there');
+$app_here->do('TRUNCATE session');
+$publisher->wait_for_catchup('app');
+is(rows($app_there, 'SELECT count(*) FROM egress_lease'), 0, 'and a TRUNCATE');
+$app_there->do('DROP SUBSCRIPTION app');
+$_->disconnect for $app_here, $app_there;
 
 # ---------------------------------------------------- the subscriber goes on, as in the README
 
