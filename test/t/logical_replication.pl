@@ -266,8 +266,13 @@ $here->do(q{INSERT INTO public.session VALUES ('seen')});
 $here->do('UPDATE egress_credential SET active_connection_limit = 4 WHERE egress_credential_id = 1');
 is(acquire($here, 'seen'), '', 'a session with a lease');
 both_arrive('both');
+# the application's rows come first
+$there->do('ALTER SUBSCRIPTION subscriber DISABLE');
 $here->do(q{DELETE FROM public.session});
 $here->do(q{INSERT INTO public.member VALUES ('hal', 'staff'), ('ida', 'staff'); DELETE FROM public.member WHERE "user" = 'hal'});
+$publisher->wait_for_catchup('application');
+is(rows($there, q{SELECT count(*) FROM egress_lease WHERE session_id = 'seen'}), 1, 'the lease of a session that has ended is still there');
+$there->do('ALTER SUBSCRIPTION subscriber ENABLE');
 $here->do('UPDATE egress_credential SET active_connection_limit = 3 WHERE egress_credential_id = 1');
 both_arrive('its end, and other members');
 is(rows($there, q{SELECT string_agg(user_id, ' ' ORDER BY user_id) FROM egress_group_member}), 'ann ida', 'which are in the mirror there');
