@@ -314,8 +314,8 @@ catalog_table_of(Oid relid)
 /*
  * catalog_index -- the OID of an index
  *
- * Before: its table is locked. REINDEX CONCURRENTLY may have swapped the index until then, and the lock has let
- * its invalidation in; from then on, it cannot drop the old index before the lock is gone.
+ * Before: its table is locked, so that none which had this name since then is dropped before the lock is gone. Whether it
+ * has the name still is known by who has locked the index and asks again: see open_index() in scan.c.
  */
 Oid
 catalog_index(EgressIndex index)

@@ -15,6 +15,7 @@
 #include "access/transam.h"
 #include "access/visibilitymap.h"
 #include "access/xact.h"
+#include "catalog/pg_index.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -25,6 +26,7 @@
 #include "utils/snapmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -52,6 +54,65 @@ open_table(EgressTable table, LOCKMODE lockmode)
 }
 
 /*
+ * wait_for_index_change -- let in what the transaction did that last changed an index's row in pg_index
+ *
+ * A transaction is seen as committed for a moment before it has sent its invalidations; it gives its locks back afterwards. So
+ * this waits for nothing but that moment.
+ */
+static void
+wait_for_index_change(Oid index)
+{
+	Relation	indexes = table_open(IndexRelationId, AccessShareLock);
+	TransactionId changer = InvalidTransactionId;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	ScanKeyInit(&key, Anum_pg_index_indexrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(index));
+	InvalidateCatalogSnapshot();
+	scan = systable_beginscan(indexes, IndexRelidIndexId, true, NULL, 1, &key);
+	row = systable_getnext(scan);
+	if (HeapTupleIsValid(row))
+		changer = HeapTupleHeaderGetXmin(row->t_data);
+	systable_endscan(scan);
+	table_close(indexes, AccessShareLock);
+
+	if (TransactionIdIsNormal(changer) && !TransactionIdIsCurrentTransactionId(changer))
+		XactLockTableWait(changer, NULL, NULL, XLTW_None);
+	AcceptInvalidationMessages();
+}
+
+/*
+ * open_index -- open an index whose table is locked; NULL when it does not exist any more
+ *
+ * REINDEX CONCURRENTLY gives the name to another index, and then waits for all who have the table's lock before it takes
+ * the old one away. Who has that lock for long learns of it when it locks the index: what is open then may be the old one. So the
+ * name is looked up again, until it is that of the index that is open.
+ *
+ * One that is not valid is not opened, the first time: there may be a newer one that was not heard of yet.
+ */
+static Relation
+open_index(EgressIndex index, LOCKMODE lockmode)
+{
+	bool		waited = false;
+
+	for (;;)
+	{
+		Oid			oid = catalog_index(index);
+		Relation	relation = try_index_open(oid, lockmode);
+		bool		current = catalog_index(index) == oid;
+
+		if (current && (relation == NULL || waited || relation->rd_index->indisvalid))
+			return relation;
+		if (relation != NULL)
+			index_close(relation, lockmode);
+		if (current)
+			wait_for_index_change(oid);
+		waited |= current;
+	}
+}
+
+/*
  * scan_open -- open an index and its table, as open_table() does
  *
  * DROP INDEX CONCURRENTLY waits for those who had the table's lock when it made the index invalid. Who comes later may
@@ -61,7 +122,7 @@ void
 scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
 {
 	scan->table = open_table(catalog_index_table(index), lockmode);
-	scan->index = try_index_open(catalog_index(index), lockmode);
+	scan->index = open_index(index, lockmode);
 	if (scan->index == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
