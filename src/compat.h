@@ -37,22 +37,29 @@
 	index_beginscan(table, index, snapshot, nkeys, 0)
 #endif
 
-/* PostgreSQL 16 added onlySummarizing */
-#if PG_VERSION_NUM >= 160000
-#define egress_insert_index_tuples(rri, slot, estate) \
-	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, false)
-#else
-#define egress_insert_index_tuples(rri, slot, estate) \
-	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
-#endif
-
-/* PostgreSQL 16 says which indexes need an entry for an updated row, and not only whether: none of ours is summarizing */
+/*
+ * PostgreSQL 16 says which indexes need an entry for an updated row, and not only whether: for a heap-only tuple only those
+ * that summarize blocks, as BRIN does. It takes that back here; PostgreSQL 19 takes it as one of its flags.
+ */
 #if PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes EgressUpdateIndexes;
 #define egress_must_update_indexes(update_indexes) ((update_indexes) != TU_None)
+#define egress_only_summarizing(update_indexes) ((update_indexes) == TU_Summarizing)
 #else
 typedef bool EgressUpdateIndexes;
 #define egress_must_update_indexes(update_indexes) (update_indexes)
+#define egress_only_summarizing(update_indexes) false
+#endif
+
+#if PG_VERSION_NUM >= 190000
+#define egress_insert_index_tuples(rri, slot, estate, only_summarizing) \
+	ExecInsertIndexTuples(rri, estate, (only_summarizing) ? EIIT_ONLY_SUMMARIZING : 0, slot, NIL, NULL)
+#elif PG_VERSION_NUM >= 160000
+#define egress_insert_index_tuples(rri, slot, estate, only_summarizing) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, only_summarizing)
+#else
+#define egress_insert_index_tuples(rri, slot, estate, only_summarizing) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
 /* PostgreSQL 17 added flush */

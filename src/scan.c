@@ -16,9 +16,12 @@
 #include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "catalog/pg_index.h"
+#include "commands/trigger.h"
 #include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "rewrite/rewriteHandler.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
@@ -542,12 +545,64 @@ scan_entry_is_visible(EgressScan *scan)
 	return true;
 }
 
+/* open_indexes -- open the indexes of a table of ours to write to it, and refuse one whose constraints would not be kept */
+static void
+open_indexes(ResultRelInfo *rri)
+{
+	ExecOpenIndices(rri, false);
+	for (int i = 0; i < rri->ri_NumIndices; i++)
+		shape_check_written_index(rri->ri_RelationDesc, rri->ri_IndexRelationDescs[i]);
+}
+
+/* has_forbidden_null -- is a column of a row NULL that is NOT NULL? */
+static bool
+has_forbidden_null(TupleDesc desc, TupleTableSlot *slot)
+{
+	for (int i = 0; i < desc->natts; i++)
+		if (slot->tts_isnull[i] && TupleDescAttr(desc, i)->attnotnull)
+			return true;
+	return false;
+}
+
+/*
+ * keep_constraints -- fill in a row's generated columns, and hold it to the constraints that somebody added to the table
+ *
+ * The row has all its columns in slot. It satisfies the extension's own constraints: to evaluate them each time would cost more
+ * than the rest of an insertion.
+ */
+static void
+keep_constraints(ResultRelInfo *rri, EgressTable table, TupleTableSlot *slot, EState *estate, CmdType command)
+{
+	TupleDesc	desc = RelationGetDescr(rri->ri_RelationDesc);
+
+	if (desc->constr == NULL)
+		return;
+	if (desc->constr->has_generated_stored)
+		ExecComputeStoredGenerated(rri, estate, slot, command);
+	if (shape_has_other_checks(rri->ri_RelationDesc, table) || has_forbidden_null(desc, slot))
+		ExecConstraints(rri, slot, estate);
+}
+
+/* default_value -- what a column that somebody added to a table is in a row of ours */
+static Datum
+default_value(Relation table, int column, EState *estate, bool *isnull)
+{
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), column);
+	Node	   *expression = attribute->attisdropped || attribute->attgenerated != '\0' ? NULL :
+		build_column_default(table, column + 1);
+
+	*isnull = true;
+	if (expression == NULL)
+		return (Datum) 0;
+	return ExecEvalExpr(ExecPrepareExpr((Expr *) expression, estate), GetPerTupleExprContext(estate), isnull);
+}
+
 /*
  * insert_row_if -- insert a row and its index entries, if that is right
  *
- * Before: the table is open and locked RowExclusiveLock; values and nulls hold its first nvalues columns, and
- * satisfy its constraints. Neither triggers nor checks are run: the callers are this extension's own code for its
- * own tables, and say what takes their place. Columns that somebody added to the table are NULL, if they may be.
+ * Before: the table is open and locked RowExclusiveLock; values and nulls hold its first nvalues columns, and satisfy the
+ * constraints of the extension's own. Those that somebody added are kept, and columns that somebody added have their
+ * defaults. No trigger is run: the callers are this extension's own code for its own tables, and say what takes the place of ours.
  *
  * When is_right is given, it is asked when the row and its entries are there for others to see, and if it says no, the row is
  * killed as if it had never been: a row that is deleted would be there for dirty snapshots until this transaction ends.
@@ -557,40 +612,46 @@ scan_entry_is_visible(EgressScan *scan)
  * shape is that of ExecSimpleRelationInsert() in executor/execReplication.c.
  */
 bool
-insert_row_if(Relation table, int nvalues, const Datum *values, const bool *nulls, RowCheck is_right, void *arg)
+insert_row_if(Relation relation, int nvalues, const Datum *values, const bool *nulls, RowCheck is_right, void *arg)
 {
+	EgressTable table = catalog_table_of(RelationGetRelid(relation));
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *rri = makeNode(ResultRelInfo);
-	TupleTableSlot *slot = table_slot_create(table, NULL);
+	TupleTableSlot *slot = table_slot_create(relation, NULL);
 	bool		right = true;
 
-	InitResultRelInfo(rri, table, 0, NULL, 0);
-	ExecOpenIndices(rri, false);
+	shape_check_foreign_keys(relation, table, RI_TRIGGER_FK);
+	InitResultRelInfo(rri, relation, 0, NULL, 0);
+	open_indexes(rri);
 
 	ExecClearTuple(slot);
-	for (int i = 0; i < RelationGetDescr(table)->natts; i++)
+	for (int i = 0; i < RelationGetDescr(relation)->natts; i++)
 	{
-		slot->tts_isnull[i] = i >= nvalues || nulls[i];
-		slot->tts_values[i] = slot->tts_isnull[i] ? (Datum) 0 : values[i];
+		if (i >= nvalues)
+			slot->tts_values[i] = default_value(relation, i, estate, &slot->tts_isnull[i]);
+		else
+		{
+			slot->tts_isnull[i] = nulls[i];
+			slot->tts_values[i] = nulls[i] ? (Datum) 0 : values[i];
+		}
 	}
 	ExecStoreVirtualTuple(slot);
 
-	if (RelationGetDescr(table)->natts > nvalues && RelationGetDescr(table)->constr != NULL)
-		ExecConstraints(rri, slot, estate);
+	keep_constraints(rri, table, slot, estate, CMD_INSERT);
 	if (is_right == NULL)
 	{
-		table_tuple_insert(table, slot, GetCurrentCommandId(true), 0, NULL);
-		list_free(egress_insert_index_tuples(rri, slot, estate));
+		table_tuple_insert(relation, slot, GetCurrentCommandId(true), 0, NULL);
+		list_free(egress_insert_index_tuples(rri, slot, estate, false));
 	}
 	else
 	{
 		TransactionId xid = GetCurrentTransactionId();
 		uint32		token = SpeculativeInsertionLockAcquire(xid);
 
-		table_tuple_insert_speculative(table, slot, GetCurrentCommandId(true), 0, NULL, token);
-		list_free(egress_insert_index_tuples(rri, slot, estate));
+		table_tuple_insert_speculative(relation, slot, GetCurrentCommandId(true), 0, NULL, token);
+		list_free(egress_insert_index_tuples(rri, slot, estate, false));
 		right = is_right(arg);
-		table_tuple_complete_speculative(table, slot, token, right);
+		table_tuple_complete_speculative(relation, slot, token, right);
 		SpeculativeInsertionLockRelease(xid);
 	}
 
@@ -603,9 +664,9 @@ insert_row_if(Relation table, int nvalues, const Datum *values, const bool *null
 
 /* insert_row -- insert a row and its index entries; before and after: as for insert_row_if() */
 void
-insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls)
+insert_row(Relation relation, int nvalues, const Datum *values, const bool *nulls)
 {
-	(void) insert_row_if(table, nvalues, values, nulls, NULL, NULL);
+	(void) insert_row_if(relation, nvalues, values, nulls, NULL, NULL);
 }
 
 /* refuse_changed -- raise 40001: somebody changed the current row by hand, in between */
@@ -632,6 +693,7 @@ scan_delete(EgressScan *scan)
 {
 	TM_FailureData failure;
 
+	shape_check_foreign_keys(scan->table, catalog_table_of(RelationGetRelid(scan->table)), RI_TRIGGER_PK);
 	CheckCmdReplicaIdentity(scan->table, CMD_DELETE);
 	switch (table_tuple_delete(scan->table, &scan->slot->tts_tid, GetCurrentCommandId(true),
 							   SnapshotAny, InvalidSnapshot, true, &failure, false))
@@ -649,12 +711,13 @@ scan_delete(EgressScan *scan)
 /*
  * scan_update -- change a column of the current row, and let the next command of this transaction begin
  *
- * Before: as for scan_delete(); the column's new value satisfies the table's constraints. The shape is that of
- * ExecSimpleRelationUpdate() in executor/execReplication.c.
+ * Before: as for scan_delete(); the column's new value satisfies the constraints of the extension's own, and those that somebody
+ * added are kept. The shape is that of ExecSimpleRelationUpdate() in executor/execReplication.c.
  */
 void
 scan_update(EgressScan *scan, AttrNumber column, Datum value)
 {
+	EgressTable table = catalog_table_of(RelationGetRelid(scan->table));
 	int			columns[1] = {column};
 	bool		isnull[1] = {false};
 	ItemPointerData tid = scan->slot->tts_tid;
@@ -666,18 +729,21 @@ scan_update(EgressScan *scan, AttrNumber column, Datum value)
 	LockTupleMode lockmode;
 	EgressUpdateIndexes update_indexes;
 
+	shape_check_foreign_keys(scan->table, table, RI_TRIGGER_FK);
 	CheckCmdReplicaIdentity(scan->table, CMD_UPDATE);
+	InitResultRelInfo(rri, scan->table, 0, NULL, 0);
 	row = heap_modify_tuple_by_cols(row, RelationGetDescr(scan->table), 1, columns, &value, isnull);
 	ExecForceStoreHeapTuple(row, slot, false);
+	slot_getallattrs(slot);
+	keep_constraints(rri, table, slot, estate, CMD_UPDATE);
 	if (table_tuple_update(scan->table, &tid, slot, GetCurrentCommandId(true), SnapshotAny, InvalidSnapshot, true,
 						   &failure, &lockmode, &update_indexes) != TM_Ok)
 		refuse_changed(scan);
 
 	if (egress_must_update_indexes(update_indexes))
 	{
-		InitResultRelInfo(rri, scan->table, 0, NULL, 0);
-		ExecOpenIndices(rri, false);
-		list_free(egress_insert_index_tuples(rri, slot, estate));
+		open_indexes(rri);
+		list_free(egress_insert_index_tuples(rri, slot, estate, egress_only_summarizing(update_indexes)));
 		ExecCloseIndices(rri);
 	}
 	ExecDropSingleTupleTableSlot(slot);

@@ -74,8 +74,8 @@ extern void scan_close(EgressScan *scan);
 
 extern bool scan_delete(EgressScan *scan);
 extern void scan_update(EgressScan *scan, AttrNumber column, Datum value);
-extern bool insert_row_if(Relation table, int nvalues, const Datum *values, const bool *nulls,
+extern bool insert_row_if(Relation relation, int nvalues, const Datum *values, const bool *nulls,
 						  RowCheck is_right, void *arg);
-extern void insert_row(Relation table, int nvalues, const Datum *values, const bool *nulls);
+extern void insert_row(Relation relation, int nvalues, const Datum *values, const bool *nulls);
 
 #endif							/* EGRESS_SCAN_H */

@@ -6,6 +6,10 @@
  * go by an index that lacks rows would pass a limit. So a table is looked at each time that it is opened, and refused when
  * it cannot be read. Further columns, indexes, constraints and triggers are welcome.
  *
+ * What the C code writes (the leases, their ends, the history) it writes as the executor would, and keeps what somebody added:
+ * NOT NULL, CHECK, unique and exclusion constraints, generated columns and defaults (scan.c). Two kinds of constraints are kept by
+ * triggers only, which do not run for it: foreign keys, and those that are deferrable. They are refused when a row is written.
+ *
  * Before: the relation is locked, so that it stays as it is. A look costs a few comparisons, and reads nothing.
  */
 #include "shape.h"
@@ -15,6 +19,8 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "utils/lsyscache.h"
 
 #include "compat.h"
 
@@ -62,6 +68,26 @@ static const struct
 	[INDEX_LEASE_GATEWAY] = {false, 1, {Anum_egress_lease_egress_gateway_id}},
 	[INDEX_LEASE_EXPIRY_SESSION] = {true, 1, {Anum_egress_lease_expiry_session_id}},
 	[INDEX_LEASE_EXPIRY_CREDENTIAL] = {false, 1, {Anum_egress_lease_expiry_egress_credential_id}},
+};
+
+/* the CHECK constraints of the tables that the C code writes, which what it writes satisfies */
+#define MAX_CHECKS 4
+static const char *const checks[EGRESS_TABLE_COUNT][MAX_CHECKS] = {
+	[TABLE_LEASE] = {"egress_lease_session_id_check", "egress_lease_slot_check", "egress_lease_user_id_check",
+	"egress_lease_workspace_id_check"},
+	[TABLE_LEASE_HISTORY] = {"egress_lease_history_check", "egress_lease_history_release_reason_check"},
+};
+
+/* the foreign keys from and to these tables, to whose rows acquire.c, lease.c and integrity.c see */
+static const struct
+{
+	EgressTable table;
+	EgressTable other;
+}			foreign_keys[] = {
+	{TABLE_LEASE, TABLE_CREDENTIAL},
+	{TABLE_LEASE, TABLE_GATEWAY},
+	{TABLE_LEASE, TABLE_LEASE_EXPIRY},
+	{TABLE_LEASE_EXPIRY, TABLE_LEASE},
 };
 
 /* column_type -- the type that a letter of columns[] stands for */
@@ -162,4 +188,68 @@ shape_check_index(Relation relation, EgressIndex index, Oid table)
 		refuse(relation, "It has a condition, and lacks rows.");
 	if (indexes[index].unique && !(form->indisunique && form->indimmediate))
 		refuse(relation, "It is not unique, or is deferrable.");
+}
+
+/* is_own_check -- is a CHECK constraint of a table the extension's, by its name? */
+static bool
+is_own_check(EgressTable table, const char *name)
+{
+	for (int i = 0; i < MAX_CHECKS && checks[table][i] != NULL; i++)
+		if (strcmp(checks[table][i], name) == 0)
+			return true;
+	return false;
+}
+
+/* shape_has_other_checks -- has a table CHECK constraints that are not the extension's? */
+bool
+shape_has_other_checks(Relation relation, EgressTable table)
+{
+	TupleConstr *constr = RelationGetDescr(relation)->constr;
+
+	for (int i = 0; constr != NULL && i < constr->num_check; i++)
+		if (!is_own_check(table, constr->check[i].ccname))
+			return true;
+	return false;
+}
+
+/* is_own_foreign_key -- is a foreign key between a table and another relation the extension's? */
+static bool
+is_own_foreign_key(EgressTable table, Oid other)
+{
+	for (size_t i = 0; i < lengthof(foreign_keys); i++)
+		if (foreign_keys[i].table == table && catalog_table(foreign_keys[i].other) == other)
+			return true;
+	return false;
+}
+
+/*
+ * shape_check_foreign_keys -- refuse to write a table with a foreign key that is not the extension's
+ *
+ * side is RI_TRIGGER_FK for those of the table's own, which a new row would have to satisfy, and RI_TRIGGER_PK for those of
+ * other tables to it, whose rows could refer to a row that goes.
+ */
+void
+shape_check_foreign_keys(Relation relation, EgressTable table, int side)
+{
+	TriggerDesc *triggers = relation->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (trigger->tgisinternal && RI_FKey_trigger_type(trigger->tgfoid) == side &&
+			!is_own_foreign_key(table, trigger->tgconstrrelid))
+			refuse(relation, psprintf(side == RI_TRIGGER_FK ? "Its foreign key to table \"%s\" would not be checked." :
+									  "A foreign key of table \"%s\" to it would not be checked.",
+									  get_rel_name(trigger->tgconstrrelid)));
+	}
+}
+
+/* shape_check_written_index -- refuse to write a table with a constraint that is deferrable */
+void
+shape_check_written_index(Relation relation, Relation index)
+{
+	if (!index->rd_index->indimmediate)
+		refuse(relation, psprintf("Its constraint \"%s\" is deferrable, and would not be checked.",
+								  RelationGetRelationName(index)));
 }

@@ -14,5 +14,8 @@
 
 extern void shape_check_table(Relation relation, EgressTable table);
 extern void shape_check_index(Relation relation, EgressIndex index, Oid table);
+extern bool shape_has_other_checks(Relation relation, EgressTable table);
+extern void shape_check_foreign_keys(Relation relation, EgressTable table, int side);
+extern void shape_check_written_index(Relation relation, Relation index);
 
 #endif							/* EGRESS_SHAPE_H */

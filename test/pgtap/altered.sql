@@ -99,6 +99,108 @@ SELECT lives_ok('menu', 'more columns, indexes and checks, and other names, are 
 SELECT lives_ok('acquire', 'for those who write as well');
 ROLLBACK TO well;
 
+/* ------------------------- constraints that somebody added are kept */
+
+PREPARE acquire_ttl AS SELECT * FROM egress_acquire_credential('ann', NULL, 1, 't', '1 minute');
+PREPARE renew AS SELECT egress_renew_lease('t', '1 hour');
+SELECT lives_ok('acquire_ttl', 'a lease with an end');
+SAVEPOINT ttl;
+
+-- from PostgreSQL 16 on, a heap-only update that only such an index has to hear of
+CREATE INDEX brin ON egress_lease_expiry USING brin (expires_at);
+SELECT lives_ok('renew', 'a BRIN index on the column that a renewal changes');
+SELECT lives_ok('renew', 'which may come again');
+SET LOCAL enable_seqscan = off;
+SELECT is(count(*), 1::bigint, 'and the index has the row') FROM egress_lease_expiry WHERE expires_at > now() + interval '30 minutes';
+ROLLBACK TO ttl;
+CREATE INDEX btree ON egress_lease_expiry (expires_at) WHERE expires_at < 'infinity';
+CREATE INDEX expression ON egress_lease_expiry ((upper(session_id)));
+SELECT lives_ok('renew', 'partial and expression indexes');
+SET LOCAL enable_seqscan = off;
+SELECT is(count(*), 1::bigint, 'have the row')
+FROM egress_lease_expiry WHERE expires_at > now() + interval '30 minutes' AND expires_at < 'infinity';
+ROLLBACK TO ttl;
+
+ALTER TABLE egress_lease ADD CONSTRAINT no_root CHECK (user_id <> 'root');
+UPDATE egress_credential SET active_connection_limit = 9;
+SELECT throws_ok('SELECT egress_acquire_credential(''root'', NULL, 1, ''r'')', '23514', NULL, 'a CHECK of the leases');
+ALTER TABLE egress_lease ADD CHECK (user_id <> 'ann') NOT VALID;
+SELECT lives_ok('release', 'does not keep a lease from ending');
+SELECT throws_ok('acquire', '23514', NULL, 'but from being taken, if it is not valid for those of before');
+ROLLBACK TO ttl;
+ALTER TABLE egress_lease_expiry ADD CHECK (expires_at < now() + interval '30 minutes');
+SELECT throws_ok('renew', '23514', NULL, 'of their ends, when a lease is renewed');
+SELECT lives_ok('release', 'another one ends');
+SELECT throws_ok('SELECT egress_acquire_credential(''ann'', NULL, 1, ''u'', ''1 hour'')', '23514', NULL, 'and is not taken so');
+ROLLBACK TO ttl;
+ALTER TABLE egress_lease_history ADD CHECK (release_reason <> 'released');
+SELECT throws_ok('release', '23514', NULL, 'of the history');
+ROLLBACK TO ttl;
+
+DELETE FROM egress_lease;
+ALTER TABLE egress_lease ALTER workspace_id SET NOT NULL;
+SELECT throws_ok('acquire', '23502', NULL, 'a NOT NULL of a column of ours');
+ROLLBACK TO ttl;
+ALTER TABLE egress_lease_history ADD note text NOT NULL;
+SELECT throws_ok('release', '23502', NULL, 'and of another');
+ROLLBACK TO ttl;
+
+ALTER TABLE egress_lease ADD also text GENERATED ALWAYS AS (upper(session_id)) STORED,
+    ADD number integer GENERATED ALWAYS AS IDENTITY, ADD note text NOT NULL DEFAULT 'none', ADD CHECK (also <> 'X');
+ALTER TABLE egress_lease_expiry ADD late boolean GENERATED ALWAYS AS (expires_at > '2000-01-01 00:00+00') STORED,
+    ADD ends timestamptz GENERATED ALWAYS AS (expires_at) STORED;
+ALTER TABLE egress_lease_history ADD length interval GENERATED ALWAYS AS (released_at - acquired_at) STORED;
+SELECT lives_ok('release', 'an end');
+SELECT throws_ok('SELECT egress_acquire_credential(''ann'', NULL, 1, ''x'')', '23514', NULL, 'a CHECK of a generated column');
+SELECT lives_ok('acquire', 'and a lease');
+SELECT results_eq('SELECT also, number IS NOT NULL, note FROM egress_lease WHERE session_id = ''s''',
+                  $$VALUES ('S', true, 'none')$$, 'have generated columns and defaults');
+SELECT results_eq('SELECT length = released_at - acquired_at FROM egress_lease_history', ARRAY[true], 'in the history too');
+SELECT lives_ok('renew', 'a renewal');
+SELECT results_eq('SELECT late, ends = expires_at, ends > now() + interval ''30 minutes'' FROM egress_lease_expiry',
+                  $$VALUES (true, true, true)$$, 'generates them again');
+ROLLBACK TO ttl;
+
+UPDATE egress_credential SET active_connection_limit = 9;
+SAVEPOINT more;
+CREATE UNIQUE INDEX ON egress_lease (user_id, (egress_gateway_id + 0)) WHERE user_id <> 'ann';
+SELECT lives_ok('SELECT egress_acquire_credential(''bob'', NULL, 1, ''u'')', 'a unique index');
+SELECT throws_ok('SELECT egress_acquire_credential(''bob'', NULL, 1, ''v'')', '23505', NULL, 'holds');
+ROLLBACK TO more;
+ALTER TABLE egress_lease ADD EXCLUDE USING hash (user_id WITH =) WHERE (user_id <> 'ann');
+SELECT lives_ok('SELECT egress_acquire_credential(''bob'', NULL, 1, ''u'')', 'an exclusion constraint');
+SELECT throws_ok('SELECT egress_acquire_credential(''bob'', NULL, 1, ''v'')', '23P01', NULL, 'holds');
+ROLLBACK TO ttl;
+
+-- what triggers would have to keep is refused
+DELETE FROM egress_lease;
+ALTER TABLE egress_lease ADD CONSTRAINT late UNIQUE (acquired_at) DEFERRABLE INITIALLY DEFERRED;
+SELECT throws_ok('acquire', '55000', '"egress_lease" is not as extension egress needs it', 'a deferrable UNIQUE');
+ROLLBACK TO ttl;
+ALTER TABLE egress_lease_history ADD CONSTRAINT late EXCLUDE USING gist (tstzrange(acquired_at, released_at) WITH &&)
+    WHERE (session_id = 'u') DEFERRABLE;
+SELECT throws_ok('release', '55000', '"egress_lease_history" is not as extension egress needs it', 'a deferrable EXCLUDE');
+ROLLBACK TO ttl;
+ALTER TABLE egress_lease_expiry ADD UNIQUE (expires_at) DEFERRABLE;
+SELECT throws_ok('renew', '55000', '"egress_lease_expiry" is not as extension egress needs it', 'one of the column that a renewal changes');
+ROLLBACK TO ttl;
+CREATE TABLE person (id text PRIMARY KEY);
+INSERT INTO person VALUES ('ann');
+ALTER TABLE egress_lease ADD FOREIGN KEY (user_id) REFERENCES person;
+SELECT lives_ok('release', 'a foreign key does not keep a lease from ending');
+SELECT throws_ok('acquire', '55000', '"egress_lease" is not as extension egress needs it', 'but from being taken');
+ROLLBACK TO ttl;
+CREATE TABLE tunnel (session text REFERENCES egress_lease);
+SELECT throws_ok('release', '55000', '"egress_lease" is not as extension egress needs it', 'one from another table the other way round');
+UPDATE egress_credential SET active_connection_limit = 9;
+SELECT lives_ok('SELECT egress_acquire_credential(''ann'', NULL, 1, ''u'')', 'which another lease does not meet');
+ROLLBACK TO ttl;
+CREATE TABLE bill (connection bigint REFERENCES egress_lease_history);
+SELECT lives_ok('release', 'one to the history is kept');
+INSERT INTO bill SELECT egress_lease_history_id FROM egress_lease_history;
+SELECT throws_ok('SELECT egress_prune_history(''0'')', '23503', NULL, 'by those who prune it');
+ROLLBACK TO well;
+
 /* ---------------------------------------- rows past the foreign keys */
 
 SET LOCAL session_replication_role = replica;
