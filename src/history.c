@@ -88,10 +88,22 @@ history_lock_tables(void)
 }
 
 /*
+ * find_named -- find the row whose name goes into the history
+ *
+ * A statement that deletes a provider deletes its gateways and credentials when the provider's row has gone. A lease that
+ * expires under it ends then, with the names of before.
+ */
+static bool
+find_named(EgressScan *scan, int64 id, Snapshot snapshot)
+{
+	return scan_find_id(scan, id, snapshot) || scan_find_deleted(scan, id);
+}
+
+/*
  * history_write -- write the lease that ended to egress_lease_history, with the names as they are now
  *
  * Before: the lease is the scan's current row, and the caller has deleted it. Its foreign keys hold, so the rows that it
- * names are there. A clock that was set back may say that it ended before it began: the row then says that it ended
+ * names are there, or this transaction is deleting them. A clock that was set back may say that it ended before it began: the row then says that it ended
  * when it began, because the table, and the range that its index is about, take nothing else, and a lease must end.
  */
 void
@@ -112,9 +124,9 @@ history_write(EgressScan *lease, const char *reason, TimestampTz released_at)
 	scan_open(&provider, INDEX_PROVIDER_ID, AccessShareLock);
 	history = open_table(TABLE_LEASE_HISTORY, RowExclusiveLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (!scan_find_id(&credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot) ||
-		!scan_find_id(&gateway, scan_id(lease, Anum_egress_lease_egress_gateway_id), snapshot) ||
-		!scan_find_id(&provider, scan_id(&gateway, Anum_egress_gateway_egress_provider_id), snapshot))
+	if (!find_named(&credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot) ||
+		!find_named(&gateway, scan_id(lease, Anum_egress_lease_egress_gateway_id), snapshot) ||
+		!find_named(&provider, scan_id(&gateway, Anum_egress_gateway_egress_provider_id), snapshot))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the credential, gateway or provider of the lease of session \"%s\" cannot be found",

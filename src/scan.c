@@ -407,6 +407,30 @@ scan_row_ends(EgressScan *scan)
 }
 
 /*
+ * scan_find_deleted -- find a row by its id that this transaction has deleted; false when there is none
+ *
+ * For who writes about what goes with it, in the same statement.
+ */
+bool
+scan_find_deleted(EgressScan *scan, int64 id)
+{
+	scan_key_id(scan, id);
+	scan_start(scan, SnapshotAny);
+	while (scan_next(scan))
+	{
+		ItemPointerData tid = scan->slot->tts_tid;
+		TransactionId inserter;
+		TransactionId ender;
+		ItemPointerData next;
+
+		if (version_ends(scan->table, &tid, &inserter, &ender, &next) && ItemPointerEquals(&tid, &next) &&
+			TransactionIdIsCurrentTransactionId(ender))
+			return true;
+	}
+	return false;
+}
+
+/*
  * scan_row_is_replaced -- has a transaction that committed since changed or deleted the current row?
  *
  * Only one that a new snapshot has as committed: whoever reads the row again then reads another version. That comes after the

@@ -54,6 +54,7 @@ extern void scan_start(EgressScan *scan, Snapshot snapshot);
 extern void scan_start_dirty(EgressScan *scan);
 extern bool scan_next(EgressScan *scan);
 extern bool scan_find_id(EgressScan *scan, int64 id, Snapshot snapshot);
+extern bool scan_find_deleted(EgressScan *scan, int64 id);
 extern Datum scan_value(EgressScan *scan, AttrNumber column);
 extern bool scan_bool(EgressScan *scan, AttrNumber column);
 extern int64 scan_id(EgressScan *scan, AttrNumber column);

@@ -175,7 +175,34 @@ SELECT is((SELECT string_agg(session_id, ' ' ORDER BY session_id) FROM egress_le
 SELECT is((SELECT count(*) FROM egress_lease_history WHERE session_id LIKE 'many %' AND release_reason = 'expired'), 500::bigint,
           'each with its history');
 
-SELECT egress_release_credential('forever'), egress_release_credential('two'), acquire('last', '1 hour'), expire('last');
+SELECT egress_release_credential('forever'), egress_release_credential('two');
+
+-- while a provider is being deleted, when its row, and perhaps the gateway's, is gone already: a trigger moves the end there
+CREATE FUNCTION expire_last() RETURNS trigger LANGUAGE plpgsql SET search_path = vpn, public AS
+    $$ BEGIN PERFORM expire('last'); RETURN OLD; END $$;
+SAVEPOINT deletion;
+SELECT acquire('last', '1 hour');
+SELECT throws_ok($$ DELETE FROM egress_provider $$, '23503', NULL, 'what a live lease uses stays');
+CREATE TRIGGER a_moment_later BEFORE DELETE ON egress_gateway FOR EACH ROW EXECUTE FUNCTION expire_last();
+SELECT lives_ok($$ DELETE FROM egress_provider $$, 'a lease that expires before its gateway is deleted with the provider');
+SELECT is((SELECT credential_name || ' ' || gateway_name || ' ' || provider_name FROM egress_lease_history WHERE session_id = 'last'),
+          'alpha nl-ams-01 Lanternway', 'has its history, with the names');
+ROLLBACK TO deletion;
+SELECT acquire('last', '1 hour');
+CREATE TRIGGER a_moment_later BEFORE DELETE ON egress_credential FOR EACH ROW EXECUTE FUNCTION expire_last();
+SELECT lives_ok($$ DELETE FROM egress_provider $$, 'or its credential');
+SELECT is(history('last'), 'expired at its end', 'the same');
+ROLLBACK TO deletion;
+UPDATE egress_provider SET name = 'Renamed';
+UPDATE egress_gateway SET name = 'renamed' WHERE egress_gateway_id = 1;
+SELECT acquire('last', '1 hour');
+CREATE TRIGGER a_moment_later BEFORE DELETE ON egress_credential FOR EACH ROW EXECUTE FUNCTION expire_last();
+SELECT lives_ok($$ DELETE FROM egress_provider $$, 'or after its gateway was changed');
+SELECT is((SELECT gateway_name || ' ' || provider_name FROM egress_lease_history WHERE session_id = 'last'),
+          'renamed Renamed', 'in the same transaction');
+ROLLBACK TO deletion;
+
+SELECT acquire('last', '1 hour'), expire('last');
 SELECT lives_ok($$ DELETE FROM egress_provider $$, 'what only expired leases use can be deleted');
 SELECT is((SELECT credential_name || ' ' || gateway_name || ' ' || provider_name FROM egress_lease_history WHERE session_id = 'last'),
           'alpha nl-ams-01 Lanternway', 'the history has the names');
