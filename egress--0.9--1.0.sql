@@ -124,3 +124,15 @@ REVOKE ALL ON egress_orphaned_connection FROM PUBLIC;
 REVOKE ALL ON TYPE egress_orphaned_connection FROM PUBLIC;
 COMMENT ON VIEW egress_orphaned_connection IS
     'the live leases whose session is in no attached session table, or over; none where no table is attached';
+
+-- what is refused says what to do
+CREATE TRIGGER egress_refuse_move BEFORE UPDATE ON egress_provider FOR EACH ROW
+    WHEN (OLD.egress_provider_id <> NEW.egress_provider_id OR OLD.provider_type <> NEW.provider_type)
+    EXECUTE FUNCTION egress_refuse_move();
+COMMENT ON FUNCTION egress_refuse_move() IS
+'Trigger of egress_provider, egress_gateway and egress_credential: a gateway or credential keeps its id and its provider,
+a provider its type once it has gateways or credentials, and its id once anything refers to it.
+SQLSTATE: 23514 of a gateway or credential; 23503 of a provider.';
+COMMENT ON FUNCTION egress_end_expired_leases() IS
+'Trigger of egress_provider, egress_gateway and egress_credential: ends the expired leases of what is about to be deleted.
+SQLSTATE: 23503 a lease that has not expired uses it.';

@@ -656,14 +656,17 @@ AS 'MODULE_PATHNAME' LANGUAGE C
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_refuse_move() FROM PUBLIC;
 COMMENT ON FUNCTION egress_refuse_move() IS
-'Trigger of egress_gateway and egress_credential: a row keeps its id and its provider. SQLSTATE: 23514.';
+'Trigger of egress_provider, egress_gateway and egress_credential: a gateway or credential keeps its id and its provider,
+a provider its type once it has gateways or credentials, and its id once anything refers to it.
+SQLSTATE: 23514 of a gateway or credential; 23503 of a provider.';
 
 CREATE FUNCTION egress_end_expired_leases() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_end_expired_leases() FROM PUBLIC;
 COMMENT ON FUNCTION egress_end_expired_leases() IS
-'Trigger of egress_provider, egress_gateway and egress_credential: ends the expired leases of what is about to be deleted. SQLSTATE: none of its own.';
+'Trigger of egress_provider, egress_gateway and egress_credential: ends the expired leases of what is about to be deleted.
+SQLSTATE: 23503 a lease that has not expired uses it.';
 
 CREATE FUNCTION egress_refuse_delete_in_use() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
@@ -698,6 +701,9 @@ CREATE TRIGGER egress_fill_selection_provider BEFORE INSERT OR UPDATE ON egress_
 CREATE TRIGGER egress_fill_selection_provider BEFORE INSERT OR UPDATE ON egress_credential_gateway
     FOR EACH ROW EXECUTE FUNCTION egress_fill_selection_provider();
 
+CREATE TRIGGER egress_refuse_move BEFORE UPDATE ON egress_provider FOR EACH ROW
+    WHEN (OLD.egress_provider_id <> NEW.egress_provider_id OR OLD.provider_type <> NEW.provider_type)
+    EXECUTE FUNCTION egress_refuse_move();
 CREATE TRIGGER egress_refuse_move BEFORE UPDATE ON egress_gateway FOR EACH ROW
     WHEN (OLD.egress_gateway_id <> NEW.egress_gateway_id OR OLD.egress_provider_id <> NEW.egress_provider_id)
     EXECUTE FUNCTION egress_refuse_move();

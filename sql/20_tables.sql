@@ -70,6 +70,21 @@ UPDATE egress_provider SET provider_type = 'openvpn' WHERE egress_provider_id = 
 ROLLBACK;
 \set VERBOSITY default
 
+-- what it says then; and a provider keeps its id once anything refers to it
+UPDATE egress_provider SET provider_type = 'openvpn' WHERE egress_provider_id = 2;
+UPDATE egress_provider SET egress_provider_id = 9 WHERE egress_provider_id = 2;
+UPDATE egress_provider SET egress_provider_id = egress_provider_id, provider_type = provider_type, enabled = enabled;
+BEGIN;
+INSERT INTO egress_provider VALUES (9, 'echo', 'openvpn');
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (9, 'everyone');
+UPDATE egress_provider SET provider_type = 'custom' WHERE egress_provider_id = 9;
+SAVEPOINT mapped;
+UPDATE egress_provider SET egress_provider_id = 10 WHERE egress_provider_id = 9;
+ROLLBACK TO mapped;
+DELETE FROM egress_provider_mapping WHERE egress_provider_id = 9;
+UPDATE egress_provider SET egress_provider_id = 10, provider_type = 'wireguard' WHERE egress_provider_id = 9;
+ROLLBACK;
+
 -- a gateway and a credential keep their id and their provider; everything else of them may change
 UPDATE egress_gateway SET egress_provider_id = 3 WHERE egress_gateway_id = 11;
 \echo :SQLSTATE
@@ -119,11 +134,12 @@ ROLLBACK;
 
 -- a live lease keeps its credential, its gateway and their provider from being deleted; its mapping it does not need
 SELECT egress_credential_id FROM egress_acquire_credential('ann', NULL, 11, 's1');
-\set VERBOSITY sqlstate
 DELETE FROM egress_credential WHERE egress_credential_id = 201;
+\echo :SQLSTATE
 DELETE FROM egress_gateway WHERE egress_gateway_id = 11;
+\echo :SQLSTATE
 DELETE FROM egress_provider WHERE egress_provider_id = 1;
-\set VERBOSITY default
+\echo :SQLSTATE
 SELECT count(*) FROM egress_gateway WHERE egress_provider_id = 1;
 SELECT count(*) FROM egress_lease;
 BEGIN;

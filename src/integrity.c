@@ -7,8 +7,11 @@
  *	- An acquire inserts a lease without the foreign keys' own checks (lease.c says why). So whoever deletes a
  *	  gateway or a credential looks for leases of open transactions, in this order: mark the row deleted, take the row's
  *	  lock, look. An acquire takes the same lock, looks for the mark, inserts, and gives the lock back. Whichever is
- *	  second sees the other. Committed leases are found by the foreign key as well.
+ *	  second sees the other. Committed leases are found by the foreign key as well, and before.
  *	- An expired lease is no reason to keep what it used, whether a sweep has seen it or not. So those are ended before.
+ *
+ * Where a foreign key's own message would not say what to do, a BEFORE trigger looks, without a lock, and says it. What it does
+ * not see, because it comes at the same time, the foreign key and the look under the lock still refuse.
  */
 #include "postgres.h"
 
@@ -24,9 +27,18 @@
 #include "integrity.h"
 #include "lease.h"
 #include "lock.h"
+#include "query.h"
 #include "scan.h"
 
 #define ON_SELECTION (ON_TABLE(TABLE_MAPPING_GATEWAY) | ON_TABLE(TABLE_CREDENTIAL_GATEWAY))
+
+/* does a row refer to a provider's type, or to a provider? %1$s is the quoted schema, %2$ the provider's id */
+#define REFERS(table) \
+	"EXISTS (SELECT FROM %1$s." table " WHERE egress_provider_id OPERATOR(pg_catalog.=) %2$" INT64_MODIFIER "d)"
+#define TYPE_IN_USE_QUERY \
+	"SELECT " REFERS("egress_gateway") " OR " REFERS("egress_credential")
+#define PROVIDER_IN_USE_QUERY \
+	TYPE_IN_USE_QUERY " OR " REFERS("egress_provider_mapping")
 
 PG_FUNCTION_INFO_V1(egress_fill_provider_type);
 PG_FUNCTION_INFO_V1(egress_fill_selection_provider);
@@ -185,13 +197,61 @@ egress_fill_selection_provider(PG_FUNCTION_ARGS)
 									  Anum_egress_provider_mapping_gateway_egress_provider_id, owner_provider));
 }
 
-/* egress_refuse_move -- BEFORE UPDATE on gateways and credentials, WHEN the id or the provider changes */
+/* any_refers -- does a row refer to the provider, or, for of_type, to its type? As a foreign key would see it */
+static bool
+any_refers(int64 provider_id, bool of_type)
+{
+	const char *schema;
+	bool		isnull;
+	bool		refers;
+
+	query_connect();
+	schema = query_schema();
+	SPI_cursor_fetch(query_open_latest(query_prepare(psprintf(of_type ? TYPE_IN_USE_QUERY : PROVIDER_IN_USE_QUERY,
+															   schema, provider_id), 0, NULL, 0)), true, 1);
+	refers = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	return refers;
+}
+
+/* check_provider_move -- refuse to give another id or type to a provider that something refers to */
+static void
+check_provider_move(TriggerData *trigger)
+{
+	int64		old_id;
+	int64		new_id;
+
+	(void) row_id(trigger, trigger->tg_trigtuple, Anum_egress_provider_egress_provider_id, &old_id);
+	(void) row_id(trigger, trigger->tg_newtuple, Anum_egress_provider_egress_provider_id, &new_id);
+
+	if (old_id != new_id && any_refers(old_id, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("provider " INT64_FORMAT " keeps its id", old_id),
+				 errdetail("Gateways, credentials or mappings refer to it."),
+				 errtable(trigger->tg_relation)));
+	if (any_refers(old_id, true))
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("provider " INT64_FORMAT " keeps its type", old_id),
+				 errdetail("It has gateways or credentials, which were made for that type."),
+				 errhint("Insert a new provider of the other type, or delete the gateways and credentials of this one first."),
+				 errtable(trigger->tg_relation)));
+}
+
+/* egress_refuse_move -- BEFORE UPDATE on providers, gateways and credentials, WHEN what others refer to changes */
 Datum
 egress_refuse_move(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	const char *what = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY ? "gateway" : "credential";
+	EgressTable table = trigger_begin(fcinfo, ON_TABLE(TABLE_PROVIDER) | ON_GATEWAY_OR_CREDENTIAL);
+	const char *what = table == TABLE_GATEWAY ? "gateway" : "credential";
 
+	if (table == TABLE_PROVIDER)
+	{
+		check_provider_move(trigger);
+		return PointerGetDatum(trigger->tg_newtuple);
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_CHECK_VIOLATION),
 			 errmsg("a %s keeps its id and its provider", what),
@@ -200,9 +260,43 @@ egress_refuse_move(PG_FUNCTION_ARGS)
 			 errtable(trigger->tg_relation)));
 }
 
-/* end_expired_of_provider -- end the expired leases of a provider's gateways */
+/* used_by -- the index of the leases that use a gateway or credential */
+static EgressIndex
+used_by(EgressTable table)
+{
+	return table == TABLE_CREDENTIAL ? INDEX_LEASE_SLOT : INDEX_LEASE_GATEWAY;
+}
+
+/* refuse_delete -- raise 23503: a lease uses a provider, gateway or credential */
+pg_noreturn static void
+refuse_delete(TriggerData *trigger, EgressTable table, int64 id, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("%s " INT64_FORMAT " cannot be deleted while a lease uses it",
+					table == TABLE_PROVIDER ? "provider" : table == TABLE_GATEWAY ? "gateway" : "credential", id),
+			 errdetail_internal("%s", detail),
+			 errhint("Disable it, and delete it when its sessions have ended, or end their leases with egress_release_credential()."),
+			 errtable(trigger->tg_relation)));
+}
+
+/*
+ * end_or_refuse -- end the expired leases of what is about to be deleted, and refuse that while there is another one
+ *
+ * id and table are what is to be deleted; used_id is that, or a gateway of the provider. A lease that an open transaction
+ * is ending is left to the foreign key, which waits to learn whether it does.
+ */
 static void
-end_expired_of_provider(int64 provider_id)
+end_or_refuse(TriggerData *trigger, EgressTable table, int64 id, int64 used_id)
+{
+	lease_end_expired_of(used_by(table), used_id);
+	if (lease_any_held(used_by(table), used_id, true))
+		refuse_delete(trigger, table, id, "egress_connection shows who is connected.");
+}
+
+/* end_or_refuse_provider -- the same for a provider, by its gateways */
+static void
+end_or_refuse_provider(TriggerData *trigger, int64 provider_id)
 {
 	EgressScan	gateways;
 	Snapshot	snapshot;
@@ -212,7 +306,7 @@ end_expired_of_provider(int64 provider_id)
 	scan_key_id(&gateways, provider_id);
 	scan_start(&gateways, snapshot);
 	while (scan_next(&gateways))
-		lease_end_expired_of(INDEX_LEASE_GATEWAY, scan_id(&gateways, Anum_egress_gateway_egress_gateway_id));
+		end_or_refuse(trigger, TABLE_PROVIDER, provider_id, scan_id(&gateways, Anum_egress_gateway_egress_gateway_id));
 	scan_close(&gateways);
 	UnregisterSnapshot(snapshot);
 }
@@ -233,9 +327,9 @@ egress_end_expired_leases(PG_FUNCTION_ARGS)
 	(void) row_id(trigger, trigger->tg_trigtuple, Anum_egress_gateway_egress_gateway_id, &id);
 
 	if (table == TABLE_PROVIDER)
-		end_expired_of_provider(id);
+		end_or_refuse_provider(trigger, id);
 	else
-		lease_end_expired_of(table == TABLE_GATEWAY ? INDEX_LEASE_GATEWAY : INDEX_LEASE_SLOT, id);
+		end_or_refuse(trigger, table, id, id);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 
@@ -244,8 +338,8 @@ Datum
 egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;
-	EgressLock	lock = is_gateway ? LOCK_GATEWAY : LOCK_CREDENTIAL;
+	EgressTable table = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL);
+	EgressLock	lock = table == TABLE_GATEWAY ? LOCK_GATEWAY : LOCK_CREDENTIAL;
 	int64		id;
 	bool		held;
 
@@ -253,16 +347,10 @@ egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 	(void) row_id(trigger, trigger->tg_trigtuple, Anum_egress_gateway_egress_gateway_id, &id);
 
 	lock_take(lock, id, ExclusiveLock);
-	held = lease_any_held(is_gateway ? INDEX_LEASE_GATEWAY : INDEX_LEASE_SLOT, id);
+	held = lease_any_held(used_by(table), id, false);
 	lock_give(lock, id, ExclusiveLock);
 
 	if (held)
-		ereport(ERROR,
-				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-				 errmsg("%s " INT64_FORMAT " cannot be deleted while a lease uses it",
-						is_gateway ? "gateway" : "credential", id),
-				 errdetail("Another transaction is taking or giving back a connection."),
-				 errhint("Disable it, and delete it when its sessions have ended."),
-				 errtable(trigger->tg_relation)));
+		refuse_delete(trigger, table, id, "Another transaction is taking or giving back a connection.");
 	return PointerGetDatum(NULL);
 }

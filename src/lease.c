@@ -336,11 +336,11 @@ lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number)
 /*
  * lease_any_held -- is there a lease of a credential or gateway, that of an open transaction included?
  *
- * index is the one by credential or by gateway. Before: the caller holds that credential's or gateway's lock,
- * exclusive.
+ * index is the one by credential or by gateway. settled: only one that no other open transaction is taking or ending. For an answer
+ * that stays right, the caller holds that credential's or gateway's lock, exclusive.
  */
 bool
-lease_any_held(EgressIndex index, int64 id)
+lease_any_held(EgressIndex index, int64 id, bool settled)
 {
 	EgressScan	leases;
 	bool		held;
@@ -348,7 +348,12 @@ lease_any_held(EgressIndex index, int64 id)
 	scan_open(&leases, index, AccessShareLock);
 	scan_key_id(&leases, id);
 	scan_start_dirty(&leases);
-	held = scan_next(&leases);
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		held = scan_next(&leases);
+	} while (held && settled &&
+			 (TransactionIdIsValid(leases.dirty.xmin) || TransactionIdIsValid(leases.dirty.xmax)));
 	scan_close(&leases);
 	return held;
 }

@@ -52,6 +52,6 @@ extern void lease_confirm(void);
 extern bool lease_any_expired(EgressScan *expiries, int64 credential_id);
 extern bool lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number);
 extern void lease_end_expired_of(EgressIndex index, int64 id);
-extern bool lease_any_held(EgressIndex index, int64 id);
+extern bool lease_any_held(EgressIndex index, int64 id, bool settled);
 
 #endif							/* EGRESS_LEASE_H */

@@ -345,7 +345,8 @@ ARRAY[
         'ON egress_credential: egress_refuse_misfit()',
     'egress_refuse_misfit BEFORE INSERT OR UPDATE OF config, provider_type ON egress_gateway: egress_refuse_misfit()',
     'egress_refuse_move BEFORE UPDATE ON egress_credential: egress_refuse_move()',
-    'egress_refuse_move BEFORE UPDATE ON egress_gateway: egress_refuse_move()'
+    'egress_refuse_move BEFORE UPDATE ON egress_gateway: egress_refuse_move()',
+    'egress_refuse_move BEFORE UPDATE ON egress_provider: egress_refuse_move()'
 ], 'triggers of the tables');
 
 /* ------------------------------------------------------------ functions */
