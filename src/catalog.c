@@ -20,6 +20,7 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "parser/parse_func.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -252,9 +253,29 @@ load(void)
 }
 
 /*
+ * lock_gate -- take a lock on the extension as a whole: on egress_provider, before any other table
+ *
+ * DROP EXTENSION locks the tables in the order in which they were made, of which this is the first. So it waits here for all
+ * who have locked one of them, and has none yet that they need; and who comes later waits here for it. In any other order, two
+ * tables are enough for a deadlock.
+ */
+static void
+lock_gate(void)
+{
+	Oid			gate;
+
+	do
+	{
+		gate = catalog.tables[TABLE_PROVIDER];
+		LockRelationOid(gate, AccessShareLock);
+		load();
+	} while (gate != catalog.tables[TABLE_PROVIDER]);
+}
+
+/*
  * catalog_use -- make the catalog that of the extension that a function belongs to
  *
- * Called first by every function that SQL calls, before any lock of ours is taken.
+ * Called first by every function that SQL calls, before any other lock of ours is taken.
  */
 void
 catalog_use(Oid function)
@@ -269,6 +290,7 @@ catalog_use(Oid function)
 		catalog.function = function;
 	}
 	load();
+	lock_gate();
 }
 
 /* catalog_schema_name -- the schema of the extension; nothing keeps it from being dropped while we wait for a lock */
