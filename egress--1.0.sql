@@ -4,8 +4,8 @@
  *
  * Rules of this file
  *  - Plain CREATE, never OR REPLACE or IF NOT EXISTS: an object that is already there is not ours.
- *  - Beside each object, what PUBLIC would have by default is revoked, also on the row type of a table or view: a
- *    column of that type in somebody's table would keep ours from being altered. egress_grant_access() grants.
+ *  - Beside each object, what PUBLIC would have by default is revoked; egress_grant_access() grants. Not on the row type
+ *    of a table or view: pg_dump knows no initial privileges of one, and would warn of each, every time.
  *  - Indexes that src/catalog.c looks up by name have their names said: a name that is taken fails the install.
  *  - src/catalog.h mirrors the order of the columns; test/pgtap/catalog.sql compares the two.
  *  - What changes here changes in egress--0.9--1.0.sql too; test/t/update.pl compares a fresh install with an updated one.
@@ -79,7 +79,6 @@ CREATE TABLE egress_provider (
     UNIQUE (egress_provider_id, provider_type)
 );
 REVOKE ALL ON egress_provider FROM PUBLIC;
-REVOKE ALL ON TYPE egress_provider FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_provider_egress_provider_id_seq FROM PUBLIC;
 COMMENT ON TABLE egress_provider IS 'VPN providers';
 COMMENT ON COLUMN egress_provider.provider_type IS
@@ -109,7 +108,6 @@ CREATE TABLE egress_gateway (
         REFERENCES egress_provider (egress_provider_id, provider_type) ON DELETE CASCADE
 );
 REVOKE ALL ON egress_gateway FROM PUBLIC;
-REVOKE ALL ON TYPE egress_gateway FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_gateway_egress_gateway_id_seq FROM PUBLIC;
 -- the launch menu reads a provider's gateways in its own order from this index, without a sort, and mostly without the table
 CREATE INDEX egress_gateway_menu
@@ -132,7 +130,6 @@ CREATE TABLE egress_provider_mapping (
         CHECK ((subject_type = 'everyone') = (subject_id IS NULL))
 );
 REVOKE ALL ON egress_provider_mapping FROM PUBLIC;
-REVOKE ALL ON TYPE egress_provider_mapping FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_provider_mapping_egress_provider_mapping_id_seq FROM PUBLIC;
 CREATE INDEX egress_provider_mapping_subject
     ON egress_provider_mapping (subject_type, subject_id, egress_provider_id);
@@ -152,7 +149,6 @@ CREATE TABLE egress_provider_mapping_gateway (
         REFERENCES egress_gateway (egress_provider_id, egress_gateway_id) ON DELETE CASCADE
 );
 REVOKE ALL ON egress_provider_mapping_gateway FROM PUBLIC;
-REVOKE ALL ON TYPE egress_provider_mapping_gateway FROM PUBLIC;
 CREATE INDEX egress_provider_mapping_gateway_gateway ON egress_provider_mapping_gateway (egress_gateway_id);
 COMMENT ON TABLE egress_provider_mapping_gateway IS 'the gateways that a mapping selects';
 COMMENT ON COLUMN egress_provider_mapping_gateway.egress_provider_id IS
@@ -182,7 +178,6 @@ CREATE TABLE egress_credential (
         CHECK (NOT limit_active_connections OR active_connection_limit IS NOT NULL)
 );
 REVOKE ALL ON egress_credential FROM PUBLIC;
-REVOKE ALL ON TYPE egress_credential FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_credential_egress_credential_id_seq FROM PUBLIC;
 CREATE INDEX egress_credential_subject
     ON egress_credential (subject_type, subject_id, egress_provider_id);
@@ -208,7 +203,6 @@ CREATE TABLE egress_credential_gateway (
         REFERENCES egress_gateway (egress_provider_id, egress_gateway_id) ON DELETE CASCADE
 );
 REVOKE ALL ON egress_credential_gateway FROM PUBLIC;
-REVOKE ALL ON TYPE egress_credential_gateway FROM PUBLIC;
 CREATE INDEX egress_credential_gateway_gateway ON egress_credential_gateway (egress_gateway_id);
 COMMENT ON TABLE egress_credential_gateway IS 'the gateways that a credential selects';
 COMMENT ON COLUMN egress_credential_gateway.egress_provider_id IS
@@ -220,7 +214,6 @@ CREATE TABLE egress_group_member (
     CONSTRAINT egress_group_member_pkey PRIMARY KEY (user_id, group_id)
 );
 REVOKE ALL ON egress_group_member FROM PUBLIC;
-REVOKE ALL ON TYPE egress_group_member FROM PUBLIC;
 COMMENT ON TABLE egress_group_member IS
     'which groups a user is in, by the application''s ids; written by hand, or kept by egress_attach_group_members';
 
@@ -230,7 +223,6 @@ CREATE TABLE egress_workspace (
     override_egress_gateways  boolean NOT NULL DEFAULT false
 );
 REVOKE ALL ON egress_workspace FROM PUBLIC;
-REVOKE ALL ON TYPE egress_workspace FROM PUBLIC;
 COMMENT ON TABLE egress_workspace IS 'workspaces with a setting of their own; others need no row';
 COMMENT ON COLUMN egress_workspace.override_egress_gateways IS
     'on: in this workspace only mappings whose subject is the workspace count';
@@ -266,7 +258,6 @@ CREATE TABLE egress_lease (
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 REVOKE ALL ON egress_lease FROM PUBLIC;
-REVOKE ALL ON TYPE egress_lease FROM PUBLIC;
 CREATE INDEX egress_lease_gateway ON egress_lease (egress_gateway_id);
 COMMENT ON TABLE egress_lease IS
     'one row a live connection; written by egress_acquire_credential and egress_release_credential only';
@@ -294,7 +285,6 @@ CREATE TABLE egress_lease_expiry (
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 REVOKE ALL ON egress_lease_expiry FROM PUBLIC;
-REVOKE ALL ON TYPE egress_lease_expiry FROM PUBLIC;
 CREATE INDEX egress_lease_expiry_credential ON egress_lease_expiry (egress_credential_id);
 COMMENT ON TABLE egress_lease_expiry IS
     'when leases end by themselves; written by egress_acquire_credential and egress_renew_lease only';
@@ -327,7 +317,6 @@ CREATE TABLE egress_lease_history (
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_freeze_min_age = 0,
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02, vacuum_truncate = off);
 REVOKE ALL ON egress_lease_history FROM PUBLIC;
-REVOKE ALL ON TYPE egress_lease_history FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_lease_history_egress_lease_history_id_seq FROM PUBLIC;
 -- for egress_prune_history
 CREATE INDEX egress_lease_history_released ON egress_lease_history (released_at);
@@ -749,7 +738,6 @@ FROM egress_lease l
 LEFT JOIN egress_lease_expiry e USING (session_id)
 WHERE e.expires_at IS NULL OR e.expires_at > clock_timestamp();
 REVOKE ALL ON egress_live_lease FROM PUBLIC;
-REVOKE ALL ON TYPE egress_live_lease FROM PUBLIC;
 COMMENT ON VIEW egress_live_lease IS 'the leases that count: those that have not expired; what the other views are made of';
 
 CREATE VIEW egress_credential_usage AS
@@ -770,7 +758,6 @@ JOIN egress_provider p USING (egress_provider_id)
 CROSS JOIN LATERAL (SELECT count(*) AS active_connections, min(acquired_at) AS oldest_lease_at
                     FROM egress_live_lease WHERE egress_credential_id = c.egress_credential_id) l;
 REVOKE ALL ON egress_credential_usage FROM PUBLIC;
-REVOKE ALL ON TYPE egress_credential_usage FROM PUBLIC;
 COMMENT ON VIEW egress_credential_usage IS
     'how many connections each credential has live; limit and available are NULL for one without a limit';
 
@@ -787,7 +774,6 @@ SELECT g.egress_gateway_id,
 FROM egress_gateway g
 JOIN egress_provider p USING (egress_provider_id);
 REVOKE ALL ON egress_gateway_usage FROM PUBLIC;
-REVOKE ALL ON TYPE egress_gateway_usage FROM PUBLIC;
 COMMENT ON VIEW egress_gateway_usage IS 'how many connections each gateway has live';
 
 CREATE VIEW egress_connection AS
@@ -810,7 +796,6 @@ JOIN egress_credential c USING (egress_credential_id)
 JOIN egress_gateway g USING (egress_gateway_id)
 JOIN egress_provider p ON p.egress_provider_id = g.egress_provider_id;
 REVOKE ALL ON egress_connection FROM PUBLIC;
-REVOKE ALL ON TYPE egress_connection FROM PUBLIC;
 COMMENT ON VIEW egress_connection IS 'the live leases with the names of everything';
 
 CREATE VIEW egress_orphaned_connection AS
@@ -833,7 +818,6 @@ FROM (SELECT 'password' AS secret, egress_secret_state(password) AS state FROM e
       SELECT 'custom_credential' AS secret, egress_secret_state(custom_credential) AS state FROM egress_credential) field
 GROUP BY field.secret;
 REVOKE ALL ON egress_secret_usage FROM PUBLIC;
-REVOKE ALL ON TYPE egress_secret_usage FROM PUBLIC;
 COMMENT ON VIEW egress_secret_usage IS
     'how many secrets of each column are sealed under the active key, an older one or one that is missing, or not sealed; opens none';
 
