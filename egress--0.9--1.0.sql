@@ -121,7 +121,6 @@ SQLSTATE: 22023 no argument is true; 42703 the column that was attached does not
 CREATE VIEW egress_orphaned_connection AS
 SELECT c.* FROM egress_connection c JOIN egress_orphaned_sessions() orphaned (session_id) USING (session_id);
 REVOKE ALL ON egress_orphaned_connection FROM PUBLIC;
-REVOKE ALL ON TYPE egress_orphaned_connection FROM PUBLIC;
 COMMENT ON VIEW egress_orphaned_connection IS
     'the live leases whose session is in no attached session table, or over; none where no table is attached';
 
@@ -136,3 +135,20 @@ SQLSTATE: 23514 of a gateway or credential; 23503 of a provider.';
 COMMENT ON FUNCTION egress_end_expired_leases() IS
 'Trigger of egress_provider, egress_gateway and egress_credential: ends the expired leases of what is about to be deleted.
 SQLSTATE: 23503 a lease that has not expired uses it.';
+
+-- an administrator, who may not open a private key, tells the provider the public one
+CREATE FUNCTION egress_credential_public_key(egress_credential_id bigint) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_credential_public_key(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION egress_credential_public_key(bigint) IS
+'The public key of a credential''s private_key, as wg pubkey prints it, for whoever may not open the private key.
+Returns NULL for a credential without one: only those of wireguard providers have it.
+SQLSTATE: 22004 egress_credential_id is NULL; 22023 no such credential; NG006 the private key cannot be opened; NG007 it is not 32 bytes in base64.';
+
+-- an administrator releases leases and dumps, too
+COMMENT ON FUNCTION egress_grant_access(name, text) IS
+'Grants a role what its work needs, and USAGE on the extension''s schema.
+role: an existing role. access: app (call what an application calls, read nothing else),
+monitor (read the views, explain access), admin (change the configuration tables, read and dump all tables and views, explain, sync, release, expire, prune).
+Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';

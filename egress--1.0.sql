@@ -578,7 +578,7 @@ REVOKE ALL ON FUNCTION egress_grant_access(name, text) FROM PUBLIC;
 COMMENT ON FUNCTION egress_grant_access(name, text) IS
 'Grants a role what its work needs, and USAGE on the extension''s schema.
 role: an existing role. access: app (call what an application calls, read nothing else),
-monitor (read the views, explain access), admin (change the configuration tables, read all tables and views, explain, sync, expire, prune).
+monitor (read the views, explain access), admin (change the configuration tables, read and dump all tables and views, explain, sync, release, expire, prune).
 Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
 
 /* ------------------------------------------- functions about secrets */
@@ -615,6 +615,15 @@ REVOKE ALL ON FUNCTION egress_wireguard_public_key(text) FROM PUBLIC;
 COMMENT ON FUNCTION egress_wireguard_public_key(text) IS
 'The public key of a WireGuard private key, as wg pubkey prints it. private_key: 32 bytes in base64.
 SQLSTATE: 22004 private_key is NULL; 22023 it is not 32 bytes in base64.';
+
+CREATE FUNCTION egress_credential_public_key(egress_credential_id bigint) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_credential_public_key(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION egress_credential_public_key(bigint) IS
+'The public key of a credential''s private_key, as wg pubkey prints it, for whoever may not open the private key.
+Returns NULL for a credential without one: only those of wireguard providers have it.
+SQLSTATE: 22004 egress_credential_id is NULL; 22023 no such credential; NG006 the private key cannot be opened; NG007 it is not 32 bytes in base64.';
 
 CREATE FUNCTION egress_generate_wireguard_key() RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL SAFE
@@ -801,7 +810,6 @@ COMMENT ON VIEW egress_connection IS 'the live leases with the names of everythi
 CREATE VIEW egress_orphaned_connection AS
 SELECT c.* FROM egress_connection c JOIN egress_orphaned_sessions() orphaned (session_id) USING (session_id);
 REVOKE ALL ON egress_orphaned_connection FROM PUBLIC;
-REVOKE ALL ON TYPE egress_orphaned_connection FROM PUBLIC;
 COMMENT ON VIEW egress_orphaned_connection IS
     'the live leases whose session is in no attached session table, or over; none where no table is attached';
 

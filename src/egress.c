@@ -33,7 +33,7 @@
  *	config_trigger.c	triggers that check configs and credentials
  *	sync.c				egress_sync_gateways
  *	rotate.c			egress_rotate_secrets
- *	wireguard_key.c		egress_generate_wireguard_key, egress_wireguard_public_key
+ *	wireguard_key.c		egress_generate_wireguard_key, egress_wireguard_public_key, egress_credential_public_key
  *	grant.c				egress_grant_access
  */
 #include "postgres.h"

@@ -1,7 +1,8 @@
 /*
  * grant.c -- egress_grant_access(role, access)
  *
- * The one list of what each kind of access may do. PUBLIC may do nothing, and the extension creates no roles.
+ * The one list of what each kind of access may do. PUBLIC may do nothing, and the extension creates no roles. Who may read
+ * a column may use its type: to keep what was read in a table, or COPY into a temporary one first, takes USAGE.
  */
 #include "postgres.h"
 
@@ -40,6 +41,7 @@ static const Grant grants[] = {
 	{"app", "EXECUTE", "FUNCTION %s.egress_follow_group_members()"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_attach_group_members(regclass, name, name)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_detach_group_members(regclass)"},
+	{"app", "USAGE", "TYPE %s.egress_provider_type"},
 
 	{"monitor", "SELECT", "TABLE %s.egress_live_lease"},
 	{"monitor", "SELECT", "TABLE %s.egress_credential_usage"},
@@ -50,6 +52,9 @@ static const Grant grants[] = {
 	{"monitor", "SELECT", "TABLE %s.egress_secret_usage"},
 	{"monitor", "EXECUTE", "FUNCTION %1$s.egress_secret_state(%1$s.egress_secret)"},
 	{"monitor", "EXECUTE", "FUNCTION %s.egress_explain_access(text, text, bigint)"},
+	{"monitor", "USAGE", "TYPE %s.egress_provider_type"},
+	{"monitor", "USAGE", "TYPE %s.egress_subject_type"},
+	{"monitor", "USAGE", "TYPE %s.egress_access_explanation"},
 
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_provider"},
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_gateway"},
@@ -62,6 +67,12 @@ static const Grant grants[] = {
 	{"admin", "SELECT", "TABLE %s.egress_lease"},
 	{"admin", "SELECT", "TABLE %s.egress_lease_expiry"},
 	{"admin", "SELECT", "TABLE %s.egress_lease_history"},
+	/* what pg_dump reads besides the tables */
+	{"admin", "SELECT", "SEQUENCE %s.egress_provider_egress_provider_id_seq"},
+	{"admin", "SELECT", "SEQUENCE %s.egress_gateway_egress_gateway_id_seq"},
+	{"admin", "SELECT", "SEQUENCE %s.egress_provider_mapping_egress_provider_mapping_id_seq"},
+	{"admin", "SELECT", "SEQUENCE %s.egress_credential_egress_credential_id_seq"},
+	{"admin", "SELECT", "SEQUENCE %s.egress_lease_history_egress_lease_history_id_seq"},
 	{"admin", "SELECT", "TABLE %s.egress_live_lease"},
 	{"admin", "SELECT", "TABLE %s.egress_credential_usage"},
 	{"admin", "SELECT", "TABLE %s.egress_gateway_usage"},
@@ -74,14 +85,20 @@ static const Grant grants[] = {
 	{"admin", "EXECUTE", "FUNCTION %s.egress_rotate_secrets()"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_wireguard_public_key(text)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_generate_wireguard_key()"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_credential_public_key(bigint)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_available_gateways(text, text)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_gateway_required(text)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_explain_access(text, text, bigint)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_release_credential(text)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_expire_leases()"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_prune_history(interval)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_prune_history(interval, bigint)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_connections_at(timestamptz, bigint)"},
+	{"admin", "USAGE", "TYPE %s.egress_provider_type"},
+	{"admin", "USAGE", "TYPE %s.egress_subject_type"},
+	{"admin", "USAGE", "TYPE %s.egress_secret"},
+	{"admin", "USAGE", "TYPE %s.egress_access_explanation"},
 };
 
 PG_FUNCTION_INFO_V1(egress_grant_access);

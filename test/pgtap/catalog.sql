@@ -371,6 +371,7 @@ ARRAY[
         'OUT available_connections bigint) -> SETOF record',
     'egress_connections_at(moment timestamp with time zone, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_lease_history',
+    'egress_credential_public_key(egress_credential_id bigint) -> text',
     'egress_detach_group_members(member_table regclass) -> void',
     'egress_detach_sessions(session_table regclass) -> void',
     'egress_end_expired_leases() -> trigger',
@@ -420,6 +421,7 @@ ARRAY[
     'egress_attach_sessions c volatile unsafe',
     'egress_available_gateways c stable safe',
     'egress_connections_at c stable unsafe',
+    'egress_credential_public_key c stable safe',
     'egress_detach_group_members c volatile unsafe',
     'egress_detach_sessions c volatile unsafe',
     'egress_end_expired_leases c volatile unsafe',

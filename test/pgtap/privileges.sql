@@ -165,6 +165,7 @@ $$VALUES
     ('function egress_available_gateways(text, text)',         'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_connections_at(timestamp with time zone, bigint)',
                                                                NULL,      'EXECUTE',                     NULL),
+    ('function egress_credential_public_key(bigint)',          NULL,      'EXECUTE',                     NULL),
     ('function egress_detach_group_members(regclass)',         'EXECUTE', NULL,                          NULL),
     ('function egress_detach_sessions(regclass)',              'EXECUTE', NULL,                          NULL),
     ('function egress_end_expired_leases()',                   NULL,      NULL,                          NULL),
@@ -184,7 +185,7 @@ $$VALUES
     ('function egress_refuse_delete_in_use()',                 NULL,      NULL,                          NULL),
     ('function egress_refuse_misfit()',                        NULL,      NULL,                          NULL),
     ('function egress_refuse_move()',                          NULL,      NULL,                          NULL),
-    ('function egress_release_credential(text)',               'EXECUTE', NULL,                          NULL),
+    ('function egress_release_credential(text)',               'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_release_on_session_end()',               'EXECUTE', NULL,                          NULL),
     ('function egress_renew_lease(text, interval)',            'EXECUTE', NULL,                          NULL),
     ('function egress_reveal_secret(egress_secret)',           NULL,      NULL,                          NULL),
@@ -196,13 +197,13 @@ $$VALUES
     ('function egress_secret_state(egress_secret)',            NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_sync_gateways(bigint, jsonb)',           NULL,      'EXECUTE',                     NULL),
     ('function egress_wireguard_public_key(text)',             NULL,      'EXECUTE',                     NULL),
-    ('sequence egress_credential_egress_credential_id_seq',    NULL,      NULL,                          NULL),
-    ('sequence egress_gateway_egress_gateway_id_seq',          NULL,      NULL,                          NULL),
+    ('sequence egress_credential_egress_credential_id_seq',    NULL,      'SELECT',                      NULL),
+    ('sequence egress_gateway_egress_gateway_id_seq',          NULL,      'SELECT',                      NULL),
     ('sequence egress_lease_history_egress_lease_history_id_seq',
-                                                               NULL,      NULL,                          NULL),
-    ('sequence egress_provider_egress_provider_id_seq',        NULL,      NULL,                          NULL),
+                                                               NULL,      'SELECT',                      NULL),
+    ('sequence egress_provider_egress_provider_id_seq',        NULL,      'SELECT',                      NULL),
     ('sequence egress_provider_mapping_egress_provider_mapping_id_seq',
-                                                               NULL,      NULL,                          NULL),
+                                                               NULL,      'SELECT',                      NULL),
     ('table egress_credential',                                NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_credential_gateway',                        NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_gateway',                                   NULL,      'DELETE INSERT SELECT UPDATE', NULL),
@@ -214,10 +215,10 @@ $$VALUES
     ('table egress_provider_mapping',                          NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_provider_mapping_gateway',                  NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_workspace',                                 NULL,      'DELETE INSERT SELECT UPDATE', NULL),
-    ('type egress_access_explanation',                         NULL,      NULL,                          NULL),
-    ('type egress_provider_type',                              NULL,      NULL,                          NULL),
-    ('type egress_secret',                                     NULL,      NULL,                          NULL),
-    ('type egress_subject_type',                               NULL,      NULL,                          NULL),
+    ('type egress_access_explanation',                         NULL,      'USAGE',                       'USAGE'),
+    ('type egress_provider_type',                              'USAGE',   'USAGE',                       'USAGE'),
+    ('type egress_secret',                                     NULL,      'USAGE',                       NULL),
+    ('type egress_subject_type',                               NULL,      'USAGE',                       'USAGE'),
     ('view egress_connection',                                 NULL,      'SELECT',                      'SELECT'),
     ('view egress_credential_usage',                           NULL,      'SELECT',                      'SELECT'),
     ('view egress_gateway_usage',                              NULL,      'SELECT',                      'SELECT'),
@@ -247,7 +248,8 @@ SELECT is(outcome('App "1", role', $$SELECT egress_release_credential('s1')$$), 
 SELECT is_empty($$
     SELECT statement FROM statements
     WHERE object !~ ('^function egress_(available_gateways|gateway_required|acquire_credential|renew_lease|release_credential'
-                     '|release_on_session_end|follow_group_members|(at|de)tach_(sessions|group_members)|expire_leases)\(')
+                     '|release_on_session_end|follow_group_members|(at|de)tach_(sessions|group_members)|expire_leases)\('
+                     '|^type egress_provider_type$')
       AND outcome('App "1", role', statement) <> '42501' AND objid NOT IN (SELECT oid FROM io_functions)$$,
     'app: nothing else');
 SELECT is(outcome('App "1", role', format($$
@@ -265,11 +267,25 @@ SELECT is(outcome('nobody_1', format($$
 SELECT is_empty($$
     SELECT statement, outcome('monitor_1', statement) FROM statements
     WHERE outcome('monitor_1', statement) <>
-          CASE WHEN object ~ '^view|^function egress_secret_state|^function egress_orphaned_sessions' THEN 'ok'
+          CASE WHEN object ~ '^view|^function egress_secret_state|^function egress_orphaned_sessions|^type (?!egress_secret$)' THEN 'ok'
                WHEN object ~ '^function egress_explain_access' THEN '22004' ELSE '42501' END
       AND objid NOT IN (SELECT oid FROM io_functions)$$,
-    'monitor: reads the views, calls what one of them calls and the explanation, and nothing else');
+    'monitor: reads the views, calls what one of them calls and the explanation, uses their types, and nothing else');
 SELECT is(outcome('monitor_1', $$SELECT * FROM egress_explain_access('ann', NULL)$$), 'ok', 'monitor: explains');
+
+-- what somebody may read, that one may also keep
+SELECT is(outcome(who, 'CREATE TEMP TABLE kept AS SELECT * FROM ' || source), 'ok', who || ': keeps a copy of ' || source)
+FROM (SELECT 'App "1", role' AS who, $$egress_available_gateways('ann')$$ AS source
+      UNION ALL SELECT 'App "1", role', $$egress_acquire_credential('ann', NULL, 11, 's1')$$
+      UNION ALL SELECT 'ADMIN', objid::regclass::text FROM members WHERE object ~ '^(table|view)'
+      UNION ALL SELECT 'ADMIN', $$egress_available_gateways('ann')$$
+      UNION ALL SELECT 'monitor_1', objid::regclass::text FROM members WHERE object ~ '^view') kept
+ORDER BY who, source;
+SELECT is(outcome('ADMIN', $$
+    CREATE TEMP TABLE import (LIKE egress_credential INCLUDING DEFAULTS);
+    INSERT INTO import (egress_credential_id, egress_provider_id, name, subject_type, custom_credential, provider_type)
+    VALUES (22, 1, 'imported', 'everyone', 'secret', 'custom');
+    INSERT INTO egress_credential SELECT * FROM import$$), 'ok', 'admin: looks at rows in a temporary table first');
 
 -- an administrator: everything of a provider by hand, without a sequence or a trigger of the extension getting in the way
 SELECT is(outcome('ADMIN', $$
@@ -287,10 +303,12 @@ SELECT is(outcome('ADMIN', $$
     UPDATE egress_credential SET active_connection_limit = 3, limit_active_connections = true;
     SELECT * FROM egress_connection;
     SELECT * FROM egress_lease_history;
+    SELECT egress_credential_public_key(egress_credential_id) FROM egress_credential;
     SELECT password FROM egress_credential;
     SELECT * FROM egress_available_gateways('ann');
     DELETE FROM egress_provider$$), 'ok', 'admin: configures, and deletes a provider with all that is of it');
 SELECT is(outcome('ADMIN', $$SELECT egress_acquire_credential('ann', NULL, 11, 's1')$$), '42501', 'admin: does not acquire');
+SELECT is(outcome('ADMIN', $$SELECT egress_release_credential('s1')$$), 'ok', 'admin: releases');
 SELECT is(outcome('ADMIN', $$SELECT egress_grant_access('nobody_1', 'admin')$$), '42501', 'admin: does not grant');
 SELECT is(outcome('ADMIN', statement), '42501', 'admin: ' || statement || ' is not for hands')
 FROM statements WHERE object ~ '^table egress_lease' AND action !~ '^SELECT' ORDER BY 1;
@@ -335,6 +353,7 @@ ARRAY[
     'egress_attach_sessions as caller',
     'egress_available_gateways as owner',
     'egress_connections_at as owner',
+    'egress_credential_public_key as owner',
     'egress_detach_group_members as caller',
     'egress_detach_sessions as caller',
     'egress_end_expired_leases as owner',

@@ -65,6 +65,20 @@ SELECT lives_ok($$
 $$, 'admin: generates a WireGuard key');
 SELECT is(egress_wireguard_public_key('dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo='),
           'hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=', 'admin: derives a public key (RFC 7748, section 6.1)');
+SELECT lives_ok($$
+    INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, private_key)
+    VALUES (77, 2, 'known key', 'everyone', 'dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=')
+$$, 'admin: stores a known key');
+SELECT is(egress_credential_public_key(77), 'hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=',
+          'admin: shows the public key of a credential');
+SELECT results_eq('SELECT DISTINCT egress_credential_public_key(egress_credential_id) IS NULL FROM egress_credential
+                   WHERE private_key IS NULL', 'VALUES (true)', 'admin: which a credential without a private key does not have');
+SELECT is((SELECT count(egress_credential_public_key(egress_credential_id)) FROM egress_credential), 2::bigint,
+          'admin: of all that have one');
+SELECT throws_ok('SELECT egress_credential_public_key(0)', '22023', 'credential 0 does not exist',
+                 'admin: not of one that does not exist');
+SELECT throws_ok('SELECT egress_credential_public_key(NULL)', '22004', NULL, 'admin: nor of NULL');
+DELETE FROM egress_credential WHERE egress_credential_id = 77;
 SELECT is((SELECT not_sealed FROM egress_secret_usage WHERE secret = 'password'), 1::bigint, 'admin: reads the usage');
 SELECT throws_ok('SELECT egress_reveal_secret(password) FROM egress_credential', '42501', NULL,
                  'admin: opens no secret');
@@ -83,12 +97,14 @@ SELECT throws_ok($$ SELECT egress_reveal_secret('x') $$, '42501', NULL, 'app: op
 SELECT throws_ok('SELECT egress_rotate_secrets()', '42501', NULL, 'app: does not rotate');
 SELECT throws_ok('SELECT * FROM egress_secret_usage', '42501', NULL, 'app: does not read the usage');
 SELECT throws_ok('SELECT egress_generate_wireguard_key()', '42501', NULL, 'app: generates no key');
+SELECT throws_ok('SELECT egress_credential_public_key(1)', '42501', NULL, 'app: shows none');
 
 SET ROLE egress_secret_monitor;
 SELECT is((SELECT sum(not_sealed) FROM egress_secret_usage), 2::numeric, 'monitor: reads the usage');
 SELECT throws_ok('SELECT password FROM egress_credential', '42501', NULL, 'monitor: reads no secret');
 SELECT throws_ok($$ SELECT egress_reveal_secret('x') $$, '42501', NULL, 'monitor: opens none');
 SELECT throws_ok('SELECT egress_rotate_secrets()', '42501', NULL, 'monitor: does not rotate');
+SELECT throws_ok('SELECT egress_credential_public_key(1)', '42501', NULL, 'monitor: shows no public key');
 SELECT throws_ok('SHOW egress.secret_key_file', '42501', NULL, 'monitor: does not see where the keys are');
 
 SET ROLE egress_secret_nobody;
@@ -103,6 +119,15 @@ CREATE TEMPORARY TABLE egress_credential (egress_credential_id bigint, name text
                                           custom_credential text);
 SELECT throws_ok('SELECT egress_rotate_secrets()', '55000', NULL, 'a temporary table changes nothing');
 DROP TABLE pg_temp.egress_credential;
+
+-- what a trigger did not check is found out when its public key is asked for
+SET LOCAL session_replication_role = replica;
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, private_key, provider_type)
+VALUES (78, 2, 'no key', 'everyone', 'swordfish', 'wireguard');
+SET LOCAL session_replication_role = origin;
+SELECT throws_ok('SELECT egress_credential_public_key(78)', 'NG007', 'private_key of credential 78 "no key" is not a WireGuard key',
+                 'a private key that is none has no public key');
+DELETE FROM egress_credential WHERE egress_credential_id = 78;
 
 -- NULL is no secret
 SELECT throws_ok('SELECT egress_reveal_secret(NULL)', '22004', NULL, 'NULL is nothing to open');

@@ -54,6 +54,9 @@ sub succeeds
 	return;
 }
 
+# a plain dump, without the word that it gives to psql as the end of its restrictions
+sub text_of { return PostgreSQL::Test::Utils::slurp_file($_[0]) =~ s/^\\(?:un)?restrict \S+\n//mgr }
+
 # all that a dump has to carry, of egress and of what is attached to it
 sub state
 {
@@ -321,6 +324,11 @@ $dbh = session('schema_of_egress');
 is_deeply(of_egress(state($dbh)), of_egress($state), 'schema of egress: all is there');
 egress_works('schema of egress', $dbh);
 $dbh->disconnect;
+
+# an administrator's role dumps the same
+succeeds('dump by an administrator', qw(pg_dump --role=admin --schema="VPN" --extension=egress --file), "$folder/by_admin",
+	'original');
+is(text_of("$folder/by_admin"), text_of("$folder/egress"), 'it is what a superuser dumps');
 
 succeeds('dump of the schema of egress alone', qw(pg_dump --schema="VPN" --file), "$folder/egress_alone", 'original');
 unlike(PostgreSQL::Test::Utils::slurp_file("$folder/egress_alone"), qr/CREATE EXTENSION/,

@@ -94,6 +94,7 @@ does_not_grow($few, 'syncs', q{
 does_not_grow($few, 'secrets', q{
 	PERFORM egress_reveal_secret(('secret ' || i)::egress_secret);
 	PERFORM egress_wireguard_public_key(egress_generate_wireguard_key());
+	PERFORM egress_credential_public_key(egress_credential_id) FROM egress_credential;
 	UPDATE egress_credential SET password = ('secret ' || i)::egress_secret WHERE egress_credential_id = 1;
 	BEGIN
 		PERFORM egress_reveal_secret(('egress:v1:0123456789abcdef:' || repeat('A', 80))::egress_secret);

@@ -97,6 +97,7 @@ is(one($dbh, q{SELECT gateway_name || ' ' || available_connections FROM egress_a
 	'par-1 3 par-2 3 ams-1 3 osl-1 0', 'the menu answers');
 is(sqlstate { $dbh->do(q{SELECT egress_acquire_credential('ann', NULL, 1, 'after')}) }, 'NG006',
 	'an acquire says NG006');
+is(sqlstate { $dbh->do('SELECT egress_credential_public_key(2)') }, 'NG006', 'and so does who wants a public key');
 is(one($dbh, 'SELECT count(*) FROM egress_lease'), 4, 'and holds nothing: the leases from before are the only ones');
 $dbh->disconnect;
 
@@ -134,6 +135,8 @@ for my $database (sort keys %version)
 		"$what: the catalogs say of it what they say of a fresh install");
 	is(one($dbh, q{SELECT password FROM egress_acquire_credential('ann', NULL, 1, '3')}), 'swordfish',
 		"$what: secrets open");
+	is(one($dbh, 'SELECT egress_credential_public_key(2) = egress_wireguard_public_key(egress_reveal_secret(private_key))
+		FROM egress_credential WHERE egress_credential_id = 2'), '1', "$what: public keys are those of the private ones");
 	$dbh->do("SET ROLE $app");
 	at_work($dbh, $what);
 	$dbh->disconnect;
