@@ -152,3 +152,43 @@ COMMENT ON FUNCTION egress_grant_access(name, text) IS
 role: an existing role. access: app (call what an application calls, read nothing else),
 monitor (read the views, explain access), admin (change the configuration tables, read and dump all tables and views, explain, sync, release, expire, prune).
 Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
+
+CREATE FUNCTION egress_restore_in_any_order() RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_restore_in_any_order() FROM PUBLIC;
+COMMENT ON FUNCTION egress_restore_in_any_order() IS
+'Trigger of the tables that refer to others: while pg_restore fills one as a superuser, foreign keys to tables that are empty yet are left to egress_check_restored(). SQLSTATE: none of its own.';
+
+CREATE FUNCTION egress_check_restored() RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_check_restored() FROM PUBLIC;
+COMMENT ON FUNCTION egress_check_restored() IS
+'Trigger of the tables to which others refer: when pg_restore has filled one as a superuser, checks the foreign keys of these others. SQLSTATE: 23503 a row refers to one that is not there.';
+
+-- pg_restore with several jobs fills the tables in any order: src/restore.c
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_gateway
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_provider_mapping
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_provider_mapping_gateway
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_credential
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_credential_gateway
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_lease
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_lease_expiry
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_provider
+    EXECUTE FUNCTION egress_check_restored();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_gateway
+    EXECUTE FUNCTION egress_check_restored();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_provider_mapping
+    EXECUTE FUNCTION egress_check_restored();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_credential
+    EXECUTE FUNCTION egress_check_restored();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_lease
+    EXECUTE FUNCTION egress_check_restored();

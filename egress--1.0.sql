@@ -689,6 +689,20 @@ REVOKE ALL ON FUNCTION egress_leave_members_to_source() FROM PUBLIC;
 COMMENT ON FUNCTION egress_leave_members_to_source() IS
 'Trigger of egress_group_member: while a membership table is attached, leaves out the changes that its triggers do not make. SQLSTATE: 55000 TRUNCATE.';
 
+CREATE FUNCTION egress_restore_in_any_order() RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_restore_in_any_order() FROM PUBLIC;
+COMMENT ON FUNCTION egress_restore_in_any_order() IS
+'Trigger of the tables that refer to others: while pg_restore fills one as a superuser, foreign keys to tables that are empty yet are left to egress_check_restored(). SQLSTATE: none of its own.';
+
+CREATE FUNCTION egress_check_restored() RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_check_restored() FROM PUBLIC;
+COMMENT ON FUNCTION egress_check_restored() IS
+'Trigger of the tables to which others refer: when pg_restore has filled one as a superuser, checks the foreign keys of these others. SQLSTATE: 23503 a row refers to one that is not there.';
+
 CREATE TRIGGER egress_fill_provider_type BEFORE INSERT ON egress_gateway
     FOR EACH ROW EXECUTE FUNCTION egress_fill_provider_type();
 CREATE TRIGGER egress_fill_provider_type BEFORE INSERT ON egress_credential
@@ -738,6 +752,32 @@ CREATE TRIGGER egress_leave_members_whole BEFORE TRUNCATE ON egress_group_member
 -- they belong to the triggers of the attached table, which fire with session_replication_role = replica, too
 ALTER TABLE egress_group_member ENABLE ALWAYS TRIGGER egress_leave_members_to_source;
 ALTER TABLE egress_group_member ENABLE ALWAYS TRIGGER egress_leave_members_whole;
+
+-- pg_restore with several jobs fills the tables in any order: src/restore.c
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_gateway
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_provider_mapping
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_provider_mapping_gateway
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_credential
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_credential_gateway
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_lease
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_lease_expiry
+    EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_provider
+    EXECUTE FUNCTION egress_check_restored();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_gateway
+    EXECUTE FUNCTION egress_check_restored();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_provider_mapping
+    EXECUTE FUNCTION egress_check_restored();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_credential
+    EXECUTE FUNCTION egress_check_restored();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_lease
+    EXECUTE FUNCTION egress_check_restored();
 
 /* ----------------------------------------------------- views for people */
 

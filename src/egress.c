@@ -28,6 +28,7 @@
  *	end_leases.c		egress_end_leases
  *	session_trigger.c	egress_release_on_session_end
  *	integrity.c			triggers of the configuration tables
+ *	restore.c			triggers for pg_restore with several jobs
  *	group_members.c		egress_follow_group_members: the mirror of the application's memberships
  *	attach.c			egress_attach_sessions, egress_attach_group_members, and back
  *	config_trigger.c	triggers that check configs and credentials

@@ -92,6 +92,13 @@ row_id(TriggerData *trigger, HeapTuple row, AttrNumber column, int64 *id)
 	return !isnull;
 }
 
+/* has_value -- whether a column of a row is not NULL */
+static bool
+has_value(TriggerData *trigger, HeapTuple row, AttrNumber column)
+{
+	return !heap_attisnull(row, column, RelationGetDescr(trigger->tg_relation));
+}
+
 /* with_value -- a row with one column changed */
 static HeapTuple
 with_value(TriggerData *trigger, HeapTuple row, AttrNumber column, Datum value)
@@ -107,6 +114,7 @@ with_value(TriggerData *trigger, HeapTuple row, AttrNumber column, Datum value)
  *
  * As a foreign key would see it: committed by now, or inserted by this transaction, also by this very statement (a
  * WITH query that inserts parent and child). The foreign key itself is checked later, and settles what changed since.
+ * It alone decides about a row that brings the value with it, as one out of a dump does: restore.c.
  */
 static bool
 parent_value(EgressIndex index, int64 id, AttrNumber column, Datum *value)
@@ -143,6 +151,7 @@ egress_fill_provider_type(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	bool		is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;
 	HeapTuple	row = trigger->tg_trigtuple;
+	AttrNumber	column = is_gateway ? (int) Anum_egress_gateway_provider_type : (int) Anum_egress_credential_provider_type;
 	int64		provider_id;
 	Datum		type;
 
@@ -152,11 +161,12 @@ egress_fill_provider_type(PG_FUNCTION_ARGS)
 		return PointerGetDatum(row);
 
 	if (!parent_value(INDEX_PROVIDER_ID, provider_id, Anum_egress_provider_provider_type, &type))
+	{
+		if (has_value(trigger, row, column))
+			return PointerGetDatum(row);
 		refuse_missing(trigger, "provider", provider_id);
-
-	return PointerGetDatum(with_value(trigger, row,
-									  is_gateway ? (int) Anum_egress_gateway_provider_type :
-									  (int) Anum_egress_credential_provider_type, type));
+	}
+	return PointerGetDatum(with_value(trigger, row, column, type));
 }
 
 /* egress_fill_selection_provider -- BEFORE INSERT OR UPDATE on the tables of selected gateways */
@@ -171,18 +181,25 @@ egress_fill_selection_provider(PG_FUNCTION_ARGS)
 	int64		gateway_id;
 	Datum		owner_provider;
 	Datum		gateway_provider;
+	bool		has_owner;
+	bool		has_gateway;
 
 	/* both tables have the same columns in the same order; NULL is refused by the primary key */
 	if (!row_id(trigger, row, Anum_egress_provider_mapping_gateway_egress_provider_mapping_id, &owner_id) ||
 		!row_id(trigger, row, Anum_egress_provider_mapping_gateway_egress_gateway_id, &gateway_id))
 		return PointerGetDatum(row);
 
-	if (!(of_mapping ?
-		  parent_value(INDEX_MAPPING_ID, owner_id, Anum_egress_provider_mapping_egress_provider_id, &owner_provider) :
-		  parent_value(INDEX_CREDENTIAL_ID, owner_id, Anum_egress_credential_egress_provider_id, &owner_provider)))
-		refuse_missing(trigger, what, owner_id);
-	if (!parent_value(INDEX_GATEWAY_ID, gateway_id, Anum_egress_gateway_egress_provider_id, &gateway_provider))
-		refuse_missing(trigger, "gateway", gateway_id);
+	has_owner = of_mapping ?
+		parent_value(INDEX_MAPPING_ID, owner_id, Anum_egress_provider_mapping_egress_provider_id, &owner_provider) :
+		parent_value(INDEX_CREDENTIAL_ID, owner_id, Anum_egress_credential_egress_provider_id, &owner_provider);
+	has_gateway = parent_value(INDEX_GATEWAY_ID, gateway_id, Anum_egress_gateway_egress_provider_id, &gateway_provider);
+	if (!has_owner || !has_gateway)
+	{
+		if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
+			has_value(trigger, row, Anum_egress_provider_mapping_gateway_egress_provider_id))
+			return PointerGetDatum(row);
+		refuse_missing(trigger, has_owner ? "gateway" : what, has_owner ? gateway_id : owner_id);
+	}
 
 	if (DatumGetInt64(owner_provider) != DatumGetInt64(gateway_provider))
 		ereport(ERROR,

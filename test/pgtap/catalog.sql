@@ -323,12 +323,17 @@ SELECT is_empty($$
 
 -- those that refuse a deletion in use matter beside open transactions of others: test/isolation has these
 SELECT results_eq($$
-    SELECT replace(regexp_replace(pg_get_triggerdef(oid), 'CREATE TRIGGER (.*) FOR EACH ROW (WHEN .* )?EXECUTE FUNCTION (.*)',
+    SELECT replace(regexp_replace(pg_get_triggerdef(oid), 'CREATE TRIGGER (.*) FOR EACH (?:ROW|STATEMENT) (WHEN .* )?EXECUTE FUNCTION (.*)',
                                   '\1: \3'), 'vpn.', '') COLLATE "default"
     FROM pg_trigger
     WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'vpn'::regnamespace) AND NOT tgisinternal AND tgenabled = 'O'
     ORDER BY tgname, tgrelid::regclass::text COLLATE "C"$$,
 ARRAY[
+    'egress_check_restored AFTER INSERT ON egress_credential: egress_check_restored()',
+    'egress_check_restored AFTER INSERT ON egress_gateway: egress_check_restored()',
+    'egress_check_restored AFTER INSERT ON egress_lease: egress_check_restored()',
+    'egress_check_restored AFTER INSERT ON egress_provider: egress_check_restored()',
+    'egress_check_restored AFTER INSERT ON egress_provider_mapping: egress_check_restored()',
     'egress_end_expired_leases BEFORE DELETE ON egress_credential: egress_end_expired_leases()',
     'egress_end_expired_leases BEFORE DELETE ON egress_gateway: egress_end_expired_leases()',
     'egress_end_expired_leases BEFORE DELETE ON egress_provider: egress_end_expired_leases()',
@@ -346,7 +351,14 @@ ARRAY[
     'egress_refuse_misfit BEFORE INSERT OR UPDATE OF config, provider_type ON egress_gateway: egress_refuse_misfit()',
     'egress_refuse_move BEFORE UPDATE ON egress_credential: egress_refuse_move()',
     'egress_refuse_move BEFORE UPDATE ON egress_gateway: egress_refuse_move()',
-    'egress_refuse_move BEFORE UPDATE ON egress_provider: egress_refuse_move()'
+    'egress_refuse_move BEFORE UPDATE ON egress_provider: egress_refuse_move()',
+    'egress_restore_in_any_order BEFORE INSERT ON egress_credential: egress_restore_in_any_order()',
+    'egress_restore_in_any_order BEFORE INSERT ON egress_credential_gateway: egress_restore_in_any_order()',
+    'egress_restore_in_any_order BEFORE INSERT ON egress_gateway: egress_restore_in_any_order()',
+    'egress_restore_in_any_order BEFORE INSERT ON egress_lease: egress_restore_in_any_order()',
+    'egress_restore_in_any_order BEFORE INSERT ON egress_lease_expiry: egress_restore_in_any_order()',
+    'egress_restore_in_any_order BEFORE INSERT ON egress_provider_mapping: egress_restore_in_any_order()',
+    'egress_restore_in_any_order BEFORE INSERT ON egress_provider_mapping_gateway: egress_restore_in_any_order()'
 ], 'triggers of the tables');
 
 /* ------------------------------------------------------------ functions */
@@ -369,6 +381,7 @@ ARRAY[
         'OUT egress_gateway_id bigint, OUT gateway_name text, OUT country text, OUT city text, '
         'OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type, '
         'OUT available_connections bigint) -> SETOF record',
+    'egress_check_restored() -> trigger',
     'egress_connections_at(moment timestamp with time zone, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_lease_history',
     'egress_credential_public_key(egress_credential_id bigint) -> text',
@@ -396,6 +409,7 @@ ARRAY[
     'egress_release_credential(session_id text) -> boolean',
     'egress_release_on_session_end() -> trigger',
     'egress_renew_lease(session_id text, ttl interval) -> timestamp with time zone',
+    'egress_restore_in_any_order() -> trigger',
     'egress_reveal_secret(secret egress_secret) -> text',
     'egress_rotate_secrets() -> bigint',
     'egress_secret_in(cstring) -> egress_secret',
@@ -420,6 +434,7 @@ ARRAY[
     'egress_attach_group_members c volatile unsafe',
     'egress_attach_sessions c volatile unsafe',
     'egress_available_gateways c stable safe',
+    'egress_check_restored c volatile unsafe',
     'egress_connections_at c stable unsafe',
     'egress_credential_public_key c stable safe',
     'egress_detach_group_members c volatile unsafe',
@@ -444,6 +459,7 @@ ARRAY[
     'egress_release_credential c volatile unsafe',
     'egress_release_on_session_end c volatile unsafe',
     'egress_renew_lease c volatile unsafe',
+    'egress_restore_in_any_order c volatile unsafe',
     'egress_reveal_secret c stable safe',
     'egress_rotate_secrets c volatile unsafe',
     'egress_secret_in c stable safe strict',
