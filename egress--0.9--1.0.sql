@@ -192,3 +192,81 @@ CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_credential
     EXECUTE FUNCTION egress_check_restored();
 CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_lease
     EXECUTE FUNCTION egress_check_restored();
+
+-- a sweep that holds what it ended for no longer than a batch takes
+COMMENT ON FUNCTION egress_expire_leases() IS
+'Ends the leases whose time is over, and writes them to egress_lease_history with the reason expired.
+An expired lease does not count, and an acquire that needs its connection ends it; this ends the rest, all in this transaction.
+Until that commits, their connections are held; on a schedule, CALL egress_sweep_leases() keeps each for a moment only.
+Waits for nobody: a lease that another transaction is renewing or ending is left to it. Returns how many it ended.
+SQLSTATE: 25006 read-only transaction or standby.';
+
+CREATE FUNCTION egress_expire_leases(max_leases bigint) RETURNS bigint
+AS 'MODULE_PATHNAME', 'egress_expire_leases_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_expire_leases(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION egress_expire_leases(bigint) IS
+'As egress_expire_leases(), of at most max_leases leases, in no order: a batch, for a transaction of its own. Two at once end different leases.
+max_leases: more than 0. Returns how many it ended; fewer than max_leases: no more are left, but for those that other transactions do something with.
+SQLSTATE: 22004 max_leases is NULL; 22023 it is not above 0; 25006 read-only transaction or standby.';
+
+-- (without SECURITY DEFINER and SET, with which a procedure may not commit: the function that it calls has them)
+CREATE PROCEDURE egress_sweep_leases(batch_size integer DEFAULT 1000)
+AS 'MODULE_PATHNAME' LANGUAGE C;
+REVOKE ALL ON PROCEDURE egress_sweep_leases(integer) FROM PUBLIC;
+COMMENT ON PROCEDURE egress_sweep_leases(integer) IS
+'Ends the leases whose time is over, batch by batch, each in a transaction of its own, so that no connection is kept from acquires for longer than a batch takes. For a scheduler.
+batch_size: how many leases a batch ends, more than 0. Waits for nobody: a lease that another transaction is renewing or ending is left to it. Two at once share the work.
+To be called by itself, not in a transaction block; with the rights of its caller, who needs egress_expire_leases(bigint) too.
+SQLSTATE: 22004 batch_size is NULL; 22023 it is not above 0; 2D000 called in a transaction block or by a function; 42501 the caller may not expire leases; 25006 read-only transaction or standby.';
+
+-- the views count without a look-up of each lease
+COMMENT ON VIEW egress_live_lease IS 'the leases that count: those that have not expired';
+CREATE FUNCTION egress_gateway_leases(egress_gateway_id bigint) RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+REVOKE ALL ON FUNCTION egress_gateway_leases(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION egress_gateway_leases(bigint) IS
+'What the view egress_gateway_usage calls: how many live leases a gateway has. egress_gateway_id: the gateway, or no longer one.
+Works on a hot standby. SQLSTATE: 22004 egress_gateway_id is NULL.';
+
+CREATE FUNCTION egress_credential_leases(
+    egress_credential_id bigint, OUT active_connections bigint, OUT oldest_lease_at timestamptz)
+RETURNS record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+REVOKE ALL ON FUNCTION egress_credential_leases(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION egress_credential_leases(bigint) IS
+'What the view egress_credential_usage calls: how many live leases a credential has, and when the oldest of them was acquired, NULL without any.
+egress_credential_id: the credential, or no longer one. Works on a hot standby. SQLSTATE: 22004 egress_credential_id is NULL.';
+
+CREATE OR REPLACE VIEW egress_credential_usage AS
+SELECT c.egress_credential_id,
+       c.name AS credential_name,
+       p.egress_provider_id,
+       p.name AS provider_name,
+       c.subject_type,
+       c.subject_id,
+       c.enabled,
+       (c.leases).active_connections AS active_connections,
+       c.active_connection_limit,
+       greatest(c.active_connection_limit - (c.leases).active_connections, 0) AS available_connections,
+       (c.leases).oldest_lease_at AS oldest_lease_at
+FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled,
+             CASE WHEN limit_active_connections THEN active_connection_limit END AS active_connection_limit,
+             egress_credential_leases(egress_credential_id) AS leases
+      FROM egress_credential) c
+JOIN egress_provider p USING (egress_provider_id);
+
+CREATE OR REPLACE VIEW egress_gateway_usage AS
+SELECT g.egress_gateway_id,
+       g.name AS gateway_name,
+       g.country,
+       g.city,
+       p.egress_provider_id,
+       p.name AS provider_name,
+       g.enabled,
+       g.withdrawn,
+       g.active_connections
+FROM (SELECT egress_gateway_id, egress_provider_id, name, country, city, enabled, withdrawn,
+             egress_gateway_leases(egress_gateway_id) AS active_connections
+      FROM egress_gateway) g
+JOIN egress_provider p USING (egress_provider_id);

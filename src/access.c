@@ -317,16 +317,6 @@ access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed,
 	return access;
 }
 
-/* access_to_provider -- what a call may do with all gateways of a provider; NULL when there is no such provider */
-EgressAccess *
-access_to_provider(EgressCall *call, int64 provider_id)
-{
-	return access_to(call, provider_id,
-					 entitled(call, &mappings, &provider_id),
-					 entitled(call, &credentials, &provider_id),
-					 NULL);
-}
-
 /*
  * access_find_gateway -- find a gateway by its id; NG001 when there is none
  *
@@ -361,7 +351,7 @@ access_to_gateway(EgressCall *call, EgressScan *gateway)
 	return access;
 }
 
-/* take_provider -- the leading entitlements of a provider, beginning at *position, which moves behind them */
+/* take_provider -- the entitlements of a provider, from *position on, which moves behind them; by ascending provider_id */
 static List *
 take_provider(List *entitlements, int64 provider_id, int *position)
 {
@@ -403,6 +393,34 @@ access_to_providers(EgressCall *call)
 				result = lappend(result, access);
 		}
 	}
+	return result;
+}
+
+/* access_to_all_providers -- a List of EgressAccess: every provider that there is */
+List *
+access_to_all_providers(EgressCall *call)
+{
+	List	   *all_mappings = entitled(call, &mappings, NULL);
+	List	   *all_credentials = entitled(call, &credentials, NULL);
+	int			mapping = 0;
+	int			credential = 0;
+	List	   *result = NIL;
+	EgressScan	providers;
+
+	/* by ascending id, as the entitlements are */
+	scan_open(&providers, INDEX_PROVIDER_ID, AccessShareLock);
+	scan_start(&providers, call->snapshot);
+	while (scan_next(&providers))
+	{
+		int64		provider_id = scan_id(&providers, Anum_egress_provider_egress_provider_id);
+
+		CHECK_FOR_INTERRUPTS();
+		result = lappend(result, access_to(call, provider_id,
+										   take_provider(all_mappings, provider_id, &mapping),
+										   take_provider(all_credentials, provider_id, &credential),
+										   NULL));
+	}
+	scan_close(&providers);
 	return result;
 }
 

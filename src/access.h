@@ -84,7 +84,7 @@ extern void access_lock_tables(void);
 extern void access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot, bool explain);
 extern bool access_gateway_required(text *workspace_id, Snapshot snapshot);
 extern List *access_to_providers(EgressCall *call);
-extern EgressAccess *access_to_provider(EgressCall *call, int64 provider_id);
+extern List *access_to_all_providers(EgressCall *call);
 extern void access_find_gateway(EgressScan *gateway, int64 gateway_id, Snapshot snapshot);
 extern EgressAccess *access_to_gateway(EgressCall *call, EgressScan *gateway);
 extern void access_sort_by_name(List *providers);

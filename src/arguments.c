@@ -16,6 +16,17 @@ check_not_null(FunctionCallInfo fcinfo, int argno, const char *name)
 				 errdetail("Only workspace_id, ttl and arguments whose default is null may be null.")));
 }
 
+/* check_above_0 -- refuse a number that is not more than 0 */
+void
+check_above_0(int64 value, const char *name)
+{
+	if (value <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be more than 0", name),
+				 errdetail("It is " INT64_FORMAT ".", value)));
+}
+
 /* check_id -- refuse what cannot be an id of the application */
 void
 check_id(text *id, const char *name)

@@ -12,6 +12,7 @@
 #define EGRESS_MAX_ID_LENGTH 255
 
 extern void check_not_null(FunctionCallInfo fcinfo, int argno, const char *name);
+extern void check_above_0(int64 value, const char *name);
 extern void check_id(text *id, const char *name);
 extern text *get_id(FunctionCallInfo fcinfo, int argno, const char *name);
 extern text *get_optional_id(FunctionCallInfo fcinfo, int argno, const char *name);

@@ -306,11 +306,18 @@ catalog_schema_name(void)
 	return name;
 }
 
+/* catalog_function -- the OID of a function; 42883 when it does not exist any more */
+Oid
+catalog_function(const char *name, int nargs, const Oid *types)
+{
+	return LookupFuncName(list_make2(makeString(catalog_schema_name()), makeString(pstrdup(name))), nargs, types, false);
+}
+
 /* catalog_trigger_function -- the OID of a trigger function; 42883 when it does not exist any more */
 Oid
 catalog_trigger_function(const char *name)
 {
-	return LookupFuncName(list_make2(makeString(catalog_schema_name()), makeString(pstrdup(name))), 0, NULL, false);
+	return catalog_function(name, 0, NULL);
 }
 
 /* catalog_table -- the OID of a table */

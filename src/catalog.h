@@ -203,6 +203,7 @@ typedef enum EgressProviderType
 extern void catalog_init(void);
 extern void catalog_use(Oid function);
 extern char *catalog_schema_name(void);
+extern Oid	catalog_function(const char *name, int nargs, const Oid *types);
 extern Oid	catalog_trigger_function(const char *name);
 extern Oid	catalog_table(EgressTable table);
 extern EgressTable catalog_table_of(Oid relid);

@@ -28,6 +28,11 @@
 #define object_ownercheck(classid, objectid, roleid) pg_class_ownercheck(objectid, roleid)
 #endif
 
+/* and one check of privileges; here it is for functions */
+#if PG_VERSION_NUM < 160000
+#define object_aclcheck(classid, objectid, roleid, mode) pg_proc_aclcheck(objectid, roleid, mode)
+#endif
+
 /* PostgreSQL 18 added the index scan's instrumentation */
 #if PG_VERSION_NUM >= 180000
 #define egress_index_beginscan(table, index, snapshot, nkeys) \

@@ -19,11 +19,12 @@
  *	sessions.c			which sessions there are, by the application's tables: egress_orphaned_sessions
  *	access.c			who may use what
  *	capacity.c			how many connections credentials have free, for those who read
+ *	usage.c				how many connections gateways and credentials have, for the views
  *	menu.c				egress_available_gateways, egress_gateway_required
  *	explain.c			egress_explain_access
  *	history.c			ended connections: writing, pruning, egress_connections_at
- *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease,
- *						egress_expire_leases
+ *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease
+ *	sweep.c				the end of all that have expired: egress_expire_leases, egress_sweep_leases
  *	acquire.c			egress_acquire_credential
  *	end_leases.c		egress_end_leases
  *	session_trigger.c	egress_release_on_session_end

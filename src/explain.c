@@ -26,15 +26,25 @@
 /* how many full credentials a sentence names */
 #define FULL_NAMED 3
 
+/* What is said of a gateway. */
+typedef struct Answer
+{
+	const char *verdict;		/* NULL: not known yet */
+	EgressEntitlement *credential;	/* that an acquire would take, or NULL */
+	const char *detail;
+} Answer;
+
 /* An explanation at work. */
 typedef struct Explanation
 {
 	ReturnSetInfo *result;
 	EgressCall	call;
 	EgressAccess *access;		/* of the current provider */
+	/* what is said of all its gateways with the same verdict; available: of those that no credential selects */
+	Answer		answers[ACCESS_AVAILABLE + 1];
 	EgressCapacity capacity;
 	EgressScan	credentials;	/* by id, for their names */
-	MemoryContext context;		/* of the scans, which go on from row to row */
+	MemoryContext context;		/* of the scans and of the answers, which go on from row to row */
 	MemoryContext row_context;	/* of the words of one row */
 } Explanation;
 
@@ -172,10 +182,20 @@ free_in(Explanation *explanation, EgressEntitlement *credential)
 					credential->limit - credential->active, credential->limit);
 }
 
+/* first_free -- the first of these credentials that has a connection free; what counting them opens stays open */
+static EgressEntitlement *
+first_free(Explanation *explanation, List *credentials)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(explanation->context);
+	EgressEntitlement *result = capacity_first_free(&explanation->capacity, credentials);
+
+	MemoryContextSwitchTo(old_context);
+	return result;
+}
+
 /* put_row -- one row of the explanation */
 static void
-put_row(Explanation *explanation, EgressScan *gateway, const char *verdict, EgressEntitlement *credential,
-		const char *detail)
+put_row(Explanation *explanation, EgressScan *gateway, const Answer *answer)
 {
 	Datum		values[EXPLANATION_COLUMNS];
 	bool		nulls[EXPLANATION_COLUMNS] = {false};
@@ -183,61 +203,90 @@ put_row(Explanation *explanation, EgressScan *gateway, const char *verdict, Egre
 	values[0] = scan_value(gateway, Anum_egress_gateway_egress_gateway_id);
 	values[1] = scan_value(gateway, Anum_egress_gateway_name);
 	values[2] = CStringGetTextDatum(explanation->access->provider_name);
-	values[3] = CStringGetTextDatum(verdict);
-	values[4] = Int64GetDatum(credential == NULL ? 0 : credential->id);
-	nulls[4] = credential == NULL;
-	values[5] = CStringGetTextDatum(detail);
+	values[3] = CStringGetTextDatum(answer->verdict);
+	values[4] = Int64GetDatum(answer->credential == NULL ? 0 : answer->credential->id);
+	nulls[4] = answer->credential == NULL;
+	values[5] = CStringGetTextDatum(answer->detail);
 	tuplestore_putvalues(explanation->result->setResult, explanation->result->setDesc, values, nulls);
 }
 
-/* explain_gateway -- explain the current gateway, which is of the current provider */
-static void
-explain_gateway(Explanation *explanation, EgressScan *gateway)
+/* answer_for -- what is said of a gateway of the current provider; credentials are those that fit, if it is available */
+static Answer
+answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials)
 {
 	EgressAccess *access = explanation->access;
-	int64		gateway_id = scan_id(gateway, Anum_egress_gateway_egress_gateway_id);
 	const char *provider = access->provider_name;
-	EgressVerdict verdict = access_decide_row(access, gateway);
-	List	   *credentials = verdict == ACCESS_AVAILABLE ? access_credentials(access, gateway_id) : NIL;
-	EgressEntitlement *credential = capacity_first_free(&explanation->capacity, credentials);
-	MemoryContext old_context = MemoryContextSwitchTo(explanation->row_context);
+	EgressEntitlement *credential;
 
 	switch (verdict)
 	{
 		case ACCESS_GATEWAY_WITHDRAWN:
-			put_row(explanation, gateway, "gateway_withdrawn", NULL,
-					psprintf(access->provider_managed ?
-							 "provider '%s' no longer lists the gateway: it comes back with a sync whose list has it" :
-							 "provider '%s' no longer listed the gateway, and is not managed any more: set withdrawn to false in egress_gateway",
-							 provider));
-			break;
+			return (Answer) {"gateway_withdrawn", NULL,
+				psprintf(access->provider_managed ?
+						 "provider '%s' no longer lists the gateway: it comes back with a sync whose list has it" :
+						 "provider '%s' no longer listed the gateway, and is not managed any more: set withdrawn to false in egress_gateway",
+						 provider)};
 		case ACCESS_GATEWAY_DISABLED:
-			put_row(explanation, gateway, "gateway_disabled", NULL, "the gateway is disabled: enable it in egress_gateway");
-			break;
+			return (Answer) {"gateway_disabled", NULL, "the gateway is disabled: enable it in egress_gateway"};
 		case ACCESS_PROVIDER_DISABLED:
-			put_row(explanation, gateway, "provider_disabled", NULL,
-					psprintf("provider '%s' is disabled: enable it in egress_provider", provider));
-			break;
+			return (Answer) {"provider_disabled", NULL,
+				psprintf("provider '%s' is disabled: enable it in egress_provider", provider)};
 		case ACCESS_OVERRIDDEN:
-			put_row(explanation, gateway, "overridden", NULL,
-					psprintf("workspace '%s' overrides egress gateways, and no enabled mapping of provider '%s' that names the workspace allows the gateway: add one, or turn off override_egress_gateways",
-							 text_to_cstring(explanation->call.workspace_id), provider));
-			break;
+			return (Answer) {"overridden", NULL,
+				psprintf("workspace '%s' overrides egress gateways, and no enabled mapping of provider '%s' that names the workspace allows the gateway: add one, or turn off override_egress_gateways",
+						 text_to_cstring(explanation->call.workspace_id), provider)};
 		case ACCESS_NOT_MAPPED:
-			put_row(explanation, gateway, "not_mapped", NULL,
-					nothing_allows(explanation, "mapping", "egress_provider_mapping", access->mappings));
-			break;
+			return (Answer) {"not_mapped", NULL,
+				nothing_allows(explanation, "mapping", "egress_provider_mapping", access->mappings)};
 		case ACCESS_NO_CREDENTIAL:
-			put_row(explanation, gateway, "no_credential", NULL,
-					nothing_allows(explanation, "credential", "egress_credential", access->credentials));
-			break;
+			return (Answer) {"no_credential", NULL,
+				nothing_allows(explanation, "credential", "egress_credential", access->credentials)};
 		case ACCESS_AVAILABLE:
-			if (credential == NULL)
-				put_row(explanation, gateway, "at_limit", NULL, all_full(explanation, credentials));
-			else
-				put_row(explanation, gateway, "available", credential, free_in(explanation, credential));
 			break;
 	}
+
+	credential = first_free(explanation, credentials);
+	if (credential == NULL)
+		return (Answer) {"at_limit", NULL, all_full(explanation, credentials)};
+	return (Answer) {"available", credential, free_in(explanation, credential)};
+}
+
+/* explain_provider -- let the gateways that are explained next be those of a provider */
+static void
+explain_provider(Explanation *explanation, EgressAccess *access)
+{
+	explanation->access = access;
+	memset(explanation->answers, 0, sizeof(explanation->answers));
+}
+
+/*
+ * explain_gateway -- explain the current gateway, which is of the current provider
+ *
+ * What is the same for many gateways of a provider is found out once.
+ */
+static void
+explain_gateway(Explanation *explanation, EgressScan *gateway)
+{
+	EgressAccess *access = explanation->access;
+	EgressVerdict verdict = access_decide_row(access, gateway);
+	Answer	   *answer = &explanation->answers[verdict];
+	Answer		own = {NULL};
+	List	   *credentials = NIL;
+	MemoryContext old_context = MemoryContextSwitchTo(explanation->row_context);
+
+	if (verdict == ACCESS_AVAILABLE)
+	{
+		credentials = access_credentials(access, scan_id(gateway, Anum_egress_gateway_egress_gateway_id));
+		if (credentials != access->credentials_all)
+			answer = &own;
+	}
+	if (answer->verdict == NULL)
+	{
+		MemoryContextSwitchTo(answer == &own ? explanation->row_context : explanation->context);
+		*answer = answer_for(explanation, verdict, credentials);
+		MemoryContextSwitchTo(explanation->row_context);
+	}
+	put_row(explanation, gateway, answer);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextReset(explanation->row_context);
 }
@@ -250,28 +299,9 @@ explain_one(Explanation *explanation, int64 gateway_id)
 
 	scan_open(&gateway, INDEX_GATEWAY_ID, AccessShareLock);
 	access_find_gateway(&gateway, gateway_id, explanation->call.snapshot);
-	explanation->access = access_to_gateway(&explanation->call, &gateway);
+	explain_provider(explanation, access_to_gateway(&explanation->call, &gateway));
 	explain_gateway(explanation, &gateway);
 	scan_close(&gateway);
-}
-
-/* all_providers -- what the call may do with every provider that there is, by name: a List of EgressAccess */
-static List *
-all_providers(EgressCall *call)
-{
-	List	   *result = NIL;
-	EgressScan	providers;
-
-	scan_open(&providers, INDEX_PROVIDER_ID, AccessShareLock);
-	scan_start(&providers, call->snapshot);
-	while (scan_next(&providers))
-	{
-		CHECK_FOR_INTERRUPTS();
-		result = lappend(result, access_to_provider(call, scan_id(&providers, Anum_egress_provider_egress_provider_id)));
-	}
-	scan_close(&providers);
-	access_sort_by_name(result);
-	return result;
 }
 
 /* explain_all -- explain every gateway, in the order of the menu */
@@ -279,12 +309,15 @@ static void
 explain_all(Explanation *explanation)
 {
 	EgressScan	gateways;
+	List	   *providers;
 	ListCell   *cell;
 
 	scan_open(&gateways, INDEX_GATEWAY_MENU, AccessShareLock);
-	foreach(cell, all_providers(&explanation->call))
+	providers = access_to_all_providers(&explanation->call);
+	access_sort_by_name(providers);
+	foreach(cell, providers)
 	{
-		explanation->access = lfirst(cell);
+		explain_provider(explanation, lfirst(cell));
 		scan_key_id(&gateways, explanation->access->provider_id);
 		scan_start(&gateways, explanation->call.snapshot);
 		while (scan_next(&gateways))

@@ -272,10 +272,6 @@ egress_prune_history_batch(PG_FUNCTION_ARGS)
 	Datum		bound = older_than_bound(fcinfo);
 
 	check_not_null(fcinfo, 1, "max_rows");
-	if (PG_GETARG_INT64(1) <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_rows must be more than 0"),
-				 errdetail("It is " INT64_FORMAT ".", PG_GETARG_INT64(1))));
+	check_above_0(PG_GETARG_INT64(1), "max_rows");
 	PG_RETURN_INT64(prune(fcinfo->flinfo->fn_oid, bound, PG_GETARG_INT64(1)));
 }

@@ -46,7 +46,6 @@
 
 PG_FUNCTION_INFO_V1(egress_release_credential);
 PG_FUNCTION_INFO_V1(egress_renew_lease);
-PG_FUNCTION_INFO_V1(egress_expire_leases);
 
 /*
  * lease_lock_tables -- lock the tables that are read and written here
@@ -227,13 +226,13 @@ get_ttl(FunctionCallInfo fcinfo, int argno)
 }
 
 /*
- * end_if_expired -- end the lease of the session in a row, if it has expired and nobody else is about to do something with it
+ * lease_end_if_expired -- end the lease of the session in a row, if it has expired and nobody else is about to do something with it
  *
  * Waits for nobody who takes, renews or ends it: false, and it is left to them. Before: lease_lock_tables(). The caller may hold
  * other short locks: the session's is only tried, so that no wait can be a circle.
  */
-static bool
-end_if_expired(EgressScan *row, AttrNumber session_column)
+bool
+lease_end_if_expired(EgressScan *row, AttrNumber session_column)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "egress expiry", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(context);
@@ -273,18 +272,18 @@ lease_end_expired_of(EgressIndex index, int64 id)
 	while (scan_next(&leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		(void) end_if_expired(&leases, Anum_egress_lease_session_id);
+		(void) lease_end_if_expired(&leases, Anum_egress_lease_session_id);
 	}
 	scan_close(&leases);
 }
 
 /*
- * next_expired -- the next lease of the scan's that has expired, while no open transaction changes that
+ * lease_next_expired -- the next lease of the scan's that has expired, while no open transaction changes that
  *
  * A renewal under the scan, which may hide its row, makes nothing expire.
  */
-static bool
-next_expired(EgressScan *expiries)
+bool
+lease_next_expired(EgressScan *expiries)
 {
 	while (scan_next(expiries))
 	{
@@ -302,7 +301,7 @@ lease_any_expired(EgressScan *expiries, int64 credential_id)
 {
 	scan_key_id(expiries, credential_id);
 	scan_start_dirty(expiries);
-	return next_expired(expiries);
+	return lease_next_expired(expiries);
 }
 
 /*
@@ -320,15 +319,15 @@ lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number)
 
 	scan_key_id(expiries, credential_id);
 	scan_start_dirty(expiries);
-	while (found < number && next_expired(expiries))
+	while (found < number && lease_next_expired(expiries))
 		found++;
 	if (found < number)
 		return false;
 
 	scan_key_id(expiries, credential_id);
 	scan_start_dirty(expiries);
-	while (ended < number && next_expired(expiries))
-		if (end_if_expired(expiries, Anum_egress_lease_expiry_session_id))
+	while (ended < number && lease_next_expired(expiries))
+		if (lease_end_if_expired(expiries, Anum_egress_lease_expiry_session_id))
 			ended++;
 	return ended >= number;
 }
@@ -506,30 +505,4 @@ egress_renew_lease(PG_FUNCTION_ARGS)
 	if (!live)
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(expires_at);
-}
-
-/* egress_expire_leases -- end the leases that have expired; see COMMENT ON FUNCTION */
-Datum
-egress_expire_leases(PG_FUNCTION_ARGS)
-{
-	EgressScan	expiries;
-	int64		ended = 0;
-
-	PreventCommandIfReadOnly("egress_expire_leases()");
-	PreventCommandIfParallelMode("egress_expire_leases()");
-	catalog_use(fcinfo->flinfo->fn_oid);
-
-	/*
-	 * All leases with an end are looked at: no index holds the end, so that a renewal need not write one. Looked at dirty, as
-	 * everywhere here, they also raise no serialization failure.
-	 */
-	lease_lock_tables();
-	scan_open(&expiries, INDEX_LEASE_EXPIRY_SESSION, RowExclusiveLock);
-	scan_start_dirty(&expiries);
-	while (next_expired(&expiries))
-		if (end_if_expired(&expiries, Anum_egress_lease_expiry_session_id))
-			ended++;
-	scan_close(&expiries);
-
-	PG_RETURN_INT64(ended);
 }

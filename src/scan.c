@@ -3,7 +3,8 @@
  *
  * The paths that count (menu, acquire, release, triggers) read by index only, each look-up by an equality on the
  * index's leading columns. Which index serves a look-up is written in the code, so no statistics and no planner
- * can make it a scan of a table. The shape is that of systable_beginscan() in access/index/genam.c.
+ * can make it a scan of a table. The shape is that of systable_beginscan() in access/index/genam.c. Who needs all rows
+ * of a table (a sweep, the views' counts) goes over its pages in one pass.
  */
 #include "scan.h"
 
@@ -54,6 +55,20 @@ open_table(EgressTable table, LOCKMODE lockmode)
 				 errdetail("The extension was dropped while this statement ran.")));
 	shape_check_table(relation, table);
 	return relation;
+}
+
+/* init_scan -- nothing is read yet */
+static void
+init_scan(EgressScan *scan, LOCKMODE lockmode)
+{
+	scan->lockmode = lockmode;
+	scan->want_entries = false;
+	scan->desc = NULL;
+	scan->pass = NULL;
+	scan->slot = table_slot_create(scan->table, NULL);
+	scan->vmbuffer = InvalidBuffer;
+	scan->sought = false;
+	scan->nkeys = 0;
 }
 
 /*
@@ -132,13 +147,7 @@ scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
 				 errmsg("an index of table \"%s\" does not exist", RelationGetRelationName(scan->table)),
 				 errdetail("It was dropped while this statement ran.")));
 	shape_check_index(scan->index, index, RelationGetRelid(scan->table));
-	scan->lockmode = lockmode;
-	scan->want_entries = false;
-	scan->desc = NULL;
-	scan->slot = table_slot_create(scan->table, NULL);
-	scan->vmbuffer = InvalidBuffer;
-	scan->sought = false;
-	scan->nkeys = 0;
+	init_scan(scan, lockmode);
 }
 
 /* scan_open_entries -- the same, for reading: who looks at the index's entries, and at rows only where that is needed */
@@ -147,6 +156,33 @@ scan_open_entries(EgressScan *scan, EgressIndex index)
 {
 	scan_open(scan, index, AccessShareLock);
 	scan->want_entries = true;
+}
+
+/* scan_open_pass -- open a table, as open_table() does, to go over all of its rows */
+void
+scan_open_pass(EgressScan *scan, EgressTable table, LOCKMODE lockmode)
+{
+	scan->table = open_table(table, lockmode);
+	scan->index = NULL;
+	init_scan(scan, lockmode);
+}
+
+/*
+ * scan_start_pass -- start at a page, and go to the end that the table has now; once after scan_open_pass()
+ *
+ * snapshot is NULL for a dirty one (see scan_start_dirty()); another must stay registered or active while the pass goes on.
+ */
+void
+scan_start_pass(EgressScan *scan, Snapshot snapshot, BlockNumber from)
+{
+	BlockNumber pages;
+
+	InitDirtySnapshot(scan->dirty);
+	/* no other scan's position to join in at: a page is a place to go on from */
+	scan->pass = table_beginscan_strat(scan->table, snapshot == NULL ? &scan->dirty : snapshot, 0, NULL, true, false);
+	pages = ((HeapScanDesc) scan->pass)->rs_nblocks;
+	if (from > 0)
+		heap_setscanlimits(scan->pass, from < pages ? from : 0, from < pages ? pages - from : 0);
 }
 
 /* add_key -- a condition on the next column of the index */
@@ -258,6 +294,8 @@ scan_start_dirty(EgressScan *scan)
 bool
 scan_next(EgressScan *scan)
 {
+	if (scan->pass != NULL)
+		return table_scan_getnextslot(scan->pass, ForwardScanDirection, scan->slot);
 	return index_getnext_slot(scan->desc, ForwardScanDirection, scan->slot);
 }
 
@@ -463,6 +501,9 @@ scan_stop(EgressScan *scan)
 	if (scan->desc != NULL)
 		index_endscan(scan->desc);
 	scan->desc = NULL;
+	if (scan->pass != NULL)
+		table_endscan(scan->pass);
+	scan->pass = NULL;
 	if (BufferIsValid(scan->vmbuffer))
 		ReleaseBuffer(scan->vmbuffer);
 	scan->vmbuffer = InvalidBuffer;
@@ -475,7 +516,8 @@ scan_close(EgressScan *scan)
 {
 	scan_stop(scan);
 	ExecDropSingleTupleTableSlot(scan->slot);
-	index_close(scan->index, NoLock);
+	if (scan->index != NULL)
+		index_close(scan->index, NoLock);
 	table_close(scan->table, NoLock);
 }
 

@@ -10,6 +10,7 @@
 #include "access/skey.h"
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
+#include "storage/block.h"
 #include "storage/buf.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
@@ -19,15 +20,16 @@
 
 #define SCAN_MAX_KEYS 3
 
-/* One index scan. The row of the last scan_next() is in slot. */
+/* One index scan, or one pass over a table. The row of the last scan_next() is in slot. */
 typedef struct EgressScan
 {
 	Relation	table;
-	Relation	index;
+	Relation	index;			/* NULL for a pass */
 	LOCKMODE	lockmode;
 	bool		want_entries;	/* opened with scan_open_entries() */
 	SnapshotData dirty;			/* after scan_start_dirty(): the open transactions of the current row */
-	IndexScanDesc desc;			/* NULL until scan_start() */
+	IndexScanDesc desc;			/* NULL until scan_start(), and for a pass */
+	TableScanDesc pass;			/* of a pass; NULL until scan_start_pass() */
 	TupleTableSlot *slot;
 	Buffer		vmbuffer;		/* a page of the visibility map, or invalid */
 	Datum		entry[SHAPE_MAX_COLUMNS];	/* after scan_next_entry(): the index's columns */
@@ -46,6 +48,8 @@ typedef bool (*RowCheck) (void *arg);
 extern Relation open_table(EgressTable table, LOCKMODE lockmode);
 extern void scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode);
 extern void scan_open_entries(EgressScan *scan, EgressIndex index);
+extern void scan_open_pass(EgressScan *scan, EgressTable table, LOCKMODE lockmode);
+extern void scan_start_pass(EgressScan *scan, Snapshot snapshot, BlockNumber from);
 extern void scan_key_id(EgressScan *scan, int64 id);
 extern void scan_key_text(EgressScan *scan, text *value);
 extern void scan_key_at_least(EgressScan *scan, int32 value);

@@ -465,9 +465,9 @@ end_lease(void)
 	END;
 }
 
-/* end_if_expired (lease.c) -- p->answer: end the lease of the session p->look, if it has expired and nobody else is at it */
+/* lease_end_if_expired (lease.c) -- p->answer: end the lease of the session p->look, if it has expired and nobody else is at it */
 static Result
-end_if_expired(void)
+lease_end_if_expired(void)
 {
 	enum { D = 5 };
 
@@ -477,7 +477,7 @@ end_if_expired(void)
 		TAKE(SESSION_LOCK(p->look), EXCLUSIVE, "LOCK_SESSION of another");
 	else if (mutant != takeover_without_session_lock)
 	{
-		STEP("end_if_expired: lock_try(LOCK_SESSION %d)", p->look);
+		STEP("lease_end_if_expired: lock_try(LOCK_SESSION %d)", p->look);
 		if (!try(SESSION_LOCK(p->look)))
 			RETURN;
 	}
@@ -514,7 +514,7 @@ next_end(void)
 	return false;
 }
 
-/* is_expired -- what next_expired() (lease.c) asks of the present row: past, while no open transaction changes that? */
+/* is_expired -- what lease_next_expired() (lease.c) asks of the present row: past, while no open transaction changes that? */
 static bool
 is_expired(void)
 {
@@ -534,12 +534,12 @@ count_expired(void)
 	enum { D = 5 };
 
 	BEGIN;
-	STEP("next_expired: reads the entries of egress_lease_expiry");
+	STEP("lease_next_expired: reads the entries of egress_lease_expiry");
 	start_ends(p->credential);
 	p->found = 0;
 	while (p->found < p->excess && next_end())
 	{
-		STEP("next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
+		STEP("lease_next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
 		p->found += is_expired();
 	}
 	p->answer = p->found == p->excess;
@@ -556,16 +556,16 @@ lease_end_expired_for(void)
 	CALL(count_expired());
 	if (!p->answer)
 		RETURN;
-	STEP("next_expired: reads the entries of egress_lease_expiry");
+	STEP("lease_next_expired: reads the entries of egress_lease_expiry");
 	start_ends(p->credential);
 	p->found = 0;
 	while (p->found < p->excess && next_end())
 	{
-		STEP("next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
+		STEP("lease_next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
 		if (!is_expired())
 			continue;
 		p->look = m->rows[p->entry - 1].session;
-		CALL(end_if_expired());
+		CALL(lease_end_if_expired());
 		p->found += p->answer;
 	}
 	p->answer = p->found >= p->excess || mutant == takeover_always_enough;
@@ -1063,22 +1063,22 @@ renew(void)
 	END;
 }
 
-/* egress_expire_leases (lease.c) */
+/* sweep (sweep.c) */
 static Result
 sweep(void)
 {
 	enum { D = 1 };
 
 	BEGIN;
-	STEP("egress_expire_leases: reads the entries of egress_lease_expiry");
+	STEP("sweep: reads the pages of egress_lease_expiry");
 	start_ends(0);
 	while (next_end())
 	{
-		STEP("next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
+		STEP("lease_next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
 		if (!is_expired())
 			continue;
 		p->look = m->rows[p->entry - 1].session;
-		CALL(end_if_expired());
+		CALL(lease_end_if_expired());
 	}
 	END;
 }

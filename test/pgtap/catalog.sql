@@ -384,6 +384,8 @@ ARRAY[
     'egress_check_restored() -> trigger',
     'egress_connections_at(moment timestamp with time zone, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_lease_history',
+    'egress_credential_leases(egress_credential_id bigint, OUT active_connections bigint, '
+        'OUT oldest_lease_at timestamp with time zone) -> record',
     'egress_credential_public_key(egress_credential_id bigint) -> text',
     'egress_detach_group_members(member_table regclass) -> void',
     'egress_detach_sessions(session_table regclass) -> void',
@@ -391,11 +393,13 @@ ARRAY[
     'egress_end_leases(orphaned boolean DEFAULT NULL::boolean, OUT session_id text, OUT user_id text, OUT workspace_id text, '
         'OUT egress_gateway_id bigint, OUT egress_credential_id bigint) -> SETOF record',
     'egress_expire_leases() -> bigint',
+    'egress_expire_leases(max_leases bigint) -> bigint',
     'egress_explain_access(user_id text, workspace_id text, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_access_explanation',
     'egress_fill_provider_type() -> trigger',
     'egress_fill_selection_provider() -> trigger',
     'egress_follow_group_members() -> trigger',
+    'egress_gateway_leases(egress_gateway_id bigint) -> bigint',
     'egress_gateway_required(workspace_id text) -> boolean',
     'egress_generate_wireguard_key() -> text',
     'egress_grant_access(role name, access text) -> void',
@@ -417,6 +421,7 @@ ARRAY[
     'egress_secret_recv(internal) -> egress_secret',
     'egress_secret_send(egress_secret) -> bytea',
     'egress_secret_state(secret egress_secret) -> text',
+    'egress_sweep_leases(IN batch_size integer DEFAULT 1000) -> ',
     'egress_sync_gateways(egress_provider_id bigint, gateways jsonb, OUT action text, OUT egress_gateway_id '
         'bigint, OUT name text) -> SETOF record',
     'egress_wireguard_public_key(private_key text) -> text'
@@ -436,16 +441,19 @@ ARRAY[
     'egress_available_gateways c stable safe',
     'egress_check_restored c volatile unsafe',
     'egress_connections_at c stable unsafe',
+    'egress_credential_leases c volatile restricted',
     'egress_credential_public_key c stable safe',
     'egress_detach_group_members c volatile unsafe',
     'egress_detach_sessions c volatile unsafe',
     'egress_end_expired_leases c volatile unsafe',
     'egress_end_leases c volatile unsafe',
     'egress_expire_leases c volatile unsafe',
+    'egress_expire_leases c volatile unsafe',
     'egress_explain_access c stable safe',
     'egress_fill_provider_type c volatile unsafe',
     'egress_fill_selection_provider c volatile unsafe',
     'egress_follow_group_members c volatile unsafe',
+    'egress_gateway_leases c volatile restricted',
     'egress_gateway_required c stable safe',
     'egress_generate_wireguard_key c volatile safe',
     'egress_grant_access c volatile unsafe',
@@ -467,6 +475,7 @@ ARRAY[
     'egress_secret_recv c stable safe strict',
     'egress_secret_send c immutable safe strict',
     'egress_secret_state c stable safe',
+    'egress_sweep_leases c volatile unsafe',
     'egress_sync_gateways c volatile unsafe',
     'egress_wireguard_public_key c immutable safe'
 ], 'volatility and parallel safety; only a type''s own functions are strict, because NULL is an error elsewhere');

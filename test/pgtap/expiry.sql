@@ -146,6 +146,22 @@ SELECT is(history('sweep') || '; ' || history('desk'), 'expired at its end; expi
 SELECT is((SELECT string_agg(session_id, ' ') FROM egress_lease), 'forever', 'the sweep left the others');
 SELECT is((SELECT count(*) FROM egress_lease_expiry), 0::bigint, 'no end is left without a lease');
 
+-- some of them
+SELECT throws_ok('SELECT egress_expire_leases(NULL)', '22004', NULL, 'a batch of no size');
+SELECT throws_ok('SELECT egress_expire_leases(0)', '22023', NULL, 'a batch of 0');
+SELECT throws_ok('SELECT egress_expire_leases(-1)', '22023', NULL, 'a batch below 0');
+SELECT acquire('batch 1', '1 hour'), acquire('batch 2', '1 hour'), expire('batch 1'), expire('batch 2');
+SELECT is(egress_expire_leases(1), 1::bigint, 'a batch ends as many as it may');
+SELECT is((SELECT count(*) FROM egress_lease), 2::bigint, 'and no more');
+SELECT is(egress_expire_leases(2), 1::bigint, 'the last one fewer');
+SELECT is(egress_expire_leases(2), 0::bigint, 'and then none');
+SELECT is(history('batch 1') || '; ' || history('batch 2'), 'expired at its end; expired at its end', 'each has its history');
+
+-- in batches, each in a transaction of its own, which this is not
+SELECT throws_ok('CALL egress_sweep_leases(NULL)', '22004', NULL, 'batches of no size');
+SELECT throws_ok('CALL egress_sweep_leases(0)', '22023', NULL, 'batches of 0');
+SELECT throws_ok('CALL egress_sweep_leases()', '2D000', NULL, 'batches inside a transaction');
+
 -- a release and a renewal before the end are what they were
 SELECT acquire('early', '1 hour');
 SELECT is(egress_release_credential('early'), true, 'a lease that has not expired is released');

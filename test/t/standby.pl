@@ -59,13 +59,14 @@ is(ask($_->[0], 'SELECT sum(missing_key) FROM egress_secret_usage'), $_->[1], "s
 # what writes, or tries to
 for my $sql (q{egress_acquire_credential('ann', NULL, 1, 'new')}, q{egress_acquire_credential('ann', NULL, 1, 'lasting')},
 	q{egress_renew_lease('lasting', '1 hour')}, q{egress_release_credential('lasting')}, q{egress_release_credential('none')},
-	q{egress_expire_leases()}, q{egress_sync_gateways(1, '[]')}, q{egress_prune_history('1 day')},
+	q{egress_expire_leases()}, q{egress_expire_leases(10)}, q{egress_sync_gateways(1, '[]')}, q{egress_prune_history('1 day')},
 	q{egress_prune_history('1 day', 10)}, q{egress_rotate_secrets()}, q{egress_attach_sessions('session', 'id')},
 	q{egress_detach_sessions('session')}, q{egress_attach_group_members('membership', 'member', 'team')},
 	q{egress_detach_group_members('membership')}, q{egress_grant_access('pg_monitor', 'monitor')})
 {
 	is(ask($standby, "SELECT $sql"), '25006', "$sql, on the standby");
 }
+is(ask($standby, 'CALL egress_sweep_leases()'), '25006', 'egress_sweep_leases(), on the standby');
 
 $primary->stop;
 $standby->promote;

@@ -1,0 +1,301 @@
+/*
+ * usage.c -- how many live leases a gateway or a credential has: what egress_gateway_usage and egress_credential_usage are made of
+ *
+ * The views ask for each row that they show. For a few rows, the leases of each are looked up by index, with their ends. Who
+ * shows many rows would look up every lease of the table so, in another order than it is stored in. So when the look-ups of one
+ * query have cost a share of what it takes to go over all leases once, that is done: first over egress_lease_expiry, for the
+ * sessions whose leases have expired, then over egress_lease, which is counted without them. So a query costs what it
+ * shows, and at most little more than reading both tables once, whatever the planner knows of them.
+ *
+ * What was counted is kept with the call's FmgrInfo, as long as the query lasts. Reads only, as of the query's snapshot, and
+ * live is what has not expired by the clock when the query begins: on a standby, too.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "arguments.h"
+#include "compat.h"
+#include "scan.h"
+
+/*
+ * The look-ups of a query may find one lease for so many pages of the tables before a pass is made. A lease that is looked up
+ * costs about as much as a page of the pass.
+ */
+#define PAGES_PER_LEASE 8
+
+/* The live leases of a gateway or credential. */
+typedef struct Usage
+{
+	int64		id;				/* hash key */
+	int64		active;
+	TimestampTz oldest;			/* when the first of these was acquired */
+	char		status;
+} Usage;
+
+#define SH_PREFIX usages
+#define SH_ELEMENT_TYPE Usage
+#define SH_KEY_TYPE int64
+#define SH_KEY id
+#define SH_HASH_KEY(table, key) murmurhash32((uint32) (key) ^ (uint32) ((uint64) (key) >> 32))
+#define SH_EQUAL(table, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
+/* A session whose lease has expired. */
+typedef struct Expired
+{
+	text	   *session_id;		/* hash key */
+	uint32		hash;
+	char		status;
+} Expired;
+
+#define SH_PREFIX expireds
+#define SH_ELEMENT_TYPE Expired
+#define SH_KEY_TYPE text *
+#define SH_KEY session_id
+#define SH_HASH_KEY(table, key) \
+	hash_bytes((const unsigned char *) VARDATA_ANY(key), (int) VARSIZE_ANY_EXHDR(key))
+#define SH_EQUAL(table, a, b) \
+	(VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) && memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0)
+#define SH_STORE_HASH
+#define SH_GET_HASH(table, entry) ((entry)->hash)
+#define SH_SCOPE static inline
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
+/* Which leases belong together. */
+typedef struct UsageKind
+{
+	EgressIndex index;
+	AttrNumber	id;
+} UsageKind;
+
+static const UsageKind by_gateway = {INDEX_LEASE_GATEWAY, Anum_egress_lease_egress_gateway_id};
+static const UsageKind by_credential = {INDEX_LEASE_SLOT, Anum_egress_lease_egress_credential_id};
+
+/* What one query has counted. */
+typedef struct Counting
+{
+	/* never changes */
+	const UsageKind *kind;
+	MemoryContext context;
+	TupleDesc	result;			/* of egress_credential_leases() */
+	/* for a snapshot, and for the time when it came */
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32		xcnt;
+	int32		subxcnt;
+	CommandId	curcid;
+	TimestampTz moment;
+	int64		budget;			/* leases that may still be looked up */
+	usages_hash *counted;		/* after a pass: all */
+} Counting;
+
+PG_FUNCTION_INFO_V1(egress_gateway_leases);
+PG_FUNCTION_INFO_V1(egress_credential_leases);
+
+/*
+ * begin -- what the query has counted until now
+ *
+ * A FmgrInfo lasts longer than a query in PL/pgSQL, whose simple expressions keep theirs. Then the snapshot is another. (Of
+ * two snapshots with the same xmax, the later one's open transactions are among the earlier one's: if they are as many, they
+ * are the same.)
+ */
+static Counting *
+begin(FunctionCallInfo fcinfo, const UsageKind *kind)
+{
+	Counting   *counting = fcinfo->flinfo->fn_extra;
+	Snapshot	snapshot = GetActiveSnapshot();
+
+	if (counting == NULL)
+	{
+		counting = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Counting));
+		counting->kind = kind;
+		counting->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "egress usage", ALLOCSET_DEFAULT_SIZES);
+		fcinfo->flinfo->fn_extra = counting;
+	}
+	else if (counting->xmin == snapshot->xmin && counting->xmax == snapshot->xmax &&
+			 counting->xcnt == snapshot->xcnt && counting->subxcnt == snapshot->subxcnt &&
+			 counting->curcid == snapshot->curcid)
+		return counting;
+
+	counting->xmin = snapshot->xmin;
+	counting->xmax = snapshot->xmax;
+	counting->xcnt = snapshot->xcnt;
+	counting->subxcnt = snapshot->subxcnt;
+	counting->curcid = snapshot->curcid;
+	counting->moment = GetCurrentTimestamp();
+	counting->budget = -1;
+	counting->counted = NULL;
+	MemoryContextReset(counting->context);
+	return counting;
+}
+
+/* count_lease -- count the lease in the current row */
+static void
+count_lease(Usage *usage, EgressScan *lease)
+{
+	TimestampTz acquired_at = scan_timestamp(lease, Anum_egress_lease_acquired_at);
+
+	if (usage->active == 0 || acquired_at < usage->oldest)
+		usage->oldest = acquired_at;
+	usage->active++;
+}
+
+/* find_expired -- the sessions whose leases have expired; NULL when there are none */
+static expireds_hash *
+find_expired(Counting *counting, Snapshot snapshot)
+{
+	expireds_hash *result = NULL;
+	EgressScan	expiries;
+
+	scan_open_pass(&expiries, TABLE_LEASE_EXPIRY, AccessShareLock);
+	scan_start_pass(&expiries, snapshot, 0);
+	while (scan_next(&expiries))
+	{
+		bool		found;
+
+		CHECK_FOR_INTERRUPTS();
+		if (scan_timestamp(&expiries, Anum_egress_lease_expiry_expires_at) > counting->moment)
+			continue;
+		if (result == NULL)
+			result = expireds_create(CurrentMemoryContext, 1024, NULL);
+		(void) expireds_insert(result, DatumGetTextPCopy(scan_value(&expiries, Anum_egress_lease_expiry_session_id)), &found);
+	}
+	scan_close(&expiries);
+	return result;
+}
+
+/* count_all -- count all live leases, in one pass over the tables */
+static void
+count_all(Counting *counting, Snapshot snapshot)
+{
+	MemoryContext pass_context = AllocSetContextCreate(counting->context, "egress usage pass", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old_context = MemoryContextSwitchTo(pass_context);
+	expireds_hash *expired = find_expired(counting, snapshot);
+	usages_hash *counted = usages_create(counting->context, 1024, NULL);
+	EgressScan	leases;
+
+	scan_open_pass(&leases, TABLE_LEASE, AccessShareLock);
+	scan_start_pass(&leases, snapshot, 0);
+	while (scan_next(&leases))
+	{
+		Usage	   *usage;
+		bool		found;
+
+		CHECK_FOR_INTERRUPTS();
+		if (expired != NULL &&
+			expireds_lookup(expired, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id))) != NULL)
+			continue;
+		usage = usages_insert(counted, scan_id(&leases, counting->kind->id), &found);
+		if (!found)
+			usage->active = 0;
+		count_lease(usage, &leases);
+	}
+	scan_close(&leases);
+	MemoryContextSwitchTo(old_context);
+	MemoryContextDelete(pass_context);
+	counting->counted = counted;
+}
+
+/* has_expired -- has the lease of a session? */
+static bool
+has_expired(Counting *counting, EgressScan *expiries, text *session_id, Snapshot snapshot)
+{
+	scan_key_text(expiries, session_id);
+	scan_start(expiries, snapshot);
+	return scan_next(expiries) &&
+		scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= counting->moment;
+}
+
+/* count_one -- count the live leases of one id by index; false when that costs more than may be spent so */
+static bool
+count_one(Counting *counting, Usage *usage, Snapshot snapshot)
+{
+	EgressScan	leases;
+	EgressScan	expiries;
+
+	scan_open(&leases, counting->kind->index, AccessShareLock);
+	scan_open(&expiries, INDEX_LEASE_EXPIRY_SESSION, AccessShareLock);
+	if (counting->budget < 0)
+		counting->budget = ((int64) RelationGetNumberOfBlocks(leases.table) +
+							RelationGetNumberOfBlocks(expiries.table)) / PAGES_PER_LEASE;
+
+	scan_key_id(&leases, usage->id);
+	scan_start(&leases, snapshot);
+	while (counting->budget-- > 0 && scan_next(&leases))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!has_expired(counting, &expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), snapshot))
+			count_lease(usage, &leases);
+	}
+	scan_close(&expiries);
+	scan_close(&leases);
+	return counting->budget >= 0;
+}
+
+/* count -- the live leases of one id */
+static Usage
+count(FunctionCallInfo fcinfo, Counting *counting, int64 id)
+{
+	Usage		usage = {.id = id};
+	Usage	   *found;
+
+	catalog_use(fcinfo->flinfo->fn_oid);
+	if (counting->counted == NULL)
+	{
+		if (count_one(counting, &usage, GetActiveSnapshot()))
+			return usage;
+		count_all(counting, GetActiveSnapshot());
+	}
+	found = usages_lookup(counting->counted, id);
+	usage.active = 0;
+	return found == NULL ? usage : *found;
+}
+
+/* egress_gateway_leases -- see COMMENT ON FUNCTION */
+Datum
+egress_gateway_leases(PG_FUNCTION_ARGS)
+{
+	check_not_null(fcinfo, 0, "egress_gateway_id");
+	PG_RETURN_INT64(count(fcinfo, begin(fcinfo, &by_gateway), PG_GETARG_INT64(0)).active);
+}
+
+/* egress_credential_leases -- see COMMENT ON FUNCTION */
+Datum
+egress_credential_leases(PG_FUNCTION_ARGS)
+{
+	Counting   *counting = begin(fcinfo, &by_credential);
+	Usage		usage;
+	Datum		values[2];
+	bool		nulls[2] = {false};
+
+	check_not_null(fcinfo, 0, "egress_credential_id");
+	usage = count(fcinfo, counting, PG_GETARG_INT64(0));
+	values[0] = Int64GetDatum(usage.active);
+	values[1] = TimestampTzGetDatum(usage.oldest);
+	nulls[1] = usage.active == 0;
+
+	if (counting->result == NULL)
+	{
+		MemoryContext old_context = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		if (get_call_result_type(fcinfo, NULL, &counting->result) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "egress_credential_leases() must return a row");
+		counting->result = BlessTupleDesc(CreateTupleDescCopy(counting->result));
+		MemoryContextSwitchTo(old_context);
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(counting->result, values, nulls)));
+}
