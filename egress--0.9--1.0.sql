@@ -248,7 +248,8 @@ SELECT c.egress_credential_id,
        c.enabled,
        (c.leases).active_connections AS active_connections,
        c.active_connection_limit,
-       greatest(c.active_connection_limit - (c.leases).active_connections, 0) AS available_connections,
+       CASE WHEN c.active_connection_limit IS NOT NULL
+            THEN greatest(c.active_connection_limit - (c.leases).active_connections, 0) END AS available_connections,
        (c.leases).oldest_lease_at AS oldest_lease_at
 FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled,
              CASE WHEN limit_active_connections THEN active_connection_limit END AS active_connection_limit,
