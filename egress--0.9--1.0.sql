@@ -52,12 +52,15 @@ ALTER TABLE egress_lease_history ADD CONSTRAINT egress_lease_history_release_rea
     CHECK (release_reason IN ('released', 'session_end', 'expired', 'ended'));
 
 -- an acquire may insist on the session's row
-DROP FUNCTION egress_attach_sessions(regclass, name, text);
-CREATE FUNCTION egress_attach_sessions(
+UPDATE pg_proc
+SET pronargs = 4,
+    proargtypes = format('%s %s %s %s', proargtypes[0], proargtypes[1], proargtypes[2], 'boolean'::regtype::oid)::oidvector,
+    proargnames = proargnames || 'must_exist'::text
+WHERE oid = 'egress_attach_sessions(regclass, name, text)'::regprocedure;
+CREATE OR REPLACE FUNCTION egress_attach_sessions(
     session_table regclass, session_id_column name, ended_when text DEFAULT NULL, must_exist boolean DEFAULT false)
 RETURNS void
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-REVOKE ALL ON FUNCTION egress_attach_sessions(regclass, name, text, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION egress_attach_sessions(regclass, name, text, boolean) IS
 'Makes the end of a session end its lease, by triggers on the application''s session table: a row that is deleted, truncated, or gets another id, and an update after which ended_when holds.
 session_table: a table of the caller. session_id_column: its column with the session ids, of any type with a text form; a WARNING says when it is not unique.
@@ -271,3 +274,12 @@ FROM (SELECT egress_gateway_id, egress_provider_id, name, country, city, enabled
              egress_gateway_leases(egress_gateway_id) AS active_connections
       FROM egress_gateway) g
 JOIN egress_provider p USING (egress_provider_id);
+
+-- who could read these views still can
+CREATE FUNCTION egress_grant_to_readers(view regclass, function regprocedure) RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_grant_to_readers(regclass, regprocedure) FROM PUBLIC;
+SELECT egress_grant_to_readers('egress_credential_usage', 'egress_credential_leases(bigint)');
+SELECT egress_grant_to_readers('egress_gateway_usage', 'egress_gateway_leases(bigint)');
+DROP FUNCTION egress_grant_to_readers(regclass, regprocedure);

@@ -2,7 +2,8 @@
  * grant.c -- egress_grant_access(role, access)
  *
  * The one list of what each kind of access may do. PUBLIC may do nothing, and the extension creates no roles. Who may read
- * a column may use its type: to keep what was read in a table, or COPY into a temporary one first, takes USAGE.
+ * a column may use its type: to keep what was read in a table, or COPY into a temporary one first, takes USAGE. An update
+ * grants nothing that somebody did not have, except for what a view calls: egress_grant_to_readers().
  */
 #include "postgres.h"
 
@@ -10,11 +11,14 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/regproc.h"
 
 #include "arguments.h"
 #include "catalog.h"
@@ -110,6 +114,7 @@ static const Grant grants[] = {
 };
 
 PG_FUNCTION_INFO_V1(egress_grant_access);
+PG_FUNCTION_INFO_V1(egress_grant_to_readers);
 
 /* execute -- run a GRANT with the rights of the caller */
 static void
@@ -119,6 +124,28 @@ execute(const char *privileges, const char *object, const char *role)
 
 	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "SPI_execute failed for \"%s\"", command);
+}
+
+/*
+ * is_there -- is there the object of a GRANT? Before: connected to SPI
+ *
+ * Asked of routines: the version before, whose tables this library may serve, lacks some. egress_grant_access() has to be called
+ * again after the update.
+ */
+static bool
+is_there(const char *object)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1];
+	bool		isnull;
+
+	if (strncmp(object, "TABLE ", strlen("TABLE ")) == 0)
+		return true;
+	values[0] = CStringGetTextDatum(strchr(object, ' ') + 1);
+	if (SPI_execute_with_args("SELECT pg_catalog.to_regprocedure($1)", 1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_with_args failed for \"%s\"", object);
+	(void) SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return !isnull;
 }
 
 /* egress_grant_access -- see COMMENT ON FUNCTION */
@@ -148,12 +175,15 @@ egress_grant_access(PG_FUNCTION_ARGS)
 	query_connect();
 	for (size_t i = 0; i < lengthof(grants); i++)
 	{
+		const char *object = psprintf(grants[i].object, schema);
+
 		if (strcmp(access, grants[i].access) != 0)
 			continue;
 		if (!known)
 			execute("USAGE", psprintf("SCHEMA %s", schema), role);
 		known = true;
-		execute(grants[i].privileges, psprintf(grants[i].object, schema), role);
+		if (is_there(object))
+			execute(grants[i].privileges, object, role);
 	}
 	SPI_finish();
 
@@ -163,4 +193,48 @@ egress_grant_access(PG_FUNCTION_ARGS)
 				 errmsg("unknown access \"%s\"", access),
 				 errdetail("Access is one of app, monitor, admin.")));
 	PG_RETURN_VOID();
+}
+
+/*
+ * egress_grant_to_readers -- grant a function to whoever may read a view; returns to how many
+ *
+ * For an update's script, which makes it, calls it and drops it: a view that calls a function now stays readable for those who
+ * could read it. These are an administrator's grants, not the extension's own. So they must not be among its initial
+ * privileges, which pg_dump does not carry; PostgreSQL takes every GRANT in a script for one.
+ */
+Datum
+egress_grant_to_readers(PG_FUNCTION_ARGS)
+{
+	Oid			types[1] = {REGCLASSOID};
+	Datum		values[1] = {PG_GETARG_DATUM(0)};
+	char	   *function = format_procedure_qualified(PG_GETARG_OID(1));
+	uint64		readers;
+
+	query_connect();
+	if (SPI_execute_with_args("SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::pg_catalog.regrole::pg_catalog.text END"
+							  " FROM pg_catalog.pg_class, pg_catalog.aclexplode(relacl)"
+							  " WHERE oid OPERATOR(pg_catalog.=) $1 AND privilege_type OPERATOR(pg_catalog.=) 'SELECT'"
+							  " AND grantee OPERATOR(pg_catalog.<>) relowner",
+							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_with_args failed");
+	readers = SPI_processed;
+	if (readers > 0)
+	{
+		SPITupleTable *grantees = SPI_tuptable;
+		bool		in_script = creating_extension;
+
+		creating_extension = false;
+		PG_TRY();
+		{
+			for (uint64 i = 0; i < readers; i++)
+				execute("EXECUTE", psprintf("FUNCTION %s", function), SPI_getvalue(grantees->vals[i], grantees->tupdesc, 1));
+		}
+		PG_FINALLY();
+		{
+			creating_extension = in_script;
+		}
+		PG_END_TRY();
+	}
+	SPI_finish();
+	PG_RETURN_INT64(readers);
 }
