@@ -283,3 +283,36 @@ REVOKE ALL ON FUNCTION egress_grant_to_readers(regclass, regprocedure) FROM PUBL
 SELECT egress_grant_to_readers('egress_credential_usage', 'egress_credential_leases(bigint)');
 SELECT egress_grant_to_readers('egress_gateway_usage', 'egress_gateway_leases(bigint)');
 DROP FUNCTION egress_grant_to_readers(regclass, regprocedure);
+
+-- what these say of their arguments
+COMMENT ON FUNCTION egress_renew_lease(text, interval) IS
+'Lets a session''s lease end at the present time plus ttl, sooner or later than before.
+session_id: the application''s id, 1 to 255 bytes. ttl: more than 0, a day being 24 hours and a month one of UTC''s calendar; NULL: the lease lasts until it is released.
+Returns when the lease ends, infinity for one that does not, NULL when the session has no lease, or only one that has expired: acquire again.
+SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_gateway_required(text) IS
+'Whether a session in this workspace has to go through a gateway: the workspace''s override is on, and an enabled mapping has the workspace as its subject.
+Whatever has become of its gateways: that they are disabled, withdrawn or deleted is no reason to let sessions out without one.
+workspace_id: the application''s id, 1 to 255 bytes; false for NULL. Works on a hot standby. SQLSTATE: 22023 workspace_id is empty or longer than 255 bytes.';
+COMMENT ON FUNCTION egress_prune_history(interval) IS
+'Removes the rows of egress_lease_history whose connection ended before the present time less older_than, all in this transaction.
+older_than: not negative; a day is 24 hours, a month one of UTC''s calendar. Returns how many rows it removed. Blocks no acquire and no release.
+SQLSTATE: 22004 older_than is NULL; 22023 it is negative or too long; 25006 read-only transaction or standby.';
+
+COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
+'Leases to a session the first credential, by ascending id, that fits and has a connection free.
+user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
+ttl: how long the lease lasts unless egress_renew_lease() is called in time, a day being 24 hours and a month one of UTC''s calendar; NULL: until it is released.
+Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
+Asked again by the same session for the same user, workspace and gateway, it returns the lease already held, whose end stays as it is.
+Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
+SQLSTATE: 22004, 22023 bad argument; NG001 no such gateway; NG002 the gateway is not available to this call; NG003 no enabled credential fits;
+NG004 every credential that fits is at its limit, try later; NG005 the session holds a lease for something else;
+NG006 a secret of the credential cannot be opened; NG007 the config and the credential do not fit together; 25006 read-only transaction or standby.';
+
+-- without a workspace, as the menu
+CREATE OR REPLACE FUNCTION egress_explain_access(user_id text, workspace_id text DEFAULT NULL, egress_gateway_id bigint DEFAULT NULL)
+RETURNS SETOF egress_access_explanation
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000 ROWS 100;

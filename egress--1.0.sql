@@ -363,7 +363,7 @@ REVOKE ALL ON FUNCTION egress_acquire_credential(text, text, bigint, text, inter
 COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
 'Leases to a session the first credential, by ascending id, that fits and has a connection free.
 user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
-ttl: how long the lease lasts unless egress_renew_lease() is called in time; NULL: until it is released.
+ttl: how long the lease lasts unless egress_renew_lease() is called in time, a day being 24 hours and a month one of UTC''s calendar; NULL: until it is released.
 Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
 Asked again by the same session for the same user, workspace and gateway, it returns the lease already held, whose end stays as it is.
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
@@ -387,7 +387,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_renew_lease(text, interval) FROM PUBLIC;
 COMMENT ON FUNCTION egress_renew_lease(text, interval) IS
 'Lets a session''s lease end at the present time plus ttl, sooner or later than before.
-session_id: the application''s id, 1 to 255 bytes. ttl: more than 0; NULL: the lease lasts until it is released.
+session_id: the application''s id, 1 to 255 bytes. ttl: more than 0, a day being 24 hours and a month one of UTC''s calendar; NULL: the lease lasts until it is released.
 Returns when the lease ends, infinity for one that does not, NULL when the session has no lease, or only one that has expired: acquire again.
 SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
 
@@ -426,8 +426,8 @@ AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_gateway_required(text) FROM PUBLIC;
 COMMENT ON FUNCTION egress_gateway_required(text) IS
-'Whether a session in this workspace has to go through a gateway: the workspace''s override is on, and an enabled mapping with the workspace as its subject allows a gateway.
-A gateway that is disabled or withdrawn counts: it being out of order is no reason to let sessions out without one.
+'Whether a session in this workspace has to go through a gateway: the workspace''s override is on, and an enabled mapping has the workspace as its subject.
+Whatever has become of its gateways: that they are disabled, withdrawn or deleted is no reason to let sessions out without one.
 workspace_id: the application''s id, 1 to 255 bytes; false for NULL. Works on a hot standby. SQLSTATE: 22023 workspace_id is empty or longer than 255 bytes.';
 
 CREATE FUNCTION egress_release_on_session_end() RETURNS trigger
@@ -503,7 +503,7 @@ CREATE TYPE egress_access_explanation AS (
 REVOKE ALL ON TYPE egress_access_explanation FROM PUBLIC;
 COMMENT ON TYPE egress_access_explanation IS 'a row of egress_explain_access()';
 
-CREATE FUNCTION egress_explain_access(user_id text, workspace_id text, egress_gateway_id bigint DEFAULT NULL)
+CREATE FUNCTION egress_explain_access(user_id text, workspace_id text DEFAULT NULL, egress_gateway_id bigint DEFAULT NULL)
 RETURNS SETOF egress_access_explanation
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -564,7 +564,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_prune_history(interval) FROM PUBLIC;
 COMMENT ON FUNCTION egress_prune_history(interval) IS
 'Removes the rows of egress_lease_history whose connection ended before the present time less older_than, all in this transaction.
-older_than: not negative. Returns how many rows it removed. Blocks no acquire and no release.
+older_than: not negative; a day is 24 hours, a month one of UTC''s calendar. Returns how many rows it removed. Blocks no acquire and no release.
 SQLSTATE: 22004 older_than is NULL; 22023 it is negative or too long; 25006 read-only transaction or standby.';
 
 CREATE FUNCTION egress_prune_history(older_than interval, max_rows bigint) RETURNS bigint

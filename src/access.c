@@ -490,41 +490,18 @@ access_decide_row(EgressAccess *access, EgressScan *gateway)
 						 scan_bool(gateway, Anum_egress_gateway_withdrawn));
 }
 
-/* any_gateway -- does an enabled mapping allow a gateway, of those that there are? */
-static bool
-any_gateway(EgressEntitlement *mapping, Snapshot snapshot)
-{
-	EgressScan	scan;
-	bool		result;
-
-	if (mapping->all_gateways)
-	{
-		scan_open(&scan, INDEX_GATEWAY_MENU, AccessShareLock);
-		scan_key_id(&scan, mapping->provider_id);
-	}
-	else
-	{
-		scan_open(&scan, INDEX_MAPPING_GATEWAY_ID, AccessShareLock);
-		scan_key_id(&scan, mapping->id);
-	}
-	scan_start(&scan, snapshot);
-	result = scan_next(&scan);
-	scan_close(&scan);
-	return result;
-}
-
-/* access_gateway_required -- is a workspace's override on, and a gateway mapped to it? */
+/*
+ * access_gateway_required -- is a workspace's override on, and does an enabled mapping name it?
+ *
+ * Whatever has become of the mapping's gateways: that they are gone is no reason to let sessions out without one.
+ */
 bool
 access_gateway_required(text *workspace_id, Snapshot snapshot)
 {
 	EgressCall	call = {.workspace_id = workspace_id, .snapshot = snapshot};
-	ListCell   *cell;
 
 	if (!overrides(workspace_id, snapshot))
 		return false;
 	add_subject(&call, SUBJECT_WORKSPACE, workspace_id);
-	foreach(cell, entitled(&call, &mappings, NULL))
-		if (any_gateway(lfirst(cell), snapshot))
-			return true;
-	return false;
+	return entitled(&call, &mappings, NULL) != NIL;
 }

@@ -3,6 +3,8 @@
  */
 #include "arguments.h"
 
+#include "utils/fmgrprotos.h"
+
 #include "compat.h"
 
 /* check_not_null -- refuse a NULL argument */
@@ -71,6 +73,27 @@ interval_within(const Interval *interval, int64 months, int64 days, int64 time)
 	return interval->month >= -months && interval->month <= months &&
 		interval->day >= -days && interval->day <= days &&
 		interval->time >= -time && interval->time <= time;
+}
+
+/*
+ * moment_after, moment_before -- a moment and an interval, in UTC
+ *
+ * A day is 24 hours and a month one of UTC's calendar. timestamptz's own operators count in the time zone of the session,
+ * where one argument would mean other moments, and a day on which clocks change has 23 or 25 hours. A timestamptz is
+ * counted in UTC, so it is the timestamp without time zone there.
+ */
+TimestampTz
+moment_after(TimestampTz from, const Interval *interval)
+{
+	return (TimestampTz) DatumGetTimestamp(DirectFunctionCall2(timestamp_pl_interval, TimestampGetDatum((Timestamp) from),
+															   IntervalPGetDatum(interval)));
+}
+
+TimestampTz
+moment_before(TimestampTz from, const Interval *interval)
+{
+	return (TimestampTz) DatumGetTimestamp(DirectFunctionCall2(timestamp_mi_interval, TimestampGetDatum((Timestamp) from),
+															   IntervalPGetDatum(interval)));
 }
 
 /* same_text -- are two texts, or two NULLs, the same bytes? */

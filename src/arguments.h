@@ -17,6 +17,8 @@ extern void check_id(text *id, const char *name);
 extern text *get_id(FunctionCallInfo fcinfo, int argno, const char *name);
 extern text *get_optional_id(FunctionCallInfo fcinfo, int argno, const char *name);
 extern bool interval_within(const Interval *interval, int64 months, int64 days, int64 time);
+extern TimestampTz moment_after(TimestampTz from, const Interval *interval);
+extern TimestampTz moment_before(TimestampTz from, const Interval *interval);
 extern bool same_text(text *a, text *b);
 extern TimestampTz query_moment(FunctionCallInfo fcinfo);
 

@@ -234,8 +234,7 @@ older_than_bound(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("older_than is too long"),
 				 errdetail("It may be up to %d years.", MAX_AGE_YEARS)));
-	return DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
-							   IntervalPGetDatum(older_than));
+	return TimestampTzGetDatum(moment_before(GetCurrentTimestamp(), older_than));
 }
 
 /* prune -- remove what is older than the bound, at most max_rows rows of it, or all for 0; returns how many */

@@ -30,7 +30,6 @@
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -196,8 +195,7 @@ lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at)
 TimestampTz
 ttl_end(TimestampTz from, Interval *ttl)
 {
-	TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-															  TimestampTzGetDatum(from), IntervalPGetDatum(ttl)));
+	TimestampTz end = moment_after(from, ttl);
 
 	if (end <= from)
 		ereport(ERROR,

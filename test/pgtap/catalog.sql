@@ -394,8 +394,8 @@ ARRAY[
         'OUT egress_gateway_id bigint, OUT egress_credential_id bigint) -> SETOF record',
     'egress_expire_leases() -> bigint',
     'egress_expire_leases(max_leases bigint) -> bigint',
-    'egress_explain_access(user_id text, workspace_id text, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
-        'SETOF egress_access_explanation',
+    'egress_explain_access(user_id text, workspace_id text DEFAULT NULL::text, egress_gateway_id bigint DEFAULT NULL::bigint) '
+        '-> SETOF egress_access_explanation',
     'egress_fill_provider_type() -> trigger',
     'egress_fill_selection_provider() -> trigger',
     'egress_follow_group_members() -> trigger',

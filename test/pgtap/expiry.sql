@@ -62,6 +62,31 @@ SELECT is(lasts('ttl 100 years') > '36500 days', true, '100 years are 100 years'
 SELECT is((SELECT count(*) FROM egress_lease WHERE egress_release_credential(session_id)), 2::bigint,
           'two of them had not expired');
 
+-- A day is 24 hours and a month one of UTC's calendar, whatever the session's clocks do on the way; some of these meet a change.
+CREATE FUNCTION utc_plus(moment timestamptz, ttl interval) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS
+    $$ SELECT (moment AT TIME ZONE 'UTC' + ttl) AT TIME ZONE 'UTC' $$;
+CREATE FUNCTION ends_in_zone(zone text, ttl interval, OUT acquired boolean, OUT renewed boolean, OUT clocks_change boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+    before timestamptz := clock_timestamp();
+BEGIN
+    PERFORM set_config('TimeZone', zone, true);
+    PERFORM acquire('zone', ttl);
+    SELECT expires_at BETWEEN utc_plus(before, ttl) AND utc_plus(clock_timestamp(), ttl) INTO acquired
+    FROM egress_connection WHERE session_id = 'zone';
+    renewed := egress_renew_lease('zone', ttl) BETWEEN utc_plus(before, ttl) AND utc_plus(clock_timestamp(), ttl);
+    PERFORM egress_release_credential('zone');
+    clocks_change := before + ttl <> utc_plus(before, ttl);
+    PERFORM set_config('TimeZone', 'UTC', true);
+END $$;
+CREATE TEMPORARY TABLE zone_ends AS SELECT zone, acquired, renewed, clocks_change
+FROM unnest(ARRAY['Europe/Berlin', 'America/New_York', 'UTC']) zone,
+     unnest(ARRAY['1 month', '30 days', '720 hours']::interval[]) unit, generate_series(1, 12) n, ends_in_zone(zone, n * unit);
+SELECT is(format('%s acquired, %s renewed', count(*) FILTER (WHERE acquired), count(*) FILTER (WHERE renewed)),
+          '36 acquired, 36 renewed', 'a lease ends when it ends in UTC: ' || zone)
+FROM zone_ends GROUP BY zone;
+SELECT is(bool_or(clocks_change), zone <> 'UTC', zone || ': its clocks change on the way, or not') FROM zone_ends GROUP BY zone;
+
 /* ---------------------------------------------------- acquire and renew */
 
 SELECT isnt(acquire('desk', '1 hour'), NULL, 'a lease with a ttl');

@@ -123,9 +123,9 @@ SELECT is(said('bob', 'w1', 13),
           'not_mapped | mapping 103 of provider ''ACME'' names workspace ''w1'', but is disabled: enable it in egress_provider_mapping',
           'the nearest mapping is one that would count');
 UPDATE egress_provider_mapping SET enabled = true WHERE egress_provider_mapping_id = 103;
-SELECT ok(NOT egress_gateway_required('w1'), 'nor with one that selects none');
+SELECT ok(egress_gateway_required('w1'), 'required with one that is enabled, though it selects no gateway');
 INSERT INTO egress_provider_mapping_gateway (egress_provider_mapping_id, egress_gateway_id) VALUES (103, 11);
-SELECT ok(egress_gateway_required('w1'), 'required');
+SELECT ok(egress_gateway_required('w1'), 'and when it selects one');
 SELECT results_eq($$SELECT egress_gateway_id FROM egress_available_gateways('bob', 'w1')$$, $$VALUES (11::bigint)$$,
                   'and the menu is what the workspace''s mapping selects');
 SELECT matches(said('bob', 'w1', 11), '^available', 'with the credential that is everybody''s: rule 3 is unchanged');
@@ -141,7 +141,18 @@ SELECT is(egress_gateway_required(NULL), false, 'without a workspace: not requir
 INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (4, 'empty', 'custom');
 INSERT INTO egress_provider_mapping (egress_provider_id, subject_type, subject_id) VALUES (4, 'workspace', 'w4');
 INSERT INTO egress_workspace VALUES ('w4', true);
-SELECT ok(NOT egress_gateway_required('w4'), 'a provider without gateways requires none');
+SELECT ok(egress_gateway_required('w4'), 'a provider that has no gateway yet lets nobody out without one');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) VALUES (41, 4, 'only'), (42, 4, 'other');
+INSERT INTO egress_provider_mapping (egress_provider_mapping_id, egress_provider_id, subject_type, subject_id, allow_all_gateways)
+VALUES (105, 4, 'workspace', 'w5', false);
+INSERT INTO egress_provider_mapping_gateway (egress_provider_mapping_id, egress_gateway_id) VALUES (105, 41);
+INSERT INTO egress_workspace VALUES ('w5', true);
+DELETE FROM egress_gateway WHERE egress_gateway_id = 41;
+SELECT ok(egress_gateway_required('w5'), 'nor does the deletion of the last gateway that a mapping selected');
+DELETE FROM egress_gateway WHERE egress_provider_id = 4;
+SELECT ok(egress_gateway_required('w4') AND egress_gateway_required('w5'), 'nor that of the provider''s last one');
+DELETE FROM egress_provider_mapping WHERE egress_provider_id = 4;
+SELECT ok(NOT egress_gateway_required('w4') AND NOT egress_gateway_required('w5'), 'it takes the end of the mapping');
 
 /* ---------------------------------------------------------------- rows */
 
@@ -150,6 +161,10 @@ SELECT results_eq($$SELECT egress_gateway_id FROM egress_explain_access('bob', N
                     ORDER BY p.name, country, city, g.name, egress_gateway_id$$, 'every gateway, in the order of the menu');
 SELECT results_eq($$SELECT (e).* FROM egress_explain_access('bob', NULL, 21) e$$,
                   $$SELECT * FROM egress_explain_access('bob', NULL) WHERE egress_gateway_id = 21$$, 'or one');
+SELECT results_eq($$SELECT * FROM egress_explain_access('bob')$$, $$SELECT * FROM egress_explain_access('bob', NULL)$$,
+                  'without a workspace, as the menu');
+SELECT results_eq($$SELECT * FROM egress_explain_access('bob', egress_gateway_id => 21)$$,
+                  $$SELECT * FROM egress_explain_access('bob', NULL, 21)$$, 'and so for one');
 SELECT throws_ok($$SELECT * FROM egress_explain_access('bob', NULL, 99)$$, 'NG001', 'gateway 99 does not exist', 'one that there is not');
 SELECT throws_ok($$SELECT * FROM egress_explain_access(NULL, NULL)$$, '22004', NULL, 'no user');
 SELECT throws_ok($$SELECT * FROM egress_explain_access('', NULL)$$, '22023', NULL, 'an empty user');

@@ -232,5 +232,18 @@ SELECT is(kept(), NULL, 'is gone');
 SELECT is((SELECT session_id FROM egress_connections_at(clock_timestamp()) WHERE session_id = 'live'), 'live',
           'what is live is not');
 
+-- a day is 24 hours, also when the session's clocks have changed since: a row half an hour younger than each age is kept
+CREATE FUNCTION kept_of(zone text, days int) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('TimeZone', zone, true);
+    PERFORM fill(ARRAY[clock_timestamp() - days * interval '24 hours' + interval '30 minutes',
+                       clock_timestamp() - days * interval '24 hours' - interval '30 minutes']);
+    PERFORM egress_prune_history(days * interval '1 day');
+    RETURN kept();
+END $$;
+SELECT is(string_agg(DISTINCT kept_of(zone, 30 * n), ' or '), '1', 'older than so many days: ' || zone)
+FROM unnest(ARRAY['Europe/Berlin', 'America/New_York', 'UTC']) zone, generate_series(1, 11) n GROUP BY zone;
+SET LOCAL TimeZone = DEFAULT;
+
 SELECT * FROM finish();
 ROLLBACK;
