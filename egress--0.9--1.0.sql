@@ -299,6 +299,73 @@ COMMENT ON FUNCTION egress_prune_history(interval) IS
 older_than: not negative; a day is 24 hours, a month one of UTC''s calendar. Returns how many rows it removed. Blocks no acquire and no release.
 SQLSTATE: 22004 older_than is NULL; 22023 it is negative or too long; 25006 read-only transaction or standby.';
 
+-- without a workspace, as the menu
+CREATE OR REPLACE FUNCTION egress_explain_access(user_id text, workspace_id text DEFAULT NULL, egress_gateway_id bigint DEFAULT NULL)
+RETURNS SETOF egress_access_explanation
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000 ROWS 100;
+
+/*
+ * What two functions return has a name now, and a sync has one argument more. The functions themselves stay, with their
+ * owner, the privileges that roles have on them, and the statements that are prepared: CREATE OR REPLACE has the rest of
+ * each declaration, but neither names a result nor adds an argument, so that is done in pg_proc. What PostgreSQL keeps in
+ * parsed form, as a view, knows the result without a name, and has to be made anew.
+ */
+CREATE TYPE egress_available_gateway AS (
+    egress_gateway_id bigint, gateway_name text, country text, city text,
+    egress_provider_id bigint, provider_name text, provider_type egress_provider_type,
+    available_connections bigint);
+REVOKE ALL ON TYPE egress_available_gateway FROM PUBLIC;
+COMMENT ON TYPE egress_available_gateway IS 'a row of egress_available_gateways()';
+CREATE TYPE egress_acquired_credential AS (
+    egress_credential_id bigint, credential_name text,
+    username text, password text, private_key text, custom_credential text,
+    gateway_name text, country text, city text,
+    egress_provider_id bigint, provider_name text, provider_type egress_provider_type,
+    config text, acquired_at timestamptz);
+REVOKE ALL ON TYPE egress_acquired_credential FROM PUBLIC;
+COMMENT ON TYPE egress_acquired_credential IS 'what egress_acquire_credential() returns';
+
+DO LANGUAGE plpgsql $$
+DECLARE
+    function regprocedure;
+    users text;
+BEGIN
+    FOREACH function IN ARRAY '{egress_available_gateways(text\,text),
+                                egress_acquire_credential(text\,text\,bigint\,text\,interval)}'::regprocedure[] LOOP
+        SELECT string_agg(DISTINCT CASE WHEN d.classid = 'pg_rewrite'::regclass
+                          THEN (SELECT pg_describe_object('pg_class'::regclass, r.ev_class, 0) FROM pg_rewrite r WHERE r.oid = d.objid)
+                          ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END, ', ') INTO users
+        FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = function AND d.deptype = 'n';
+        IF users IS NOT NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'dependent_objects_still_exist',
+                MESSAGE = format('%s is used by %s', function, users),
+                DETAIL = 'The type of what it returns has a name from version 1.0 on; what PostgreSQL keeps in parsed form cannot follow.',
+                HINT = 'Drop these, and create them again after the update.';
+        END IF;
+    END LOOP;
+END $$;
+
+UPDATE pg_proc
+SET prorettype = 'egress_available_gateway'::regtype, proallargtypes = NULL, proargmodes = NULL, proargnames = proargnames[:2]
+WHERE oid = 'egress_available_gateways(text, text)'::regprocedure;
+CREATE OR REPLACE FUNCTION egress_available_gateways(user_id text, workspace_id text DEFAULT NULL)
+RETURNS SETOF egress_available_gateway
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000 ROWS 100;
+
+UPDATE pg_proc
+SET prorettype = 'egress_acquired_credential'::regtype, proallargtypes = NULL, proargmodes = NULL, proargnames = proargnames[:5]
+WHERE oid = 'egress_acquire_credential(text, text, bigint, text, interval)'::regprocedure;
+CREATE OR REPLACE FUNCTION egress_acquire_credential(
+    user_id text, workspace_id text, egress_gateway_id bigint, session_id text, ttl interval DEFAULT NULL)
+RETURNS egress_acquired_credential
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000;
 COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
 'Leases to a session the first credential, by ascending id, that fits and has a connection free.
 user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
@@ -310,9 +377,25 @@ SQLSTATE: 22004, 22023 bad argument; NG001 no such gateway; NG002 the gateway is
 NG004 every credential that fits is at its limit, try later; NG005 the session holds a lease for something else;
 NG006 a secret of the credential cannot be opened; NG007 the config and the credential do not fit together; 25006 read-only transaction or standby.';
 
--- without a workspace, as the menu
-CREATE OR REPLACE FUNCTION egress_explain_access(user_id text, workspace_id text DEFAULT NULL, egress_gateway_id bigint DEFAULT NULL)
-RETURNS SETOF egress_access_explanation
-AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+UPDATE pg_proc
+SET pronargs = 3,
+    proargtypes = format('%s %s %s', proargtypes[0], proargtypes[1], 'float8'::regtype::oid)::oidvector,
+    proallargtypes = proallargtypes[:2] || 'float8'::regtype::oid || proallargtypes[3:],
+    proargmodes = proargmodes[:2] || '{i}'::"char"[] || proargmodes[3:],
+    proargnames = proargnames[:2] || 'max_withdrawn'::text || proargnames[3:]
+WHERE oid = 'egress_sync_gateways(bigint, jsonb)'::regprocedure;
+CREATE OR REPLACE FUNCTION egress_sync_gateways(
+    egress_provider_id bigint, gateways jsonb, max_withdrawn float8 DEFAULT 0.5,
+    OUT action text, OUT egress_gateway_id bigint, OUT name text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-COST 1000 ROWS 100;
+COST 10000 ROWS 1000;
+COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb, float8) IS
+'Makes the gateways of a managed provider those of a list: adds new ones (enabled exactly when enable_new_managed_gateways), updates known ones, withdraws missing ones, takes back returning ones.
+egress_provider_id: a provider that is managed. gateways: an array of objects with name, and country, city and config where the provider gives them; a gateway is known by its name. Other keys are ignored.
+max_withdrawn: from 0 to 1, the largest share of the provider''s gateways, of those not withdrawn yet, that the list may withdraw when they are ten or more; 1 lets it withdraw all.
+Never touches enabled of a known gateway. Writes only rows that change. Sessions acquire meanwhile; another sync of the provider waits.
+Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned.
+SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, or an entry is malformed or comes twice; 55000 the provider is not managed;
+NG007 a config does not fit the provider''s type; NG010 it would withdraw more than max_withdrawn; 25006 read-only transaction or standby. In each case nothing is changed.';

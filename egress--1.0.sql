@@ -331,12 +331,16 @@ COMMENT ON TABLE egress_lease_history IS
 
 /* ------------------------------------- functions an application calls */
 
-CREATE FUNCTION egress_available_gateways(
-    user_id text, workspace_id text DEFAULT NULL,
-    OUT egress_gateway_id bigint, OUT gateway_name text, OUT country text, OUT city text,
-    OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type,
-    OUT available_connections bigint)
-RETURNS SETOF record
+-- what functions return has a name: with a list of OUT arguments, psql's \df is wider than any terminal
+CREATE TYPE egress_available_gateway AS (
+    egress_gateway_id bigint, gateway_name text, country text, city text,
+    egress_provider_id bigint, provider_name text, provider_type egress_provider_type,
+    available_connections bigint);
+REVOKE ALL ON TYPE egress_available_gateway FROM PUBLIC;
+COMMENT ON TYPE egress_available_gateway IS 'a row of egress_available_gateways()';
+
+CREATE FUNCTION egress_available_gateways(user_id text, workspace_id text DEFAULT NULL)
+RETURNS SETOF egress_available_gateway
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 1000 ROWS 100;
@@ -348,14 +352,18 @@ Returns a row a gateway, ordered by provider name, country, city (NULLs last), g
 available_connections: how many more connections the credentials that fit allow now; 0 when full, NULL when one has no limit.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes.';
 
+CREATE TYPE egress_acquired_credential AS (
+    egress_credential_id bigint, credential_name text,
+    username text, password text, private_key text, custom_credential text,
+    gateway_name text, country text, city text,
+    egress_provider_id bigint, provider_name text, provider_type egress_provider_type,
+    config text, acquired_at timestamptz);
+REVOKE ALL ON TYPE egress_acquired_credential FROM PUBLIC;
+COMMENT ON TYPE egress_acquired_credential IS 'what egress_acquire_credential() returns';
+
 CREATE FUNCTION egress_acquire_credential(
-    user_id text, workspace_id text, egress_gateway_id bigint, session_id text, ttl interval DEFAULT NULL,
-    OUT egress_credential_id bigint, OUT credential_name text,
-    OUT username text, OUT password text, OUT private_key text, OUT custom_credential text,
-    OUT gateway_name text, OUT country text, OUT city text,
-    OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type,
-    OUT config text, OUT acquired_at timestamptz)
-RETURNS record
+    user_id text, workspace_id text, egress_gateway_id bigint, session_id text, ttl interval DEFAULT NULL)
+RETURNS egress_acquired_credential
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 1000;
@@ -543,20 +551,21 @@ Returns the leases that it ended. Waits for nobody: a lease that another transac
 SQLSTATE: 22023 no argument is true; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
 
 CREATE FUNCTION egress_sync_gateways(
-    egress_provider_id bigint, gateways jsonb,
+    egress_provider_id bigint, gateways jsonb, max_withdrawn float8 DEFAULT 0.5,
     OUT action text, OUT egress_gateway_id bigint, OUT name text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 10000 ROWS 1000;
-REVOKE ALL ON FUNCTION egress_sync_gateways(bigint, jsonb) FROM PUBLIC;
-COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb) IS
+REVOKE ALL ON FUNCTION egress_sync_gateways(bigint, jsonb, float8) FROM PUBLIC;
+COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb, float8) IS
 'Makes the gateways of a managed provider those of a list: adds new ones (enabled exactly when enable_new_managed_gateways), updates known ones, withdraws missing ones, takes back returning ones.
 egress_provider_id: a provider that is managed. gateways: an array of objects with name, and country, city and config where the provider gives them; a gateway is known by its name. Other keys are ignored.
+max_withdrawn: from 0 to 1, the largest share of the provider''s gateways, of those not withdrawn yet, that the list may withdraw when they are ten or more; 1 lets it withdraw all.
 Never touches enabled of a known gateway. Writes only rows that change. Sessions acquire meanwhile; another sync of the provider waits.
 Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned.
-SQLSTATE: 22004 an argument is NULL; 22023 no such provider, or an entry is malformed or comes twice; 55000 the provider is not managed;
-NG007 a config does not fit the provider''s type; 25006 read-only transaction or standby. In each case nothing is changed.';
+SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, or an entry is malformed or comes twice; 55000 the provider is not managed;
+NG007 a config does not fit the provider''s type; NG010 it would withdraw more than max_withdrawn; 25006 read-only transaction or standby. In each case nothing is changed.';
 
 CREATE FUNCTION egress_prune_history(older_than interval) RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE

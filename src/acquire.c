@@ -50,6 +50,7 @@
 #include "scan.h"
 #include "secret.h"
 #include "sessions.h"
+#include "shape.h"
 #include "slot.h"
 
 /* what an acquire returns */
@@ -71,6 +72,9 @@ enum
 	ACQUIRED_AT,
 	ACQUIRED_COLUMNS
 };
+
+/* and their types: shape.c */
+#define ACQUIRED_TYPES "ittttttttitptz"
 
 /* An acquire at work. */
 typedef struct Acquire
@@ -502,6 +506,8 @@ result(FunctionCallInfo fcinfo, Acquire *acquire)
 		desc = CreateTupleDescCopy(((ReturnSetInfo *) fcinfo->resultinfo)->expectedDesc);
 	else if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+
+	shape_check_result(desc, "egress_acquired_credential", ACQUIRED_TYPES);
 
 	clear[0] = render(acquire, password, private_key);
 	clear[1] = password == NULL ? NULL : cstring_to_text(password);

@@ -4,7 +4,7 @@
  * The rooms, from the bottom up; each needs only those above it in this list:
  *	errors.h, compat.h	SQLSTATEs; differences between PostgreSQL majors
  *	catalog.c			where the extension's tables are
- *	shape.c				whether tables and indexes are as the C code reads them
+ *	shape.c				whether tables, indexes and row types are as the C code has them
  *	arguments.c			checking what a caller gave
  *	application.c		the application's own tables: ids in them, our triggers on them, rights to read them
  *	keyring.c			egress.secret_key_file and the keys in it

@@ -22,5 +22,7 @@
 #define ERRCODE_EGRESS_CONFIG					MAKE_SQLSTATE('N', 'G', '0', '0', '7')
 /* the session is not in the attached session table, or over */
 #define ERRCODE_EGRESS_NO_SESSION				MAKE_SQLSTATE('N', 'G', '0', '0', '9')
+/* a sync would withdraw too large a share of the provider's gateways */
+#define ERRCODE_EGRESS_TOO_MANY_WITHDRAWN		MAKE_SQLSTATE('N', 'G', '0', '1', '0')
 
 #endif							/* EGRESS_ERRORS_H */

@@ -20,8 +20,10 @@
 #include "capacity.h"
 #include "compat.h"
 #include "scan.h"
+#include "shape.h"
 
 #define EXPLANATION_COLUMNS 6
+#define EXPLANATION_TYPES "itttit"
 
 /* how many full credentials a sentence names */
 #define FULL_NAMED 3
@@ -340,6 +342,7 @@ egress_explain_access(PG_FUNCTION_ARGS)
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	explanation.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	shape_check_result(explanation.result->setDesc, "egress_access_explanation", EXPLANATION_TYPES);
 	explanation.context = CurrentMemoryContext;
 	explanation.row_context = AllocSetContextCreate(CurrentMemoryContext, "egress explanation", ALLOCSET_DEFAULT_SIZES);
 

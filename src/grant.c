@@ -99,7 +99,7 @@ static const Grant grants[] = {
 	{"admin", "EXECUTE", "FUNCTION %s.egress_available_gateways(text, text)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_gateway_required(text)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_explain_access(text, text, bigint)"},
-	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb, float8)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_release_credential(text)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_expire_leases()"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_expire_leases(bigint)"},

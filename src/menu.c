@@ -21,8 +21,10 @@
 #include "capacity.h"
 #include "compat.h"
 #include "scan.h"
+#include "shape.h"
 
 #define MENU_COLUMNS 8
+#define MENU_TYPES "itttitpi"
 
 /*
  * Where only selected gateways can be available, so many of the provider's are gone through for each of them; if that is
@@ -262,6 +264,7 @@ egress_available_gateways(PG_FUNCTION_ARGS)
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	menu.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	shape_check_result(menu.result->setDesc, "egress_available_gateway", MENU_TYPES);
 
 	access_begin(&menu.call, user_id, workspace_id, GetActiveSnapshot(), false);
 	capacity_begin(&menu.capacity, GetActiveSnapshot(), query_moment(fcinfo));

@@ -1,10 +1,10 @@
 /*
- * shape.c -- whether the extension's tables and indexes are as the C code reads them
+ * shape.c -- whether the extension's tables, indexes and row types are as the C code reads and writes them
  *
  * That code takes columns by their number and goes by indexes of its own choice. Who may ALTER the tables can give a column
  * another type, or put another index in the place of one of ours: to read a number as a text would end the server, and to
  * go by an index that lacks rows would pass a limit. So a table is looked at each time that it is opened, and refused when
- * it cannot be read. Further columns, indexes, constraints and triggers are welcome.
+ * it cannot be read. Further columns, indexes, constraints and triggers are welcome. So is the row that a function returns.
  *
  * What the C code writes (the leases, their ends, the history) it writes as the executor would, and keeps what somebody added:
  * NOT NULL, CHECK, unique and exclusion constraints, generated columns and defaults (scan.c). Two kinds of constraints are kept by
@@ -90,7 +90,7 @@ static const struct
 	{TABLE_LEASE_EXPIRY, TABLE_LEASE},
 };
 
-/* column_type -- the type that a letter of columns[] stands for */
+/* column_type -- the type that a letter of columns[], or of shape_check_result()'s, stands for */
 static Oid
 column_type(char letter)
 {
@@ -115,15 +115,22 @@ column_type(char letter)
 	}
 }
 
-/* refuse -- raise 55000 for a relation that somebody altered */
+/* refuse_named -- raise 55000 for what somebody altered */
 pg_noreturn static void
-refuse(Relation relation, const char *detail)
+refuse_named(const char *name, const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("\"%s\" is not as extension egress needs it", RelationGetRelationName(relation)),
+			 errmsg("\"%s\" is not as extension egress needs it", name),
 			 errdetail_internal("%s", detail),
 			 errhint("Take back what was altered.")));
+}
+
+/* refuse -- the same for a relation */
+pg_noreturn static void
+refuse(Relation relation, const char *detail)
+{
+	refuse_named(RelationGetRelationName(relation), detail);
 }
 
 /* shape_check_table -- refuse a table whose columns are not those of the extension's */
@@ -252,4 +259,28 @@ shape_check_written_index(Relation relation, Relation index)
 	if (!index->rd_index->indimmediate)
 		refuse(relation, psprintf("Its constraint \"%s\" is deferrable, and would not be checked.",
 								  RelationGetRelationName(index)));
+}
+
+/*
+ * shape_check_result -- refuse a row to be returned whose columns are not those that the C code makes
+ *
+ * types has a letter for each of these. There may be fewer at the end, as an earlier version declared them: the others are
+ * not returned then.
+ */
+void
+shape_check_result(TupleDesc desc, const char *type, const char *types)
+{
+	int			count = strlen(types);
+
+	if (desc->natts > count)
+		refuse_named(type, psprintf("It has more than %d columns.", count));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		if (column->attisdropped)
+			refuse_named(type, psprintf("Its column %d was dropped.", i + 1));
+		if (column->atttypid != column_type(types[i]))
+			refuse_named(type, psprintf("Its column \"%s\" has another type.", NameStr(column->attname)));
+	}
 }

@@ -1,5 +1,5 @@
 /*
- * shape.h -- whether the extension's tables and indexes are as the C code reads them
+ * shape.h -- whether the extension's tables, indexes and row types are as the C code reads and writes them
  */
 #ifndef EGRESS_SHAPE_H
 #define EGRESS_SHAPE_H
@@ -13,6 +13,7 @@
 #define SHAPE_MAX_COLUMNS 7
 
 extern void shape_check_table(Relation relation, EgressTable table);
+extern void shape_check_result(TupleDesc desc, const char *type, const char *types);
 extern void shape_check_index(Relation relation, EgressIndex index, Oid table);
 extern bool shape_has_other_checks(Relation relation, EgressTable table);
 extern void shape_check_foreign_keys(Relation relation, EgressTable table, int side);

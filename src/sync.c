@@ -12,6 +12,8 @@
  *
  * The updates change no column of a key: acquires, and the foreign keys of leases and selections, do not wait for them.
  *
+ * A list that would withdraw most of many gateways is refused: an answer that is empty, or was cut, must not empty the menu.
+ *
  * Configs may hold private keys. No message has anything of one, and errors tell nothing of the statement.
  */
 #include "postgres.h"
@@ -38,6 +40,12 @@
 #include "query.h"
 #include "scan.h"
 #include "secret.h"
+
+/* a list that withdraws so many gateways may be one that was cut, and is refused if they are too large a share */
+#define MANY_WITHDRAWN 10
+
+/* the share that a list may withdraw by default, as the function's declaration has it; version 0.9 declared none */
+#define DEFAULT_MAX_WITHDRAWN 0.5
 
 /* bytes of a gateway's name, country and city, as the table's checks have it */
 #define MAX_LENGTH 255
@@ -239,7 +247,7 @@ read_list(Jsonb *list)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("gateways must be a JSON array"),
-				 errhint("An array without entries withdraws every gateway of the provider.")));
+				 errhint("An array without entries withdraws every gateway of the provider, if max_withdrawn lets it.")));
 
 	iterator = JsonbIteratorInit(&list->root);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
@@ -336,9 +344,9 @@ flag(uint64 row, int number)
 	return column(row, number, &value) && DatumGetBool(value);
 }
 
-/* lock_provider -- lock the provider's row to commit, and return its type; 22023 or 55000 when it cannot have a list */
+/* lock_provider -- lock the provider's row to commit, and get its type and name; 22023 or 55000 when it cannot have a list */
 static EgressProviderType
-lock_provider(int64 provider_id)
+lock_provider(int64 provider_id, char **name)
 {
 	Datum		type;
 
@@ -347,11 +355,11 @@ lock_provider(int64 provider_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("provider " INT64_FORMAT " does not exist", provider_id)));
+	*name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, PROVIDER_NAME);
 	if (!flag(0, PROVIDER_MANAGED))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("provider " INT64_FORMAT " \"%s\" is not managed", provider_id,
-						SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, PROVIDER_NAME)),
+				 errmsg("provider " INT64_FORMAT " \"%s\" is not managed", provider_id, *name),
 				 errdetail("Its gateways are made by hand; a list would withdraw those that it does not have."),
 				 errhint("If its gateways are to come from lists, set managed in egress_provider.")));
 	(void) column(0, PROVIDER_TYPE, &type);
@@ -415,11 +423,17 @@ compare_names(const ListCell *a, const ListCell *b)
 					  DEFAULT_COLLATION_OID);
 }
 
-/* compare -- find out what is to be done about each gateway; those missing in the list are appended to it, by name */
+/*
+ * compare -- find out what is to be done about each gateway; those missing in the list are appended to it, by name
+ *
+ * *withdrawn is how many are to be withdrawn, of *present gateways that are not yet.
+ */
 static List *
-compare(int64 provider_id, List *gateways)
+compare(int64 provider_id, List *gateways, int *withdrawn, int *present)
 {
 	List	   *missing = NIL;
+
+	*present = 0;
 
 	execute(COMPARE_QUERY, SPI_OK_SELECT, provider_id, gateways, false);
 	for (uint64 row = 0; row < SPI_processed; row++)
@@ -430,6 +444,8 @@ compare(int64 provider_id, List *gateways)
 		bool		is_new = !column(row, COMPARE_ID, &id);
 
 		CHECK_FOR_INTERRUPTS();
+		if (!is_new && !flag(row, COMPARE_WITHDRAWN))
+			(*present)++;
 		if (column(row, COMPARE_NUMBER, &number))
 		{
 			gateway = list_nth(gateways, DatumGetInt64(number) - 1);
@@ -443,9 +459,47 @@ compare(int64 provider_id, List *gateways)
 		if (!is_new)
 			gateway->id = DatumGetInt64(id);
 	}
+	*withdrawn = list_length(missing);
 	/* here and not in the query, which would sort all configs with them */
 	list_sort(missing, compare_names);
 	return list_concat(gateways, missing);
+}
+
+/* get_max_withdrawn -- the argument max_withdrawn; 22004 or 22023 when it is no share */
+static double
+get_max_withdrawn(FunctionCallInfo fcinfo)
+{
+	double		share;
+
+	if (PG_NARGS() <= 2)
+		return DEFAULT_MAX_WITHDRAWN;
+	check_not_null(fcinfo, 2, "max_withdrawn");
+	share = PG_GETARG_FLOAT8(2);
+	/* NaN is neither */
+	if (!(share >= 0 && share <= 1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_withdrawn must be from 0 to 1"),
+				 errdetail("It is %g; the share of the provider's gateways that the list may withdraw is meant.", share)));
+	return share;
+}
+
+/* check_withdrawn -- raise NG010 for a list that would withdraw too many of the gateways that are not yet */
+static void
+check_withdrawn(FunctionCallInfo fcinfo, int64 provider_id, const char *name, int withdrawn, int present, double max_withdrawn)
+{
+	/* as a quotient, because that of two numbers is as a share is written: 29 of 100 are 0.29, and 0.29 times 100 is less */
+	if (withdrawn < MANY_WITHDRAWN || (double) withdrawn / present <= max_withdrawn)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_EGRESS_TOO_MANY_WITHDRAWN),
+			 errmsg("the list would withdraw %d of the %d gateways of provider " INT64_FORMAT " \"%s\"",
+					withdrawn, present, provider_id, name),
+			 errdetail("That is more than max_withdrawn, a share of %g, and nothing was changed.", max_withdrawn),
+			 PG_NARGS() > 2 ?
+			 errhint("Look whether the list is whole. If it is, give egress_sync_gateways() a max_withdrawn of 1.") :
+			 errhint("Look whether the list is whole. If it is, run ALTER EXTENSION egress UPDATE, and then give "
+					 "egress_sync_gateways() a max_withdrawn of 1.")));
 }
 
 /* check_entry -- raise NG007, which names the entry, for a config that the provider's type cannot run */
@@ -556,11 +610,16 @@ egress_sync_gateways(PG_FUNCTION_ARGS)
 	int64		provider_id;
 	List	   *gateways;
 	EgressProviderType type;
+	char	   *name;
+	double		max_withdrawn;
+	int			withdrawn;
+	int			present;
 
 	PreventCommandIfReadOnly("egress_sync_gateways()");
 	PreventCommandIfParallelMode("egress_sync_gateways()");
 	check_not_null(fcinfo, 0, "egress_provider_id");
 	check_not_null(fcinfo, 1, "gateways");
+	max_withdrawn = get_max_withdrawn(fcinfo);
 	provider_id = PG_GETARG_INT64(0);
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
@@ -570,8 +629,9 @@ egress_sync_gateways(PG_FUNCTION_ARGS)
 
 	query_connect();
 	table_close(open_table(TABLE_GATEWAY, RowExclusiveLock), NoLock);
-	type = lock_provider(provider_id);
-	gateways = compare(provider_id, gateways);
+	type = lock_provider(provider_id, &name);
+	gateways = compare(provider_id, gateways, &withdrawn, &present);
+	check_withdrawn(fcinfo, provider_id, name, withdrawn, present, max_withdrawn);
 	check_configs(gateways, type);
 	for (Write write = WRITE_NEW; write <= WRITE_WITHDRAWN; write++)
 		write_gateways(provider_id, gateways, write);

@@ -214,6 +214,21 @@ SET LOCAL session_replication_role = origin;
 SELECT throws_ok('release', '55000', 'the credential, gateway or provider of the lease of session "s" cannot be found', 'a lease without a gateway');
 ROLLBACK TO well;
 
+/* ----------------------------------------- the types of what is returned */
+
+ALTER TYPE egress_available_gateway ADD ATTRIBUTE more text;
+SELECT throws_ok('SELECT * FROM egress_available_gateways(''ann'')', '55000', '"egress_available_gateway" is not as extension egress needs it', 'a column more');
+ROLLBACK TO well;
+ALTER TYPE egress_acquired_credential ALTER ATTRIBUTE egress_credential_id TYPE text;
+SELECT throws_ok('SELECT * FROM egress_acquire_credential(''ann'', NULL, 1, ''s'')', '55000', '"egress_acquired_credential" is not as extension egress needs it', 'another type');
+ROLLBACK TO well;
+ALTER TYPE egress_acquired_credential ALTER ATTRIBUTE config TYPE bigint;
+SELECT throws_ok('SELECT egress_acquire_credential(''ann'', NULL, 1, ''s'')', '55000', NULL, 'outside of FROM too');
+ROLLBACK TO well;
+ALTER TYPE egress_access_explanation DROP ATTRIBUTE verdict;
+SELECT throws_ok('SELECT * FROM egress_explain_access(''ann'')', '55000', '"egress_access_explanation" is not as extension egress needs it',
+                 'a column that was dropped');
+ROLLBACK TO well;
 /* --------------------------------------------------------- triggers */
 
 CREATE TRIGGER wrong BEFORE INSERT ON egress_gateway FOR EACH STATEMENT EXECUTE FUNCTION egress_refuse_misfit();

@@ -189,6 +189,34 @@ SELECT results_eq($$SELECT columns_of('egress_access_explanation')$$, ARRAY[
     'detail text'
 ], 'columns of egress_access_explanation');
 
+SELECT results_eq($$SELECT columns_of('egress_available_gateway')$$, ARRAY[
+    'egress_gateway_id bigint',
+    'gateway_name text',
+    'country text',
+    'city text',
+    'egress_provider_id bigint',
+    'provider_name text',
+    'provider_type vpn.egress_provider_type',
+    'available_connections bigint'
+], 'columns of egress_available_gateway');
+
+SELECT results_eq($$SELECT columns_of('egress_acquired_credential')$$, ARRAY[
+    'egress_credential_id bigint',
+    'credential_name text',
+    'username text',
+    'password text',
+    'private_key text',
+    'custom_credential text',
+    'gateway_name text',
+    'country text',
+    'city text',
+    'egress_provider_id bigint',
+    'provider_name text',
+    'provider_type vpn.egress_provider_type',
+    'config text',
+    'acquired_at timestamp with time zone'
+], 'columns of egress_acquired_credential');
+
 SELECT enum_has_labels('vpn', 'egress_provider_type', ARRAY['openvpn', 'wireguard', 'custom']);
 SELECT enum_has_labels('vpn', 'egress_subject_type', ARRAY['user', 'group', 'workspace', 'everyone']);
 
@@ -369,18 +397,11 @@ SELECT results_eq($$
     FROM pg_proc WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname, pronargs$$,
 ARRAY[
     'egress_acquire_credential(user_id text, workspace_id text, egress_gateway_id bigint, session_id text, '
-        'ttl interval DEFAULT NULL::interval, '
-        'OUT egress_credential_id bigint, OUT credential_name text, OUT username text, OUT password text, '
-        'OUT private_key text, OUT custom_credential text, OUT gateway_name text, OUT country text, OUT city text, '
-        'OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type, '
-        'OUT config text, OUT acquired_at timestamp with time zone) -> record',
+        'ttl interval DEFAULT NULL::interval) -> egress_acquired_credential',
     'egress_attach_group_members(member_table regclass, user_id_column name, group_id_column name) -> void',
     'egress_attach_sessions(session_table regclass, session_id_column name, ended_when text DEFAULT NULL::text, must_exist boolean DEFAULT false) '
         '-> void',
-    'egress_available_gateways(user_id text, workspace_id text DEFAULT NULL::text, '
-        'OUT egress_gateway_id bigint, OUT gateway_name text, OUT country text, OUT city text, '
-        'OUT egress_provider_id bigint, OUT provider_name text, OUT provider_type egress_provider_type, '
-        'OUT available_connections bigint) -> SETOF record',
+    'egress_available_gateways(user_id text, workspace_id text DEFAULT NULL::text) -> SETOF egress_available_gateway',
     'egress_check_restored() -> trigger',
     'egress_connections_at(moment timestamp with time zone, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_lease_history',
@@ -422,10 +443,17 @@ ARRAY[
     'egress_secret_send(egress_secret) -> bytea',
     'egress_secret_state(secret egress_secret) -> text',
     'egress_sweep_leases(IN batch_size integer DEFAULT 1000) -> ',
-    'egress_sync_gateways(egress_provider_id bigint, gateways jsonb, OUT action text, OUT egress_gateway_id '
-        'bigint, OUT name text) -> SETOF record',
+    'egress_sync_gateways(egress_provider_id bigint, gateways jsonb, max_withdrawn double precision DEFAULT 0.5, '
+        'OUT action text, OUT egress_gateway_id bigint, OUT name text) -> SETOF record',
     'egress_wireguard_public_key(private_key text) -> text'
 ], 'signatures of the functions');
+
+-- \df is read in a terminal: an argument list or a result that is a list of columns belongs into a type
+SELECT is_empty($$
+    SELECT oid::regprocedure FROM pg_proc
+    WHERE pronamespace = 'vpn'::regnamespace AND
+          length(replace(pg_get_function_arguments(oid), 'vpn.', '')) + length(pg_get_function_result(oid)) > 180$$,
+'every function fits into a line of \df');
 
 SELECT results_eq($$
     SELECT concat_ws(' ', proname, l.lanname,

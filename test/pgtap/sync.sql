@@ -252,6 +252,62 @@ SELECT results_eq('SELECT name FROM checked ORDER BY name', ARRAY['b', 'c'],
                   'is not checked again; new and changed ones are');
 DROP TRIGGER note_check ON egress_gateway;
 
+/* ---------------------------------- a list that would withdraw too much */
+
+-- a provider with gateways 1 to n, in a savepoint of the outcome's own: what became of a list with those from a number on
+INSERT INTO egress_provider (egress_provider_id, name, provider_type, managed) VALUES (5, 'Many', 'custom', true);
+CREATE FUNCTION outcome(n int, first int, more text DEFAULT '', before text DEFAULT '') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    gone int; code text; message text; detail text; hint text;
+BEGIN
+    INSERT INTO egress_gateway (egress_provider_id, name) SELECT 5, i FROM generate_series(1, n) i;
+    EXECUTE before;
+    BEGIN
+        EXECUTE format('SELECT count(*) FILTER (WHERE action = ''withdrawn'') FROM egress_sync_gateways(5, $1%s)', more) INTO gone
+        USING (SELECT coalesce(jsonb_agg(jsonb_build_object('name', i::text)), '[]') FROM generate_series(first, n) i);
+        message := gone || ' withdrawn';
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                                hint = PG_EXCEPTION_HINT;
+        IF (SELECT count(*) FROM egress_gateway WHERE egress_provider_id = 5) <> n THEN
+            message := message || ' and something was changed';
+        END IF;
+    END;
+    RAISE SQLSTATE 'OK000' USING MESSAGE = concat_ws(' | ', code, message, detail, hint);
+EXCEPTION WHEN SQLSTATE 'OK000' THEN
+    RETURN SQLERRM;
+END $$;
+SELECT is(outcome(40, 41), 'NG010 | the list would withdraw 40 of the 40 gateways of provider 5 "Many" | '
+          'That is more than max_withdrawn, a share of 0.5, and nothing was changed. | '
+          'Look whether the list is whole. If it is, give egress_sync_gateways() a max_withdrawn of 1.', 'an empty list is refused');
+SELECT is(split_part(outcome(n, first, more), ' of the ', 1), said, format('%s of %s: %s', first - 1, n, coalesce(nullif(more, ''), 'by default')))
+FROM (VALUES (9, 10, '', '9 withdrawn'), (10, 11, '', 'NG010 | the list would withdraw 10'),
+             (20, 11, '', '10 withdrawn'), (21, 12, '', 'NG010 | the list would withdraw 11'), (22, 12, '', '11 withdrawn'),
+             (40, 41, ', 1', '40 withdrawn'), (40, 41, ', max_withdrawn => 1.0', '40 withdrawn'),
+             (40, 41, ', 0.999', 'NG010 | the list would withdraw 40'),
+             (40, 10, ', 0', '9 withdrawn'), (40, 11, ', 0', 'NG010 | the list would withdraw 10'),
+             (100, 30, ', 0.29', '29 withdrawn'), (100, 31, ', 0.29', 'NG010 | the list would withdraw 30')) t (n, first, more, said);
+SELECT is(outcome(24, 11, '', 'UPDATE egress_gateway SET withdrawn = true WHERE egress_provider_id = 5 AND name::int > 12'),
+          'NG010 | the list would withdraw 10 of the 12 gateways of provider 5 "Many" | '
+          'That is more than max_withdrawn, a share of 0.5, and nothing was changed. | '
+          'Look whether the list is whole. If it is, give egress_sync_gateways() a max_withdrawn of 1.',
+          'those that are withdrawn already do not count, also when they return');
+SELECT is(split_part(outcome(40, 41, ', ' || share), ' | ', 1) || ' ' || split_part(outcome(1, 1, ', ' || share), ' | ', 1),
+          state || ' ' || state, 'a max_withdrawn of ' || share)
+FROM (VALUES ('NULL', '22004'), ('-0.001', '22023'), ('1.001', '22023'), ('''NaN''', '22023'), ('''Infinity''', '22023'),
+             ('''-Infinity''', '22023'), ('50', '22023')) t (share, state);
+SELECT is(outcome(40, 41, ', 50'), '22023 | max_withdrawn must be from 0 to 1 | '
+          'It is 50; the share of the provider''s gateways that the list may withdraw is meant. | ', 'not a percentage');
+-- as it was declared in version 0.9, which this library serves
+CREATE FUNCTION egress_sync_of_old(egress_provider_id bigint, gateways jsonb,
+    OUT action text, OUT egress_gateway_id bigint, OUT name text) RETURNS SETOF record
+AS '$libdir/egress', 'egress_sync_gateways' LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+INSERT INTO egress_gateway (egress_provider_id, name) SELECT 5, i FROM generate_series(1, 10) i;
+SELECT throws_ok($$SELECT egress_sync_of_old(5, '[]')$$, 'NG010', NULL, 'without the argument it is the default');
+SELECT results_eq($$SELECT action, count(*) FROM egress_sync_of_old(5, '[{"name": "1"}, {"name": "2"}]') GROUP BY 1 ORDER BY 1$$,
+                  $$VALUES ('unchanged', 2::bigint), ('withdrawn', 8::bigint)$$, 'and else it works');
+DROP FUNCTION egress_sync_of_old(bigint, jsonb);
+
 /* ----------------------------------------------------------------- pace */
 
 CREATE TABLE list (gateways jsonb);

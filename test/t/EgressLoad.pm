@@ -1048,7 +1048,7 @@ sub sync
 {
 	my ($dbh, $list) = @_;
 	$dbh->do(q{SELECT egress_sync_gateways(?, jsonb_agg(jsonb_build_object('name', name, 'city', 'list ' || ?, 'config',
-			format(E'client\nremote always.example.net 1194\n# %s of list %s\n', name, ?::text)))) FROM unnest(?::text[]) name},
+			format(E'client\nremote always.example.net 1194\n# %s of list %s\n', name, ?::text))), 1) FROM unnest(?::text[]) name},
 		undef, EgressLoad::MANAGED, $list, $list, [ names($list) ]);
 }
 

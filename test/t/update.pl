@@ -58,6 +58,17 @@ sub clean_up
 	$dbh->disconnect;
 }
 
+# what no egress_grant_access() gives, on functions whose arguments and results are other ones in another version
+sub grant_more
+{
+	my ($dbh) = @_;
+	my $functions = $dbh->selectcol_arrayref(<<'SQL');
+SELECT oid::regprocedure FROM pg_proc WHERE proname IN ('egress_sync_gateways', 'egress_acquire_credential') ORDER BY 1
+SQL
+	$dbh->do("GRANT EXECUTE ON FUNCTION $_ TO $app WITH GRANT OPTION") for @$functions;
+	return;
+}
+
 # roles outlive databases
 sub drop_roles
 {
@@ -82,6 +93,7 @@ $dbh->disconnect;
 my $fresh_dbh = install($fresh_test);
 is(version($fresh_dbh), '1.0', 'a fresh install');
 grant($fresh_dbh, $app);
+grant_more($fresh_dbh);
 my @fresh = extension_catalog($fresh_dbh, 'egress');
 
 # ------------------------------------------------------------- 0.9, and what an installation in use has
@@ -107,7 +119,6 @@ is(one($dbh, q{SELECT egress_credential_id || CASE WHEN slot > 0 THEN '/slot' EL
 is(one($dbh, 'SELECT release_reason FROM egress_lease_history ORDER BY 1'), 'released session_end', 'and history');
 my $contents = contents($dbh);
 is(scalar(grep { $_ ne '' } values %$contents), 16, 'every table and sequence has something');
-my @before = extension_catalog($dbh, 'egress');
 $dbh->disconnect;
 
 # ---------------------------------------------- the new library, before ALTER EXTENSION egress UPDATE was run
@@ -204,6 +215,34 @@ statements($snapshot, "BEGIN ISOLATION LEVEL REPEATABLE READ;;\nSELECT 1;;\n");
 
 # ------------------------------------------------------------- an update that fails, and one that does not
 
+grant_more($dbh);
+my @before = extension_catalog($dbh, 'egress');
+
+# what PostgreSQL keeps in parsed form cannot follow a result that gets a name: the update says so, rather than leave it broken
+statements($dbh, <<'SQL');
+CREATE VIEW public.menu AS SELECT gateway_name, available_connections FROM egress_available_gateways('ann') ORDER BY 1;;
+CREATE FUNCTION public.acquire(user_id text) RETURNS SETOF text BEGIN ATOMIC
+    SELECT c.gateway_name FROM egress_acquire_credential(user_id, NULL, 1, 'wrapped') c;
+END;;
+CREATE FUNCTION public.sync(list jsonb) RETURNS SETOF text BEGIN ATOMIC
+    SELECT action FROM egress_sync_gateways(3, list);
+END;;
+CREATE FUNCTION public.acquire_by_name(user_id text, OUT gateway text, OUT whole text) LANGUAGE plpgsql AS $$
+DECLARE
+    credential record;
+BEGIN
+    SELECT * INTO credential FROM egress_acquire_credential(user_id, NULL, 1, 'wrapped');
+    gateway := credential.gateway_name;
+    whole := credential;
+END $$;;
+SQL
+is(sqlstate { $dbh->do('ALTER EXTENSION egress UPDATE') }, '2BP01', 'an update that a view keeps from naming a result');
+like($@, qr/egress_available_gateways\(text,text\) is used by view \S*menu\n.*\nHINT:.*create them again/, 'says which view');
+$dbh->do('DROP VIEW public.menu');
+is(sqlstate { $dbh->do('ALTER EXTENSION egress UPDATE') }, '2BP01', 'and so does a function');
+like($@, qr/is used by function \S*acquire\(text\)\n/, 'and says which');
+$dbh->do('DROP FUNCTION public.acquire');
+
 my $blocker = open_session($test);
 statements($blocker, "BEGIN;;\nLOCK egress_gateway IN ACCESS SHARE MODE;;\n");
 is(sqlstate { statements($dbh, "SET lock_timeout = '100ms';;\nALTER EXTENSION egress UPDATE;;\n") }, '55P03',
@@ -251,6 +290,14 @@ $dbh->do('UPDATE egress_gateway SET enabled = true WHERE egress_gateway_id = 2')
 $menu->execute;
 is($menu->fetchrow_array, 'par-1/3 par-2/3 ams-1/3 osl-1/0', 'a session and a statement from before the update go on');
 $menu->finish;
+
+is(one($dbh, q{SELECT public.sync('[{"name": "c-1"}, {"name": "c-2", "config": "anything"}]')}), 'unchanged unchanged',
+	'a function from before that syncs, with one argument less, goes on');
+like(one($dbh, q{SELECT concat_ws(' ', gateway, whole) FROM public.acquire_by_name('ann')}),
+	qr/^ams-1 \(1,pool,acme-7,swordfish,,,ams-1,NL,Amsterdam,1,Acme,openvpn,"remote ams-1/, 'and one in PL/pgSQL');
+is(one($dbh, q{SELECT (egress_acquire_credential('ann', NULL, 1, 'wrapped')).egress_provider_id}), '1',
+	'a column of the row that an acquire returns');
+statements($dbh, "SELECT egress_release_credential('wrapped');;\nDELETE FROM egress_lease_history WHERE session_id = 'wrapped';;\n");
 
 # ------------------------------------------------------------- the updated install at work
 
@@ -386,7 +433,7 @@ a setting
 	ALTER FUNCTION egress_renew_lease(text, interval) RESET search_path
 	+ pg_proc proname=egress_renew_lease (?!.*proconfig)
 cost and rows
-	ALTER FUNCTION egress_sync_gateways(bigint, jsonb) COST 3 ROWS 4
+	ALTER FUNCTION egress_sync_gateways(bigint, jsonb, float8) COST 3 ROWS 4
 	+ pg_proc proname=egress_sync_gateways .*procost=3 prorows=4
 a symbol of the library
 	UPDATE pg_proc SET prosrc = 'egress_prune_history' WHERE prosrc = 'egress_prune_history_batch'
