@@ -399,3 +399,56 @@ Never touches enabled of a known gateway. Writes only rows that change. Sessions
 Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned.
 SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, or an entry is malformed or comes twice; 55000 the provider is not managed;
 NG007 a config does not fit the provider''s type; NG010 it would withdraw more than max_withdrawn; 25006 read-only transaction or standby. In each case nothing is changed.';
+
+-- text parameters, as drivers send them, for columns of the enums
+CREATE CAST (text AS egress_provider_type) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (text AS egress_provider_type) IS 'in assignments: the value of that name';
+CREATE CAST (varchar AS egress_provider_type) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (varchar AS egress_provider_type) IS 'in assignments: the value of that name';
+CREATE CAST (text AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (text AS egress_subject_type) IS 'in assignments: the value of that name';
+CREATE CAST (varchar AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (varchar AS egress_subject_type) IS 'in assignments: the value of that name';
+
+-- equality of stored secrets, whose values no statistics hold; and secrets given as bytes
+CREATE FUNCTION egress_secret_analyze(internal) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+REVOKE ALL ON FUNCTION egress_secret_analyze(internal) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_analyze(internal) IS
+'ANALYZE of egress_secret: none, so that no statistics hold a value. SQLSTATE: none of its own.';
+ALTER TYPE egress_secret SET (ANALYZE = egress_secret_analyze);
+CREATE FUNCTION egress_secret_from_bytea(bytea) RETURNS egress_secret
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_from_bytea(bytea) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_from_bytea(bytea) IS
+'Cast of bytea to egress_secret: as egress_secret_in, of a text in the database''s encoding. SQLSTATE: 22021 it is none; 22023, NG006 and F0000, as egress_secret_in.';
+CREATE CAST (bytea AS egress_secret) WITH FUNCTION egress_secret_from_bytea(bytea) AS ASSIGNMENT;
+COMMENT ON CAST (bytea AS egress_secret) IS 'in assignments: seals the text that the bytes are; by way of text it would be their hexadecimal form';
+
+CREATE FUNCTION egress_secret_eq(egress_secret, egress_secret) RETURNS boolean
+AS 'byteaeq' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_eq(egress_secret, egress_secret) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_eq(egress_secret, egress_secret) IS
+'Whether two stored forms are the same; two sealed forms of one secret are not. SQLSTATE: none of its own.';
+CREATE FUNCTION egress_secret_ne(egress_secret, egress_secret) RETURNS boolean
+AS 'byteane' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_ne(egress_secret, egress_secret) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_ne(egress_secret, egress_secret) IS
+'Whether two stored forms are different; two sealed forms of one secret are. SQLSTATE: none of its own.';
+CREATE FUNCTION egress_secret_hash(egress_secret) RETURNS integer
+AS 'hashvarlena' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_hash(egress_secret) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_hash(egress_secret) IS 'Hash of a stored form. SQLSTATE: none of its own.';
+CREATE OPERATOR = (
+    LEFTARG = egress_secret, RIGHTARG = egress_secret, FUNCTION = egress_secret_eq,
+    COMMUTATOR = =, NEGATOR = <>, RESTRICT = eqsel, JOIN = eqjoinsel, HASHES);
+COMMENT ON OPERATOR = (egress_secret, egress_secret) IS 'the same stored form';
+CREATE OPERATOR <> (
+    LEFTARG = egress_secret, RIGHTARG = egress_secret, FUNCTION = egress_secret_ne,
+    COMMUTATOR = <>, NEGATOR = =, RESTRICT = neqsel, JOIN = neqjoinsel);
+COMMENT ON OPERATOR <> (egress_secret, egress_secret) IS 'another stored form';
+CREATE OPERATOR CLASS egress_secret_ops DEFAULT FOR TYPE egress_secret USING hash AS
+    OPERATOR 1 =,
+    FUNCTION 1 egress_secret_hash(egress_secret);
+COMMENT ON OPERATOR CLASS egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
+COMMENT ON OPERATOR FAMILY egress_secret_ops USING hash IS 'equality of stored forms; there is no order';

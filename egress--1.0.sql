@@ -21,15 +21,24 @@
 CREATE TYPE egress_provider_type AS ENUM ('openvpn', 'wireguard', 'custom');
 REVOKE ALL ON TYPE egress_provider_type FROM PUBLIC;
 COMMENT ON TYPE egress_provider_type IS 'what the agent on the host runs: openvpn, wg, or something of its own';
+-- what text parameters, as drivers send them, need to be written to a column of the type
+CREATE CAST (text AS egress_provider_type) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (text AS egress_provider_type) IS 'in assignments: the value of that name';
+CREATE CAST (varchar AS egress_provider_type) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (varchar AS egress_provider_type) IS 'in assignments: the value of that name';
 
 CREATE TYPE egress_subject_type AS ENUM ('user', 'group', 'workspace', 'everyone');
 REVOKE ALL ON TYPE egress_subject_type FROM PUBLIC;
 COMMENT ON TYPE egress_subject_type IS 'whom a mapping or a credential is for';
+CREATE CAST (text AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (text AS egress_subject_type) IS 'in assignments: the value of that name';
+CREATE CAST (varchar AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (varchar AS egress_subject_type) IS 'in assignments: the value of that name';
 
 /*
- * The input function is STABLE, not VOLATILE, although each call takes a fresh nonce: a planner must not fold it
- * into a constant, and no operator can tell two sealed forms of one secret from each other. There is none on the type, no
- * operator class and no implicit cast: src/secret.c.
+ * The input function is STABLE, not VOLATILE, although each call takes a fresh nonce: src/secret.c says why that may be.
+ * Stored forms can be compared for equality, with operators and a hash operator class: triggers that compare rows need them,
+ * DISTINCT and UNION. There is no order on the type, nothing that opens a secret, and no implicit cast.
  */
 CREATE TYPE egress_secret;
 CREATE FUNCTION egress_secret_in(cstring) RETURNS egress_secret
@@ -53,9 +62,15 @@ AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION egress_secret_send(egress_secret) FROM PUBLIC;
 COMMENT ON FUNCTION egress_secret_send(egress_secret) IS
 'Binary output function of egress_secret: the stored form, as text. SQLSTATE: none of its own.';
+CREATE FUNCTION egress_secret_analyze(internal) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+REVOKE ALL ON FUNCTION egress_secret_analyze(internal) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_analyze(internal) IS
+'ANALYZE of egress_secret: none, so that no statistics hold a value. SQLSTATE: none of its own.';
 CREATE TYPE egress_secret (
     INPUT = egress_secret_in, OUTPUT = egress_secret_out,
     RECEIVE = egress_secret_recv, SEND = egress_secret_send,
+    ANALYZE = egress_secret_analyze,
     INTERNALLENGTH = VARIABLE, STORAGE = extended);
 REVOKE ALL ON TYPE egress_secret FROM PUBLIC;
 COMMENT ON TYPE egress_secret IS
@@ -65,6 +80,41 @@ CREATE CAST (text AS egress_secret) WITH INOUT AS ASSIGNMENT;
 COMMENT ON CAST (text AS egress_secret) IS 'in assignments: seals the text, as the input function does';
 CREATE CAST (varchar AS egress_secret) WITH INOUT AS ASSIGNMENT;
 COMMENT ON CAST (varchar AS egress_secret) IS 'in assignments: seals the text, as the input function does';
+CREATE FUNCTION egress_secret_from_bytea(bytea) RETURNS egress_secret
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_from_bytea(bytea) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_from_bytea(bytea) IS
+'Cast of bytea to egress_secret: as egress_secret_in, of a text in the database''s encoding. SQLSTATE: 22021 it is none; 22023, NG006 and F0000, as egress_secret_in.';
+CREATE CAST (bytea AS egress_secret) WITH FUNCTION egress_secret_from_bytea(bytea) AS ASSIGNMENT;
+COMMENT ON CAST (bytea AS egress_secret) IS 'in assignments: seals the text that the bytes are; by way of text it would be their hexadecimal form';
+
+CREATE FUNCTION egress_secret_eq(egress_secret, egress_secret) RETURNS boolean
+AS 'byteaeq' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_eq(egress_secret, egress_secret) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_eq(egress_secret, egress_secret) IS
+'Whether two stored forms are the same; two sealed forms of one secret are not. SQLSTATE: none of its own.';
+CREATE FUNCTION egress_secret_ne(egress_secret, egress_secret) RETURNS boolean
+AS 'byteane' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_ne(egress_secret, egress_secret) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_ne(egress_secret, egress_secret) IS
+'Whether two stored forms are different; two sealed forms of one secret are. SQLSTATE: none of its own.';
+CREATE FUNCTION egress_secret_hash(egress_secret) RETURNS integer
+AS 'hashvarlena' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_secret_hash(egress_secret) FROM PUBLIC;
+COMMENT ON FUNCTION egress_secret_hash(egress_secret) IS 'Hash of a stored form. SQLSTATE: none of its own.';
+CREATE OPERATOR = (
+    LEFTARG = egress_secret, RIGHTARG = egress_secret, FUNCTION = egress_secret_eq,
+    COMMUTATOR = =, NEGATOR = <>, RESTRICT = eqsel, JOIN = eqjoinsel, HASHES);
+COMMENT ON OPERATOR = (egress_secret, egress_secret) IS 'the same stored form';
+CREATE OPERATOR <> (
+    LEFTARG = egress_secret, RIGHTARG = egress_secret, FUNCTION = egress_secret_ne,
+    COMMUTATOR = <>, NEGATOR = =, RESTRICT = neqsel, JOIN = neqjoinsel);
+COMMENT ON OPERATOR <> (egress_secret, egress_secret) IS 'another stored form';
+CREATE OPERATOR CLASS egress_secret_ops DEFAULT FOR TYPE egress_secret USING hash AS
+    OPERATOR 1 =,
+    FUNCTION 1 egress_secret_hash(egress_secret);
+COMMENT ON OPERATOR CLASS egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
+COMMENT ON OPERATOR FAMILY egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
 
 /* ------------------------------------------------- configuration tables */
 

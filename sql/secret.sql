@@ -48,37 +48,93 @@ INSERT INTO secrets VALUES (102, repeat('x', 1024 * 1024 + 1));
 INSERT INTO secrets VALUES (103, '');
 DELETE FROM secrets WHERE id >= 100;
 
--- no comparison, no order, no hash, and no cast that happens by itself
-\set VERBOSITY terse
+-- equality of what is stored, in every way in which rows are compared
+CREATE TABLE twice (id int, secret egress_secret);
+INSERT INTO twice SELECT id, secret FROM secrets UNION ALL SELECT id + 100, secret FROM secrets;
 SELECT count(*) FROM secrets WHERE secret = 'a literal';
-SELECT count(*) FROM secrets WHERE secret = 'a literal'::text;
+SELECT count(*) FROM secrets WHERE secret IN ('a literal', 'cast', 'absent');
 SELECT count(*) FROM secrets a JOIN secrets b ON a.secret = b.secret;
 SELECT count(*) FROM secrets WHERE secret <> secret;
 SELECT count(*) FROM secrets WHERE secret IS DISTINCT FROM secret;
+SELECT s = s AS same, s IS DISTINCT FROM s AS distinct, s <> s AS other FROM secrets s WHERE id IN (1, 2);
+SELECT count(*) FROM secrets a, secrets b WHERE a = b;
+SELECT count(*) FROM (SELECT DISTINCT secret FROM twice) d;
+SELECT count(*) FROM (SELECT DISTINCT t.secret, t.* FROM twice t) d;
+SELECT count(*), min(n), max(n) FROM (SELECT secret, count(*) AS n FROM twice GROUP BY secret) g;
+SELECT count(*) FROM (SELECT secret FROM secrets UNION SELECT secret FROM twice) u;
+SELECT count(*) FROM (SELECT secret FROM twice INTERSECT SELECT secret FROM secrets) i;
+SELECT count(*) FROM (SELECT secret FROM twice EXCEPT SELECT secret FROM secrets WHERE id <> 9) e;
+SELECT count(*) FROM twice WHERE secret IN (SELECT secret FROM secrets);
+SELECT count(*) FROM twice WHERE secret NOT IN (SELECT secret FROM secrets WHERE id = 9);
+SELECT count(*) FROM twice a FULL JOIN secrets b USING (secret);
+SELECT count(*) FROM secrets WHERE secret = ANY (ARRAY['cast', 'a literal']::egress_secret[]);
+SELECT array_agg(secret) = array_agg(secret) AS arrays FROM secrets;
+CREATE INDEX twice_secret ON twice USING hash (secret);
+SET enable_seqscan = off;
+SELECT count(*) FROM twice WHERE secret = 'cast';
+RESET enable_seqscan;
+-- long ones, compressed or not, and ones that differ at the end
+INSERT INTO twice SELECT 1000, string_agg(md5(i::text), '') FROM generate_series(1, 20000) i;
+ALTER TABLE twice ALTER secret SET STORAGE external;
+INSERT INTO twice SELECT 1001, secret FROM twice WHERE id = 1000;
+INSERT INTO twice SELECT 1002, (left(secret::text, -1) || '-')::egress_secret FROM twice WHERE id = 1000;
+SELECT a.id, b.id FROM twice a JOIN twice b USING (secret) WHERE a.id >= 1000 ORDER BY a.id, b.id;
+
+-- an audit trigger
+CREATE TABLE audit (said text);
+CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO audit
+    VALUES (format('%s %s %s %s', TG_NAME, OLD.* IS DISTINCT FROM NEW.*, OLD IS DISTINCT FROM NEW, NOT (OLD = NEW)));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER each AFTER UPDATE ON secrets FOR EACH ROW WHEN (OLD.id = 1) EXECUTE FUNCTION audit();
+CREATE TRIGGER changed AFTER UPDATE ON secrets FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION audit();
+CREATE TRIGGER same BEFORE UPDATE ON secrets FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+UPDATE secrets SET secret = secret;
+DROP TRIGGER same ON secrets;
+UPDATE secrets SET secret = secret;
+SELECT * FROM audit;
+UPDATE secrets SET secret = 'another' WHERE id = 1;
+UPDATE secrets SET secret = NULL WHERE id = 1;
+SELECT * FROM audit;
+
+-- no order, no opening, and no cast that happens by itself
+\set VERBOSITY terse
+SELECT count(*) FROM secrets WHERE secret = 'a literal'::text;
 SELECT count(*) FROM secrets WHERE secret < 'b';
-SELECT count(*) FROM secrets WHERE secret IN ('a literal', 'cast');
 SELECT count(*) FROM secrets WHERE secret LIKE 'a%';
 SELECT secret FROM secrets ORDER BY secret;
-SELECT DISTINCT secret FROM secrets;
-SELECT secret FROM secrets GROUP BY secret;
-SELECT secret FROM secrets UNION SELECT secret FROM secrets;
+SELECT count(DISTINCT secret) FROM secrets;
 SELECT max(secret) FROM secrets;
-SELECT s = s FROM secrets s;
+SELECT s < s FROM secrets s;
 SELECT length(secret) FROM secrets;
 CREATE INDEX ON secrets (secret);
-CREATE INDEX ON secrets USING hash (secret);
 CREATE UNIQUE INDEX ON secrets (secret);
 \set VERBOSITY default
-SELECT oprname FROM pg_operator WHERE 'egress_secret'::regtype IN (oprleft, oprright);
-SELECT opcname FROM pg_opclass WHERE opcintype = 'egress_secret'::regtype;
+SELECT oprname, oprcode, oprcanmerge, oprcanhash FROM pg_operator WHERE 'egress_secret'::regtype IN (oprleft, oprright) ORDER BY oprname;
+SELECT opcname, amname, opcdefault FROM pg_opclass JOIN pg_am a ON a.oid = opcmethod WHERE opcintype = 'egress_secret'::regtype;
 SELECT castsource::regtype, casttarget::regtype, castcontext, castmethod
 FROM pg_cast WHERE 'egress_secret'::regtype IN (castsource, casttarget) ORDER BY castsource::regtype::text;
 SELECT typtype, typcategory, typispreferred, typlen, typbyval, typstorage FROM pg_type WHERE oid = 'egress_secret'::regtype;
 
--- statistics hold no value
-ANALYZE secrets;
-SELECT null_frac > 0 AS has_nulls, most_common_vals IS NULL AND histogram_bounds IS NULL AS no_values
-FROM pg_stats WHERE tablename = 'secrets' AND attname = 'secret';
+-- bytes are taken for the text that they are
+SELECT convert_to('naïve – ☃', 'UTF8') AS bytes, 'egress:v1:0123456789abcdef:' || repeat('A', 56) AS sealed \gset
+PREPARE by_bytea (bytea) AS INSERT INTO secrets VALUES (200, $1) RETURNING secret;
+EXECUTE by_bytea (:'bytes');
+SELECT convert_to(:'sealed', 'UTF8')::egress_secret = :'sealed' AS kept;
+DELETE FROM secrets WHERE id = 200;
+EXECUTE by_bytea ('\xff');
+EXECUTE by_bytea ('\x6100');
+EXECUTE by_bytea ('');
+
+-- statistics hold no value, however often it is there
+INSERT INTO secrets SELECT n, 'often' FROM generate_series(300, 400) n;
+ANALYZE secrets, twice;
+SELECT count(*) FROM pg_stats WHERE tablename IN ('secrets', 'twice') AND attname = 'secret';
+SELECT count(*) FROM pg_statistic WHERE starelid IN ('secrets'::regclass, 'twice'::regclass)
+    AND concat_ws(' ', stavalues1, stavalues2, stavalues3) ~ 'often|literal|cast';
+DROP TABLE twice;
 
 -- a sealed form is kept as it is, whether its key is here or not
 TRUNCATE secrets;

@@ -11,8 +11,11 @@
  * What is sealed is the text in UTF-8, whatever the encoding of the database: a dump goes from one encoding to another
  * as text does. A database in SQL_ASCII seals the bytes that it has.
  *
- * The input function is STABLE although it takes a fresh nonce each time: the planner must not fold it into a
- * constant, and there is no operator that could tell two sealed forms of one secret from each other.
+ * The input function is STABLE although it takes a fresh nonce each time: the planner must not fold it into a constant,
+ * and may call it more than once for what the statement writes once. The operators = and <> compare stored forms, and open
+ * nothing: two sealed forms of one secret are different. So a call more or less shows only where a statement compares a
+ * secret that it has just sealed itself with another such one, and that has no answer to rely on. What was stored was
+ * sealed once: it is equal to itself and to its copies, and to nothing that is sealed later.
  *
  * Buffers with a secret in the clear that this file makes are wiped by whoever asked for them, and on an error by a
  * callback of their memory context. The strings that the caller's own statement holds are PostgreSQL's.
@@ -65,6 +68,8 @@ PG_FUNCTION_INFO_V1(egress_secret_in);
 PG_FUNCTION_INFO_V1(egress_secret_out);
 PG_FUNCTION_INFO_V1(egress_secret_recv);
 PG_FUNCTION_INFO_V1(egress_secret_send);
+PG_FUNCTION_INFO_V1(egress_secret_analyze);
+PG_FUNCTION_INFO_V1(egress_secret_from_bytea);
 PG_FUNCTION_INFO_V1(egress_secret_state);
 PG_FUNCTION_INFO_V1(egress_reveal_secret);
 
@@ -480,6 +485,35 @@ egress_secret_send(PG_FUNCTION_ARGS)
 	pq_begintypsend(&message);
 	pq_sendtext(&message, VARDATA_ANY(secret), VARSIZE_ANY_EXHDR(secret));
 	PG_RETURN_BYTEA_P(pq_endtypsend(&message));
+}
+
+/*
+ * egress_secret_analyze -- what ANALYZE does with a column of the type: nothing
+ *
+ * For a type with an equality operator it would keep the most common values, in a view, and in dumps of newer majors.
+ */
+Datum
+egress_secret_analyze(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(false);
+}
+
+/*
+ * egress_secret_from_bytea -- cast of bytea: the text that the bytes are
+ *
+ * For parameters that a driver sends as bytes. Their own text form would be taken for the secret, and not be it.
+ */
+Datum
+egress_secret_from_bytea(PG_FUNCTION_ARGS)
+{
+	bytea	   *value = PG_GETARG_BYTEA_PP(0);
+
+	if (!pg_verify_mbstr(GetDatabaseEncoding(), VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), true))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("a secret is no text in the encoding %s", GetDatabaseEncodingName()),
+				 errhint("Give it as text.")));
+	PG_RETURN_POINTER(take_in(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)));
 }
 
 /* state_of -- which key a stored form is sealed under; needs the head of it only */

@@ -50,11 +50,14 @@ FROM pg_depend d JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
   AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'egress')
   AND NOT is_dependent_type(t.oid);
--- The functions through which PostgreSQL itself reads and writes a type: strict by its rules, and run without a check
--- of privileges when a value comes in or goes out. They look up nothing by name.
+-- The functions through which PostgreSQL itself reads, writes and analyzes a type: strict by its rules, and run without a
+-- check of privileges when a value comes in or goes out. They look up nothing by name. So do those of its operators and casts,
+-- whose strictness lets a NULL pass unchecked; further down they are called with more.
 CREATE VIEW io_functions AS
-SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend])::oid AS oid
-FROM pg_type JOIN members ON classid = 'pg_type'::regclass AND objid = pg_type.oid WHERE typtype = 'b';
+SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend, typanalyze])::oid AS oid
+FROM pg_type JOIN members ON classid = 'pg_type'::regclass AND objid = pg_type.oid WHERE typtype = 'b'
+UNION ALL
+SELECT objid FROM members WHERE object ~ '^function egress_secret_(eq|ne|hash|from_bytea)\(';
 
 -- What a role gets when it runs a statement: a SQLSTATE, or 'ok'. Nothing stays of it.
 CREATE FUNCTION outcome(who name, statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -73,9 +76,9 @@ SELECT is((SELECT count(*)::int FROM pg_depend
            WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
              AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'egress')
              AND (classid, objid) NOT IN (SELECT classid, objid FROM members)
-             AND classid <> 'pg_cast'::regclass
+             AND classid NOT IN ('pg_cast'::regclass, 'pg_operator'::regclass, 'pg_opfamily'::regclass, 'pg_opclass'::regclass)
              AND NOT (classid = 'pg_type'::regclass AND is_dependent_type(objid))), 0,
-          'the members are relations, functions, types and casts; a cast has no privileges');
+          'the members are relations, functions, types, and what has no privileges: casts, operators and their classes');
 SELECT cmp_ok((SELECT count(*) FROM members), '>', 20::bigint, 'there are members');
 SELECT is_empty($$SELECT object, owner::regrole FROM members WHERE owner <> '"Egress ""Owner"""'::regrole$$,
                 'all are owned by the role that installed them');
@@ -195,7 +198,14 @@ $$VALUES
     ('function egress_restore_in_any_order()',                 NULL,      NULL,                          NULL),
     ('function egress_reveal_secret(egress_secret)',           NULL,      NULL,                          NULL),
     ('function egress_rotate_secrets()',                       NULL,      'EXECUTE',                     NULL),
+    ('function egress_secret_analyze(internal)',               NULL,      NULL,                          NULL),
+    ('function egress_secret_eq(egress_secret, egress_secret)',
+                                                               NULL,      'EXECUTE',                     NULL),
+    ('function egress_secret_from_bytea(bytea)',               NULL,      'EXECUTE',                     NULL),
+    ('function egress_secret_hash(egress_secret)',             NULL,      NULL,                          NULL),
     ('function egress_secret_in(cstring)',                     NULL,      NULL,                          NULL),
+    ('function egress_secret_ne(egress_secret, egress_secret)',
+                                                               NULL,      'EXECUTE',                     NULL),
     ('function egress_secret_out(egress_secret)',              NULL,      NULL,                          NULL),
     ('function egress_secret_recv(internal)',                  NULL,      NULL,                          NULL),
     ('function egress_secret_send(egress_secret)',             NULL,      NULL,                          NULL),
@@ -316,6 +326,21 @@ SELECT is(outcome('ADMIN', $$
     SELECT password FROM egress_credential;
     SELECT * FROM egress_available_gateways('ann');
     DELETE FROM egress_provider$$), 'ok', 'admin: configures, and deletes a provider with all that is of it');
+SELECT is(outcome(who, statement), CASE WHEN who = 'ADMIN' AND statement !~ 'hash' THEN 'ok' ELSE '42501' END, who || ': ' || statement)
+FROM unnest(ARRAY['ADMIN', 'monitor_1', 'App "1", role', 'nobody_1']) who,
+     unnest(ARRAY[$$SELECT 'a'::egress_secret = 'b'$$, $$SELECT 'a'::egress_secret <> 'b'$$, $$SELECT egress_secret_hash('a')$$,
+                  $$SELECT '\x61'::bytea::egress_secret$$]) statement;
+CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.* IS DISTINCT FROM NEW.* AND OLD IS DISTINCT FROM NEW THEN
+        RAISE SQLSTATE 'AU001';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER audit AFTER UPDATE ON egress_credential FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION audit();
+SELECT is(outcome('ADMIN', $$UPDATE egress_credential SET custom_credential = 'other'$$), 'AU001', 'admin: changes a secret under a trigger that compares rows');
+SELECT is(outcome('ADMIN', $$UPDATE egress_credential SET custom_credential = custom_credential$$), 'ok', 'admin: and one that stays');
+DROP TRIGGER audit ON egress_credential;
 SELECT is(outcome('ADMIN', $$SELECT egress_acquire_credential('ann', NULL, 11, 's1')$$), '42501', 'admin: does not acquire');
 SELECT is(outcome('ADMIN', $$SELECT egress_release_credential('s1')$$), 'ok', 'admin: releases');
 SELECT is(outcome('ADMIN', $$SELECT egress_grant_access('nobody_1', 'admin')$$), '42501', 'admin: does not grant');
@@ -392,7 +417,12 @@ ARRAY[
     'egress_restore_in_any_order as caller',
     'egress_reveal_secret as caller',
     'egress_rotate_secrets as owner',
+    'egress_secret_analyze as caller',
+    'egress_secret_eq as caller',
+    'egress_secret_from_bytea as caller',
+    'egress_secret_hash as caller',
     'egress_secret_in as caller',
+    'egress_secret_ne as caller',
     'egress_secret_out as caller',
     'egress_secret_recv as caller',
     'egress_secret_send as caller',

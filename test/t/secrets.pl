@@ -232,6 +232,10 @@ is(value($dbh, q{SELECT count(*) FROM way WHERE secret::text ~ '^egress:v1:[0-9a
 is(rows($dbh, q{SELECT name FROM way WHERE egress_reveal_secret(secret) <> 'swordfish'}), '', 'and every one opens');
 is(value($dbh, 'SELECT count(DISTINCT secret::text) FROM way'), 13, 'with a fresh nonce each time');
 is(value($dbh, 'SELECT count(DISTINCT substr(secret::text, 1, 26)) FROM way'), 1, 'under one key');
+is(value($dbh, 'SELECT count(*) FROM way a JOIN way b USING (secret)'), 13, 'so each is equal to itself alone');
+is(value($dbh, q{SELECT count(*) FROM way WHERE secret = 'swordfish' OR secret = 'swordfish'::text::egress_secret}), 0,
+	'and none to a literal, which is sealed too');
+is(value($dbh, 'SELECT count(*) FROM (SELECT secret FROM way UNION SELECT secret FROM way) u'), 13, 'also in a union');
 
 # a sealed form goes in again unchanged, the same ways
 {
