@@ -370,6 +370,16 @@ COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval
 'Leases to a session the first credential, by ascending id, that fits and has a connection free.
 user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
 ttl: how long the lease lasts unless egress_renew_lease() is called in time, a day being 24 hours and a month one of UTC''s calendar; NULL: until it is released.
+
+-- what cannot be opened is passed over; a secret is no longer than a credential can be
+COMMENT ON FUNCTION egress_secret_in(cstring) IS
+'Input function of egress_secret: keeps a sealed form, seals other text under the active key, or keeps it where no key file is set.
+SQLSTATE: 22023 empty, or longer than 16 kB; NG006 a damaged sealed form; F0000 the key file cannot be used.';
+COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
+'Leases to a session the first credential, by ascending id, that fits and has a connection free.
+One with a secret that cannot be opened is passed over, with a WARNING in the server''s log.
+user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
+ttl: how long the lease lasts unless egress_renew_lease() is called in time; NULL: until it is released.
 Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
 Asked again by the same session for the same user, workspace and gateway, it returns the lease already held, whose end stays as it is.
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
@@ -452,3 +462,14 @@ CREATE OPERATOR CLASS egress_secret_ops DEFAULT FOR TYPE egress_secret USING has
     FUNCTION 1 egress_secret_hash(egress_secret);
 COMMENT ON OPERATOR CLASS egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
 COMMENT ON OPERATOR FAMILY egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
+
+NG004 every credential that fits and can be opened is at its limit, try later; NG005 the session holds a lease for something else;
+NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_explain_access(text, text, bigint) IS
+'Says of each gateway why a user may or may not use it in a workspace, in the order of the menu.
+user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL. egress_gateway_id: of this gateway only; NULL: of all.
+verdict: the first that applies of gateway_withdrawn, gateway_disabled, provider_disabled, overridden (mapped, but the workspace''s override leaves it out),
+not_mapped, no_credential, at_limit, available. The menu has exactly the gateways that are at_limit or available.
+A credential whose key is missing is not one that an acquire would take: at_limit is also said where there is no other. No secret is opened, so one that was changed is not known.
+egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
+Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';

@@ -46,7 +46,7 @@ AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION egress_secret_in(cstring) FROM PUBLIC;
 COMMENT ON FUNCTION egress_secret_in(cstring) IS
 'Input function of egress_secret: keeps a sealed form, seals other text under the active key, or keeps it where no key file is set.
-SQLSTATE: 22023 empty, or longer than 1 MB; NG006 a damaged sealed form; F0000 the key file cannot be used.';
+SQLSTATE: 22023 empty, or longer than 16 kB; NG006 a damaged sealed form; F0000 the key file cannot be used.';
 CREATE FUNCTION egress_secret_out(egress_secret) RETURNS cstring
 AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION egress_secret_out(egress_secret) FROM PUBLIC;
@@ -420,14 +420,15 @@ COST 1000;
 REVOKE ALL ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) FROM PUBLIC;
 COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
 'Leases to a session the first credential, by ascending id, that fits and has a connection free.
+One with a secret that cannot be opened is passed over, with a WARNING in the server''s log.
 user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
 ttl: how long the lease lasts unless egress_renew_lease() is called in time, a day being 24 hours and a month one of UTC''s calendar; NULL: until it is released.
 Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
 Asked again by the same session for the same user, workspace and gateway, it returns the lease already held, whose end stays as it is.
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
 SQLSTATE: 22004, 22023 bad argument; NG001 no such gateway; NG002 the gateway is not available to this call; NG003 no enabled credential fits;
-NG004 every credential that fits is at its limit, try later; NG005 the session holds a lease for something else;
-NG006 a secret of the credential cannot be opened; NG007 the config and the credential do not fit together;
+NG004 every credential that fits and can be opened is at its limit, try later; NG005 the session holds a lease for something else;
+NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together;
 NG009 the session is not in the session table that was attached with must_exist, or over; 25006 read-only transaction or standby.';
 
 CREATE FUNCTION egress_release_credential(session_id text) RETURNS boolean
@@ -572,6 +573,7 @@ COMMENT ON FUNCTION egress_explain_access(text, text, bigint) IS
 user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL. egress_gateway_id: of this gateway only; NULL: of all.
 verdict: the first that applies of gateway_withdrawn, gateway_disabled, provider_disabled, overridden (mapped, but the workspace''s override leaves it out),
 not_mapped, no_credential, at_limit, available. The menu has exactly the gateways that are at_limit or available.
+A credential whose key is missing is not one that an acquire would take: at_limit is also said where there is no other. No secret is opened, so one that was changed is not known.
 egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';
 

@@ -40,11 +40,11 @@ SELECT secret::text AS as_text, pg_typeof(secret), egress_secret_send(secret) FR
 SELECT to_jsonb(s) FROM secrets s WHERE id = 4;
 
 -- long ones are compressed and toasted, and have a limit
-INSERT INTO secrets VALUES (100, repeat('x', 1024 * 1024));
-INSERT INTO secrets SELECT 101, string_agg(md5(i::text), '') FROM generate_series(1, 20000) i;
+INSERT INTO secrets VALUES (100, repeat('x', 16384));
+INSERT INTO secrets SELECT 101, string_agg(md5(i::text), '') FROM generate_series(1, 512) i;
 SELECT id, length(secret::text), egress_reveal_secret(secret) = secret::text AS same, egress_secret_state(secret)
 FROM secrets WHERE id >= 100 ORDER BY id;
-INSERT INTO secrets VALUES (102, repeat('x', 1024 * 1024 + 1));
+INSERT INTO secrets VALUES (102, repeat('x', 16385));
 INSERT INTO secrets VALUES (103, '');
 DELETE FROM secrets WHERE id >= 100;
 

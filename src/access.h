@@ -41,6 +41,9 @@ typedef struct EgressEntitlement
 	bool		limited;		/* credentials only, as is: */
 	int32		limit;
 	int64		active;			/* for capacity.c: live leases, -1 until counted */
+	bool		sealed_known;	/* for explain.c: it was found out whether */
+	const char *missing_key;	/* a secret is sealed under a key that is not there, this one, or NULL; */
+	const char *missing_field;	/* which secret */
 } EgressEntitlement;
 
 /* What a call may do with one provider. */

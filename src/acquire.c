@@ -10,13 +10,15 @@
  *	2. Decide access (access.c).
  *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (pool.c). Otherwise
  *	   a. LOCK_GATEWAY, shared, unless it is held by now. Stop if the gateway is being deleted.
- *	   b. LOCK_CREDENTIAL, shared. Read its row again; claim a free slot (slot.c); insert the lease. If a transaction
- *		  that committed since changed the row, or a lease is held outside 1..limit, take the lease back. Give the
- *		  lock back.
+ *	   b. LOCK_CREDENTIAL, shared. Read its row again; claim a free slot (slot.c); open its secrets; insert the lease.
+ *		  If a transaction that committed since changed the row, or a lease is held outside 1..limit, take the lease
+ *		  back. Give the lock back.
  *	   c. If that came to nothing, LOCK_CREDENTIAL, exclusive. Read its row again; find a slot, and when none is free,
- *		  end as many expired leases of the credential as it takes (lease.c); insert the lease; give the lock back.
+ *		  end as many expired leases of the credential as it takes (lease.c); open; insert the lease; give the lock back.
+ *	   A credential with a secret that cannot be opened is passed over, like a full one. The keys are read before the
+ *	   locks are taken. If one is missing, the locks are given back, the keys read anew, and the credential tried again.
  *	4. With a ttl, insert when the lease ends.
- *	5. Open the credential's secrets, and put it into the gateway's config.
+ *	5. Put the credential into the gateway's config.
  * Nothing but the new row lives to commit: other transactions see it with a dirty snapshot, as they see a
  * row whose deletion is not committed, and both count as held. So a rollback of any kind needs no clean-up.
  *
@@ -31,11 +33,15 @@
 #include <sodium.h>
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -44,6 +50,7 @@
 #include "compat.h"
 #include "config.h"
 #include "errors.h"
+#include "keyring.h"
 #include "lease.h"
 #include "lock.h"
 #include "pool.h"
@@ -76,6 +83,15 @@ enum
 /* and their types: shape.c */
 #define ACQUIRED_TYPES "ittttttttitptz"
 
+/* The credentials that an acquire passes over because they cannot be opened. */
+typedef struct PassedOver
+{
+	int			count;
+	char	   *label;			/* the secret of the first of them */
+	EgressSecret *secret;
+	SecretOutcome outcome;
+} PassedOver;
+
 /* An acquire at work. */
 typedef struct Acquire
 {
@@ -87,6 +103,11 @@ typedef struct Acquire
 	LeaseLook	lease;			/* the session's */
 	EgressScan	gateways;		/* current row: the gateway */
 	EgressScan	credentials;	/* current row: the credential leased, or tried last */
+	char	   *opened[CREDENTIAL_SECRET_COUNT];	/* its secrets, after open_secrets(); NULL where it has none */
+	SecretOutcome outcome;		/* of that: unless it is SECRET_OPENED, */
+	CredentialSecret unopened;	/* this one could not be opened */
+	bool		renewed_keys;	/* the keys were read anew */
+	PassedOver	passed_over;
 	SlotSearch	slots;
 	Pool		pool;
 	EgressAccess *access;
@@ -105,6 +126,35 @@ credential_limit(EgressScan *credential)
 	if (!scan_bool(credential, Anum_egress_credential_limit_active_connections))
 		return NO_LIMIT;
 	return Max(DatumGetInt32(scan_value(credential, Anum_egress_credential_active_connection_limit)), 0);
+}
+
+/* open_secret -- open a secret of the credential that is the current row, if it has it; false when that cannot be done */
+static bool
+open_secret(Acquire *acquire, CredentialSecret which)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(acquire->credentials.slot, credential_secrets[which].column, &isnull);
+
+	if (!isnull)
+		acquire->outcome = secret_try_open_at_once(DatumGetSecretPP(value), &acquire->opened[which]);
+	acquire->unopened = which;
+	return acquire->outcome == SECRET_OPENED;
+}
+
+/* open_secrets -- open the secrets of the credential that is the current row; false when one cannot be opened */
+static bool
+open_secrets(Acquire *acquire)
+{
+	acquire->outcome = SECRET_OPENED;
+	for (CredentialSecret which = 0; which < CREDENTIAL_SECRET_COUNT; which++)
+	{
+		secret_wipe(acquire->opened[which]);
+		acquire->opened[which] = NULL;
+	}
+	for (CredentialSecret which = 0; which < CREDENTIAL_SECRET_COUNT; which++)
+		if (!open_secret(acquire, which))
+			return false;
+	return true;
 }
 
 /* insert_lease -- insert the row of the lease, if that is right; slot SLOT_NONE for a credential without a limit */
@@ -149,7 +199,8 @@ is_within_limit(void *arg)
 /*
  * lease_beside_others -- lease a connection of a credential while others may do the same
  *
- * Returns whether it did. That it did not says nothing about the credential: see lease_alone().
+ * Returns whether it did. That it did not says nothing about the credential, unless its secrets could not be opened: see
+ * lease_alone().
  *
  * Those who are here have slots of their own in 1..limit, so together they do not pass the limit that they have read.
  * What may be wrong with it is looked at when the lease is inserted: another limit was committed since, or there are
@@ -173,7 +224,7 @@ lease_beside_others(Acquire *acquire, int64 credential_id)
 		int32		slot = limit == NO_LIMIT ? SLOT_NONE : slot_claim(&acquire->slots, credential_id, limit);
 
 		if (limit == NO_LIMIT || slot != SLOT_NONE)
-			leased = insert_lease(acquire, credential_id, slot, is_within_limit);
+			leased = open_secrets(acquire) && insert_lease(acquire, credential_id, slot, is_within_limit);
 		if (slot != SLOT_NONE)
 			slot_unclaim(credential_id, slot);
 	}
@@ -197,7 +248,8 @@ free_slot(Acquire *acquire, int64 credential_id, int32 limit)
 		return slot;
 
 	scan_open(&expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
-	if (lease_any_expired(&expiries, credential_id) &&
+	/* not for a credential that is of no use then */
+	if (lease_any_expired(&expiries, credential_id) && open_secrets(acquire) &&
 		lease_end_expired_for(&expiries, credential_id, slot_excess(&acquire->slots, credential_id, limit)))
 		slot = slot_find(&acquire->slots, credential_id, limit);
 	scan_close(&expiries);
@@ -227,7 +279,7 @@ slot_alone(Acquire *acquire, int64 credential_id, int32 *slot)
  * lease_alone -- lease a connection of a credential while nobody else does
  *
  * Returns whether it did. If not, *full is set when the credential fits and has no connection to give; it is
- * left alone when the credential is disabled or gone by now.
+ * left alone when the credential is disabled or gone by now, or its secrets cannot be opened.
  *
  * Nobody takes a connection meanwhile, but leases end. One that ended after the limit was lowered must not let in an acquire
  * that has read the old limit: so whether it is still the limit is asked when a slot has been found.
@@ -245,15 +297,16 @@ lease_alone(Acquire *acquire, int64 credential_id, bool *full)
 		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 		again = false;
+		acquire->outcome = SECRET_OPENED;
 		if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled))
 		{
 			int32		slot;
-			bool		found = slot_alone(acquire, credential_id, &slot);
+			bool		found = slot_alone(acquire, credential_id, &slot) && open_secrets(acquire);
 
-			again = found && scan_row_is_replaced(credential);
+			again = (found || acquire->outcome != SECRET_OPENED) && scan_row_is_replaced(credential);
 			if (found && !again)
 				leased = insert_lease(acquire, credential_id, slot, NULL);
-			*full |= !found;
+			*full |= !found && acquire->outcome == SECRET_OPENED;
 		}
 		UnregisterSnapshot(snapshot);
 	}
@@ -309,16 +362,23 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 			 errhint("See egress_provider_mapping, egress_provider_mapping_gateway and egress_group_member.") : 0));
 }
 
-/* refuse_full -- raise NG004 */
+/* refuse_full -- raise NG004; some of the credentials that fit may have been passed over for another reason */
 pg_noreturn static void
 refuse_full(Acquire *acquire, int fitting)
 {
+	const char *caller = call_label(acquire->user_id, acquire->workspace_id);
+	int			unopened = acquire->passed_over.count;
+
 	ereport(ERROR,
 			(errcode(ERRCODE_EGRESS_AT_LIMIT),
 			 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
+			 unopened == 0 ?
 			 errdetail_plural("%d credential fits %s, and it is at its limit.",
 							  "%d credentials fit %s, and all are at their limits.",
-							  fitting, fitting, call_label(acquire->user_id, acquire->workspace_id)),
+							  fitting, fitting, caller) :
+			 errdetail_plural("%d credentials fit %s: %d cannot be opened, and the other is at its limit.",
+							  "%d credentials fit %s: %d cannot be opened, and the others are at their limits.",
+							  fitting - unopened, fitting, caller, unopened),
 			 errhint("Try again when a session has ended, or raise a limit.")));
 }
 
@@ -332,6 +392,50 @@ lock_gateway(Acquire *acquire)
 				(errcode(ERRCODE_EGRESS_AT_LIMIT),
 				 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
 				 errdetail("Another transaction is deleting the gateway.")));
+}
+
+/* unopened_label -- the secret that open_secrets() could not open, as messages name it */
+static char *
+unopened_label(Acquire *acquire)
+{
+	EgressScan *credential = &acquire->credentials;
+
+	return secret_label(credential_secrets[acquire->unopened].name,
+						scan_id(credential, Anum_egress_credential_egress_credential_id),
+						scan_name(credential, Anum_egress_credential_name));
+}
+
+/* unopened_secret -- that secret, a copy */
+static EgressSecret *
+unopened_secret(Acquire *acquire)
+{
+	return (EgressSecret *) DatumGetTextPCopy(scan_value(&acquire->credentials, credential_secrets[acquire->unopened].column));
+}
+
+/* pass_over -- note that the credential that is the current row cannot be opened */
+static void
+pass_over(Acquire *acquire)
+{
+	PassedOver *passed_over = &acquire->passed_over;
+
+	if (passed_over->count++ > 0)
+		return;
+	passed_over->label = unopened_label(acquire);
+	passed_over->secret = unopened_secret(acquire);
+	passed_over->outcome = acquire->outcome;
+}
+
+/*
+ * try_credential -- lease a connection of a credential, if it has one; *full as lease_alone() has it
+ *
+ * After: unless acquire->outcome is SECRET_OPENED, it did not, because the credential, the current row, cannot be opened.
+ */
+static bool
+try_credential(Acquire *acquire, int64 credential_id, bool *full)
+{
+	acquire->outcome = SECRET_OPENED;
+	return lease_beside_others(acquire, credential_id) ||
+		(acquire->outcome == SECRET_OPENED && lease_alone(acquire, credential_id, full));
 }
 
 /*
@@ -369,9 +473,19 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 		if (!locked)
 			lock_gateway(acquire);
 		locked = true;
-		leased = lease_beside_others(acquire, credential->id) || lease_alone(acquire, credential->id, &full);
+		leased = try_credential(acquire, credential->id, &full);
+		if (acquire->outcome == SECRET_KEY_MISSING && !acquire->renewed_keys)
+		{
+			lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+			keyring_load_anew();
+			acquire->renewed_keys = true;
+			lock_gateway(acquire);
+			leased = try_credential(acquire, credential->id, &full);
+		}
 		if (leased)
 			break;
+		if (acquire->outcome != SECRET_OPENED)
+			pass_over(acquire);
 	}
 	if (locked)
 		lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
@@ -381,6 +495,14 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 					  scan_id(&acquire->credentials, Anum_egress_credential_egress_credential_id),
 					  ttl_end(acquire->acquired_at, acquire->ttl));
 
+	if (acquire->passed_over.count > 0)
+	{
+		PassedOver *passed_over = &acquire->passed_over;
+
+		if (!leased && !full)
+			secret_refuse(passed_over->secret, passed_over->outcome, passed_over->label);
+		secret_log_passed_over(passed_over->secret, passed_over->outcome, passed_over->label, passed_over->count - 1);
+	}
 	if (!leased && full)
 		refuse_full(acquire, list_length(fitting));
 	if (!leased)
@@ -414,19 +536,19 @@ return_lease(Acquire *acquire, Snapshot snapshot)
 	return scan_find_id(&acquire->credentials, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot);
 }
 
-/* open_secret -- open a secret of the credential; NULL when there is none, NG006 if it cannot be opened */
-static char *
-open_secret(Acquire *acquire, AttrNumber column, const char *field)
+/* open_held -- open the secrets of the lease that the session holds; NG006 if one cannot be opened */
+static void
+open_held(Acquire *acquire)
 {
-	EgressScan *credential = &acquire->credentials;
-	bool		isnull;
-	Datum		value = slot_getattr(credential->slot, column, &isnull);
-
-	if (isnull)
-		return NULL;
-	return secret_open(DatumGetSecretPP(value),
-					   secret_label(field, scan_id(credential, Anum_egress_credential_egress_credential_id),
-									scan_name(credential, Anum_egress_credential_name)));
+	if (open_secrets(acquire))
+		return;
+	if (acquire->outcome == SECRET_KEY_MISSING)
+	{
+		keyring_load_anew();
+		if (open_secrets(acquire))
+			return;
+	}
+	secret_refuse(unopened_secret(acquire), acquire->outcome, unopened_label(acquire));
 }
 
 /* render -- the gateway's config, if it has one, with the credential in it; NG007 if they do not fit together */
@@ -482,19 +604,15 @@ put_text(text *value, int position, Datum *values, bool *nulls)
 	nulls[position] = value == NULL;
 }
 
-/*
- * result -- what an acquire returns, as a composite
- *
- * Opens the secrets, and needs none of the locks for it. If that fails, the error takes the lease with it.
- */
+/* result -- what an acquire returns, as a composite; the secrets are open, and are wiped */
 static Datum
 result(FunctionCallInfo fcinfo, Acquire *acquire)
 {
 	EgressScan *gateway = &acquire->gateways;
 	EgressScan *credential = &acquire->credentials;
-	char	   *password = open_secret(acquire, Anum_egress_credential_password, "password");
-	char	   *private_key = open_secret(acquire, Anum_egress_credential_private_key, "private_key");
-	char	   *custom_credential = open_secret(acquire, Anum_egress_credential_custom_credential, "custom_credential");
+	char	   *password = acquire->opened[SECRET_PASSWORD];
+	char	   *private_key = acquire->opened[SECRET_PRIVATE_KEY];
+	char	   *custom_credential = acquire->opened[SECRET_CUSTOM_CREDENTIAL];
 	text	   *clear[4];			/* what is wiped: config, password, private key, custom credential */
 	Datum		values[ACQUIRED_COLUMNS];
 	bool		nulls[ACQUIRED_COLUMNS] = {false};
@@ -539,6 +657,22 @@ result(FunctionCallInfo fcinfo, Acquire *acquire)
 	return HeapTupleGetDatum(row);
 }
 
+/* lock_long_secrets -- lock the table of values that are too long for their row: who opens one later waits for nobody */
+static void
+lock_long_secrets(Acquire *acquire)
+{
+	Oid			toast_id = acquire->credentials.table->rd_rel->reltoastrelid;
+	Relation	toast;
+	ListCell   *cell;
+
+	if (!OidIsValid(toast_id))
+		return;
+	toast = table_open(toast_id, AccessShareLock);
+	foreach(cell, RelationGetIndexList(toast))
+		LockRelationOid(lfirst_oid(cell), AccessShareLock);
+	table_close(toast, NoLock);
+}
+
 /* egress_acquire_credential -- lease a connection to a session; see COMMENT ON FUNCTION and the top of this file */
 Datum
 egress_acquire_credential(PG_FUNCTION_ARGS)
@@ -548,8 +682,10 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	Snapshot	snapshot;
 	int64		session_key;
 	LeaseState	state;
+	bool		held;
 	Datum		row;
 
+	memset(&acquire, 0, sizeof(acquire));
 	acquire.user_id = get_id(fcinfo, 0, "user_id");
 	acquire.workspace_id = get_optional_id(fcinfo, 1, "workspace_id");
 	check_not_null(fcinfo, 2, "egress_gateway_id");
@@ -570,8 +706,10 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	lease_open(&acquire.lease);
 	scan_open(&acquire.gateways, INDEX_GATEWAY_ID, AccessShareLock);
 	scan_open(&acquire.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
+	lock_long_secrets(&acquire);
 	slot_open(&acquire.slots);
 	pool_open(&acquire.pool);
+	(void) keyring_load();
 
 	session_key = lock_session_key(acquire.session_id);
 	lock_take(LOCK_SESSION, session_key, ExclusiveLock);
@@ -589,9 +727,12 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	access_find_gateway(&acquire.gateways, acquire.gateway_id, snapshot);
 	access_begin(&call, acquire.user_id, acquire.workspace_id, snapshot, false);
 	acquire.access = access_to_gateway(&call, &acquire.gateways);
-	if (state != LEASE_LIVE || !return_lease(&acquire, snapshot))
+	held = state == LEASE_LIVE && return_lease(&acquire, snapshot);
+	if (!held)
 		take_lease(&acquire, snapshot);
 	lock_give(LOCK_SESSION, session_key, ExclusiveLock);
+	if (held)
+		open_held(&acquire);
 
 	row = result(fcinfo, &acquire);
 	UnregisterSnapshot(snapshot);

@@ -93,22 +93,9 @@ capacity_free(EgressCapacity *capacity, List *credentials)
 	return sum;
 }
 
-/*
- * capacity_first_free -- the first of these credentials that has a connection free, NULL when none has
- *
- * After: each credential before it, or each when there is none, has been counted.
- */
-EgressEntitlement *
-capacity_first_free(EgressCapacity *capacity, List *credentials)
+/* capacity_is_free -- has one of these credentials a connection free? After: unless it has no limit, it has been counted */
+bool
+capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials)
 {
-	ListCell   *cell;
-
-	foreach(cell, credentials)
-	{
-		EgressEntitlement *credential = lfirst(cell);
-
-		if (!credential->limited || free_connections(capacity, credential, credentials) > 0)
-			return credential;
-	}
-	return NULL;
+	return !credential->limited || free_connections(capacity, credential, credentials) > 0;
 }

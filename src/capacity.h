@@ -26,7 +26,7 @@ typedef struct EgressCapacity
 
 extern void capacity_begin(EgressCapacity *capacity, Snapshot snapshot, TimestampTz moment);
 extern int64 capacity_free(EgressCapacity *capacity, List *credentials);
-extern EgressEntitlement *capacity_first_free(EgressCapacity *capacity, List *credentials);
+extern bool capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials);
 extern void capacity_end(EgressCapacity *capacity);
 
 #endif							/* EGRESS_CAPACITY_H */

@@ -4,6 +4,11 @@
  * The decision is access_decide(), as in the menu and in an acquire, and the connections are counted by capacity.c, as in
  * the menu. What is added here is words: which mapping or credential is in the way, and what would change that. Reads
  * only, as of the calling query's snapshot, so it works on a standby.
+ *
+ * An acquire passes over a credential that it cannot open. Here none is opened, so only that a key is missing is found
+ * out, not that a secret was changed. The menu does not ask for keys: where all credentials that have a connection
+ * free lack theirs, it lists the gateway with those connections, and the verdict is at_limit, because there is none to
+ * be had.
  */
 #include "postgres.h"
 
@@ -19,14 +24,19 @@
 #include "arguments.h"
 #include "capacity.h"
 #include "compat.h"
+#include "keyring.h"
 #include "scan.h"
+#include "secret.h"
 #include "shape.h"
 
 #define EXPLANATION_COLUMNS 6
 #define EXPLANATION_TYPES "itttit"
 
-/* how many full credentials a sentence names */
-#define FULL_NAMED 3
+/* how many credentials that are in the way a sentence names */
+#define CREDENTIALS_NAMED 3
+
+/* what an administrator would do about a credential that lacks a key */
+#define PUT_KEY_BACK "put the key back into the file of egress.secret_key_file"
 
 /* What is said of a gateway. */
 typedef struct Answer
@@ -95,19 +105,72 @@ subjects_label(EgressCall *call)
 	return label.data;
 }
 
-/* credential_label -- a credential as a sentence names it */
-static char *
-credential_label(Explanation *explanation, int64 credential_id)
+/* find_credential -- let a credential be the current row of the scan for their names */
+static void
+find_credential(Explanation *explanation, int64 credential_id)
 {
-	EgressScan *credentials = &explanation->credentials;
 	MemoryContext old_context = MemoryContextSwitchTo(explanation->context);
-	bool		found = scan_find_id(credentials, credential_id, explanation->call.snapshot);
+	bool		found = scan_find_id(&explanation->credentials, credential_id, explanation->call.snapshot);
 
 	MemoryContextSwitchTo(old_context);
 	if (!found)
 		elog(ERROR, "credential " INT64_FORMAT " is missing", credential_id);
+}
+
+/* credential_label -- a credential as a sentence names it */
+static char *
+credential_label(Explanation *explanation, int64 credential_id)
+{
+	find_credential(explanation, credential_id);
 	return psprintf("credential " INT64_FORMAT " '%s'", credential_id,
-					scan_name(credentials, Anum_egress_credential_name));
+					scan_name(&explanation->credentials, Anum_egress_credential_name));
+}
+
+/* lacks_key -- is a secret of the credential sealed under a key that is not there? Found out once a call */
+static bool
+lacks_key(Explanation *explanation, EgressEntitlement *credential)
+{
+	MemoryContext old_context;
+
+	if (credential->sealed_known)
+		return credential->missing_key != NULL;
+
+	find_credential(explanation, credential->id);
+	old_context = MemoryContextSwitchTo(explanation->context);
+	for (int i = 0; i < CREDENTIAL_SECRET_COUNT && credential->missing_key == NULL; i++)
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(explanation->credentials.slot, credential_secrets[i].column, &isnull);
+
+		credential->missing_key = isnull ? NULL : secret_missing_key(value);
+		credential->missing_field = credential_secrets[i].name;
+	}
+	MemoryContextSwitchTo(old_context);
+	credential->sealed_known = true;
+	return credential->missing_key != NULL;
+}
+
+/*
+ * first_to_take -- the credential that an acquire would take, of those that fit; NULL when there is none
+ *
+ * After: each before it, or each when there is none, is full and has been counted, or lacks_key() says what it lacks.
+ */
+static EgressEntitlement *
+first_to_take(Explanation *explanation, List *credentials)
+{
+	/* what counting them opens stays open */
+	MemoryContext old_context = MemoryContextSwitchTo(explanation->context);
+	EgressEntitlement *result = NULL;
+
+	for (int i = 0; result == NULL && i < list_length(credentials); i++)
+	{
+		EgressEntitlement *credential = list_nth(credentials, i);
+
+		if (capacity_is_free(&explanation->capacity, credential, credentials) && !lacks_key(explanation, credential))
+			result = credential;
+	}
+	MemoryContextSwitchTo(old_context);
+	return result;
 }
 
 /*
@@ -146,53 +209,93 @@ nothing_allows(Explanation *explanation, const char *what, const char *table, Li
 					label, explanation->access->provider_name, subject_label(nearest->subject), table);
 }
 
-/* all_full -- the sentence for a gateway whose credentials are all at their limits; they have been counted */
-static char *
-all_full(Explanation *explanation, List *credentials)
+/* passed_over -- the credentials before one, or all when that is NULL, which lack a key; or those which do not */
+static List *
+passed_over(List *credentials, EgressEntitlement *before, bool lack)
 {
-	StringInfoData sentence;
-	int			others = list_length(credentials) - FULL_NAMED;
+	List	   *result = NIL;
+	ListCell   *cell;
 
-	initStringInfo(&sentence);
-	for (int i = 0; i < Min(list_length(credentials), FULL_NAMED); i++)
+	foreach(cell, credentials)
 	{
-		EgressEntitlement *credential = list_nth(credentials, i);
+		EgressEntitlement *credential = lfirst(cell);
 
-		appendStringInfo(&sentence, "%s%s ", i == 0 ? "" : ", ", credential_label(explanation, credential->id));
-		if (credential->active > credential->limit)
-			appendStringInfo(&sentence, "is over its limit of %d, with " INT64_FORMAT " in use",
-							 credential->limit, credential->active);
-		else
-			appendStringInfo(&sentence, "is at its limit of %d", credential->limit);
+		if (credential == before)
+			break;
+		if ((credential->missing_key != NULL) == lack)
+			result = lappend(result, credential);
 	}
-	if (others > 0)
-		appendStringInfo(&sentence, ngettext(", and %d other is at its limit", ", and %d others are at their limits", others),
-						 others);
-	appendStringInfoString(&sentence, ": raise a limit, or wait until a session ends");
-	return sentence.data;
+	return result;
 }
 
-/* free_in -- the sentence for a gateway that an acquire would get this credential for */
+/* in_the_way -- a credential, and why an acquire does not take it */
 static char *
-free_in(Explanation *explanation, EgressEntitlement *credential)
+in_the_way(Explanation *explanation, EgressEntitlement *credential)
 {
 	char	   *label = credential_label(explanation, credential->id);
 
-	if (!credential->limited)
-		return psprintf("%s has no limit", label);
-	return psprintf("%s has " INT64_FORMAT " of %d connections free", label,
-					credential->limit - credential->active, credential->limit);
+	if (credential->missing_key != NULL)
+		return psprintf("%s cannot be opened, as key %s of its %s is missing", label,
+						credential->missing_key, credential->missing_field);
+	if (credential->active > credential->limit)
+		return psprintf("%s is over its limit of %d, with " INT64_FORMAT " in use", label,
+						credential->limit, credential->active);
+	return psprintf("%s is at its limit of %d", label, credential->limit);
 }
 
-/* first_free -- the first of these credentials that has a connection free; what counting them opens stays open */
-static EgressEntitlement *
-first_free(Explanation *explanation, List *credentials)
+/* append_in_the_way -- name the first of these credentials, each with what is in the way */
+static void
+append_in_the_way(StringInfo sentence, Explanation *explanation, List *credentials)
 {
-	MemoryContext old_context = MemoryContextSwitchTo(explanation->context);
-	EgressEntitlement *result = capacity_first_free(&explanation->capacity, credentials);
+	for (int i = 0; i < Min(list_length(credentials), CREDENTIALS_NAMED); i++)
+		appendStringInfo(sentence, "%s%s", i == 0 ? "" : ", ", in_the_way(explanation, list_nth(credentials, i)));
+}
 
-	MemoryContextSwitchTo(old_context);
-	return result;
+/* none_to_take -- the sentence for a gateway whose credentials are all at their limits, or lack a key */
+static char *
+none_to_take(Explanation *explanation, List *credentials)
+{
+	List	   *unopened = passed_over(credentials, NULL, true);
+	List	   *full = passed_over(credentials, NULL, false);
+	int			others = list_length(credentials) - CREDENTIALS_NAMED;
+	StringInfoData sentence;
+
+	initStringInfo(&sentence);
+	append_in_the_way(&sentence, explanation, list_concat_copy(unopened, full));
+	if (others > 0 && list_length(unopened) > CREDENTIALS_NAMED)
+		appendStringInfo(&sentence, ngettext(", and %d other cannot be used either", ", and %d others cannot be used either", others),
+						 others);
+	else if (others > 0)
+		appendStringInfo(&sentence, ngettext(", and %d other is at its limit", ", and %d others are at their limits", others),
+						 others);
+	appendStringInfo(&sentence, ": %s%s%s",
+					 unopened == NIL ? "" : PUT_KEY_BACK,
+					 unopened == NIL || full == NIL ? "" : ", or ",
+					 full == NIL ? "" : "raise a limit, or wait until a session ends");
+	return sentence.data;
+}
+
+/* to_take -- the sentence for a gateway that an acquire would get this credential for */
+static char *
+to_take(Explanation *explanation, EgressEntitlement *credential, List *credentials)
+{
+	List	   *unopened = passed_over(credentials, credential, true);
+	StringInfoData sentence;
+
+	initStringInfo(&sentence);
+	appendStringInfoString(&sentence, credential_label(explanation, credential->id));
+	if (!credential->limited)
+		appendStringInfoString(&sentence, " has no limit");
+	else
+		appendStringInfo(&sentence, " has " INT64_FORMAT " of %d connections free",
+						 credential->limit - credential->active, credential->limit);
+	if (unopened != NIL)
+	{
+		appendStringInfoString(&sentence, "; passed over: ");
+		append_in_the_way(&sentence, explanation, unopened);
+		appendStringInfoString(&sentence, ": " PUT_KEY_BACK);
+	}
+	return sentence.data;
 }
 
 /* put_row -- one row of the explanation */
@@ -247,10 +350,10 @@ answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials)
 			break;
 	}
 
-	credential = first_free(explanation, credentials);
+	credential = first_to_take(explanation, credentials);
 	if (credential == NULL)
-		return (Answer) {"at_limit", NULL, all_full(explanation, credentials)};
-	return (Answer) {"available", credential, free_in(explanation, credential)};
+		return (Answer) {"at_limit", NULL, none_to_take(explanation, credentials)};
+	return (Answer) {"available", credential, to_take(explanation, credential, credentials)};
 }
 
 /* explain_provider -- let the gateways that are explained next be those of a provider */
@@ -348,6 +451,8 @@ egress_explain_access(PG_FUNCTION_ARGS)
 
 	access_begin(&explanation.call, user_id, workspace_id, GetActiveSnapshot(), true);
 	capacity_begin(&explanation.capacity, GetActiveSnapshot(), query_moment(fcinfo));
+	/* the keys that an acquire would have */
+	keyring_load_anew();
 	scan_open(&explanation.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
 	if (PG_ARGISNULL(2))
 		explain_all(&explanation);

@@ -24,8 +24,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
@@ -47,6 +49,8 @@ static int	key_count;
 static bool loaded;				/* keys are those of the file, as of this reload: */
 static TimestampTz loaded_at;
 static char problem[MAXPGPATH + 256];	/* why there are none, as a sentence */
+
+static const char UNUSABLE[] = "The key file that is configured cannot be used; the server's log says why.";
 
 /* keyring_init -- define the setting; once, when the library is loaded */
 void
@@ -233,11 +237,27 @@ keyring_load(void)
 	return KEYRING_READY;
 }
 
-/* keyring_problem -- why the keyring is KEYRING_UNUSABLE: a sentence for a message's detail, without any content */
+/*
+ * keyring_problem -- why the keyring is KEYRING_UNUSABLE: a sentence for the detail of a message in the server's log
+ *
+ * It names the file, its owner and its mode, but nothing of its content.
+ */
 const char *
 keyring_problem(void)
 {
 	return problem;
+}
+
+/*
+ * keyring_problem_for_client -- the same, as the client may know it
+ *
+ * Where the file is, the server tells those only who may read the setting. That is asked of the user whom the client is:
+ * the functions that come here run with the rights of the extension's owner.
+ */
+const char *
+keyring_problem_for_client(void)
+{
+	return masked || has_privs_of_role(GetOuterUserId(), ROLE_PG_READ_ALL_SETTINGS) ? problem : UNUSABLE;
 }
 
 /* keyring_active -- the key that seals; before: KEYRING_READY */
@@ -247,7 +267,7 @@ keyring_active(void)
 	return &keys[0];
 }
 
-/* keyring_find -- the key with this id, NULL when there is none */
+/* keyring_find -- the key with this id, NULL when there is none; reads no file */
 const SecretKey *
 keyring_find(const char *id)
 {
@@ -258,15 +278,15 @@ keyring_find(const char *id)
 }
 
 /*
- * keyring_find_anew -- the key with this id in the file as it is now, NULL when it is not there
+ * keyring_load_anew -- have the keys ready that are in the file now
  *
  * For who is to open a secret, and keyring_find() has no key. A backend reads the configuration again between two
  * statements only; when a new first key was reloaded during this one, and a rotation committed, it meets secrets that are
  * sealed under that.
  */
-const SecretKey *
-keyring_find_anew(const char *id)
+void
+keyring_load_anew(void)
 {
 	loaded = false;
-	return keyring_load() == KEYRING_READY ? keyring_find(id) : NULL;
+	(void) keyring_load();
 }

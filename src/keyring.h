@@ -26,9 +26,10 @@ typedef enum KeyringState
 
 extern void keyring_init(void);
 extern KeyringState keyring_load(void);
+extern void keyring_load_anew(void);
 extern const char *keyring_problem(void);
+extern const char *keyring_problem_for_client(void);
 extern const SecretKey *keyring_active(void);
 extern const SecretKey *keyring_find(const char *id);
-extern const SecretKey *keyring_find_anew(const char *id);
 
 #endif							/* EGRESS_KEYRING_H */

@@ -21,7 +21,7 @@
 /* how many rows are read at a time */
 #define BATCH 100
 
-/* the columns of the query below, in its order */
+/* the columns of the query below, in its order; the secrets are in that of credential_secrets */
 enum
 {
 	ROTATE_ID = 1,
@@ -29,12 +29,6 @@ enum
 	ROTATE_PASSWORD,
 	ROTATE_PRIVATE_KEY,
 	ROTATE_CUSTOM_CREDENTIAL
-};
-
-static const char *const field_names[] = {
-	[ROTATE_PASSWORD] = "password",
-	[ROTATE_PRIVATE_KEY] = "private_key",
-	[ROTATE_CUSTOM_CREDENTIAL] = "custom_credential",
 };
 
 #define SELECT_QUERY \
@@ -86,7 +80,7 @@ rotate_row(SPIPlanPtr update, HeapTuple row, TupleDesc desc)
 		nulls[parameter] = isnull ? 'n' : ' ';
 		if (!isnull && !secret_is_active(DatumGetSecretPP(value)))
 		{
-			char	   *label = secret_label(field_names[column], credential_id, credential_name);
+			char	   *label = secret_label(credential_secrets[column - ROTATE_PASSWORD].name, credential_id, credential_name);
 
 			values[parameter] = PointerGetDatum(seal_anew(DatumGetSecretPP(value), label));
 			rotated++;

@@ -29,9 +29,11 @@
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "arguments.h"
+#include "catalog.h"
 #include "compat.h"
 #include "errors.h"
 #include "keyring.h"
@@ -45,9 +47,13 @@
 #define NONCE_LENGTH crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG_LENGTH crypto_aead_xchacha20poly1305_ietf_ABYTES
 
-/* the longest sealed form, in characters */
+/*
+ * The bytes of a secret that is opened, or sealed anew, and the longest sealed form, in characters. What was sealed when
+ * SECRET_MAX_LENGTH was larger goes on to be opened, rotated, dumped and restored.
+ */
+#define OPENED_MAX_LENGTH (1024 * 1024)
 #define SEALED_MAX_LENGTH \
-	(HEAD_LENGTH + sodium_base64_ENCODED_LEN(NONCE_LENGTH + SECRET_MAX_LENGTH + TAG_LENGTH, \
+	(HEAD_LENGTH + sodium_base64_ENCODED_LEN(NONCE_LENGTH + OPENED_MAX_LENGTH + TAG_LENGTH, \
 											 sodium_base64_VARIANT_ORIGINAL))
 
 /* A buffer for a secret in the clear. Its memory context wipes it when it goes. */
@@ -57,6 +63,12 @@ typedef struct ClearText
 	size_t		length;			/* of what follows */
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];
 } ClearText;
+
+const CredentialField credential_secrets[CREDENTIAL_SECRET_COUNT] = {
+	[SECRET_PASSWORD] = {Anum_egress_credential_password, "password"},
+	[SECRET_PRIVATE_KEY] = {Anum_egress_credential_private_key, "private_key"},
+	[SECRET_CUSTOM_CREDENTIAL] = {Anum_egress_credential_custom_credential, "custom_credential"},
+};
 
 /* what egress_secret_state() says */
 static const char STATE_ACTIVE_KEY[] = "active key";
@@ -200,14 +212,15 @@ needs_conversion(void)
 	return GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII;
 }
 
-/* refuse_long -- raise that a secret is too long */
-pg_noreturn static void
-refuse_long(void)
+/* check_length -- refuse a secret that is too long */
+static void
+check_length(size_t length, size_t max_length)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("a secret is too long"),
-			 errdetail("It has at most %d bytes.", SECRET_MAX_LENGTH)));
+	if (length > max_length)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a secret is too long"),
+				 errdetail("It has at most %zu bytes.", max_length)));
 }
 
 /* make_secret -- a value of egress_secret with these bytes */
@@ -241,7 +254,8 @@ secret_seal(const char *value, size_t length)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIG_FILE_ERROR),
 					 errmsg("a secret cannot be sealed"),
-					 errdetail_internal("%s", keyring_problem()),
+					 errdetail_internal("%s", keyring_problem_for_client()),
+					 errdetail_log("%s", keyring_problem()),
 					 errhint("See egress.secret_key_file.")));
 		case KEYRING_READY:
 			break;
@@ -259,8 +273,7 @@ secret_seal(const char *value, size_t length)
 		value = converted;
 		length = strlen(converted);
 	}
-	if (length > SECRET_MAX_LENGTH)
-		refuse_long();
+	check_length(length, OPENED_MAX_LENGTH);
 
 	bytes = palloc(NONCE_LENGTH + length + TAG_LENGTH);
 	base64_size = sodium_base64_encoded_len(NONCE_LENGTH + length + TAG_LENGTH, sodium_base64_VARIANT_ORIGINAL);
@@ -303,13 +316,13 @@ decrypt(const SecretKey *key, const char *head, const unsigned char *bytes, size
 }
 
 /*
- * secret_try_open -- open a secret, if it can be
+ * secret_try_open_at_once -- open a secret, if it can be, with the keys that are at hand: no file is read
  *
  * After SECRET_OPENED, *opened is a string in the current memory context, in this database's encoding: the caller hands
- * it to secret_wipe() when done with it. Otherwise it is NULL.
+ * it to secret_wipe() when done with it. Otherwise it is NULL. Before: keyring_load() was called by this statement.
  */
 SecretOutcome
-secret_try_open(EgressSecret *secret, char **opened)
+secret_try_open_at_once(EgressSecret *secret, char **opened)
 {
 	const char *value = VARDATA_ANY(secret);
 	size_t		length = VARSIZE_ANY_EXHDR(secret);
@@ -328,15 +341,14 @@ secret_try_open(EgressSecret *secret, char **opened)
 	}
 
 	/* the input function lets in what is well-formed only; what is stored may have been changed since */
+	if (!has_key_id(value, length))
+		return SECRET_DAMAGED;
+	key = keyring_find(value + PREFIX_LENGTH);
+	if (key == NULL)
+		return SECRET_KEY_MISSING;
 	bytes = decode(value, length, &size);
 	if (bytes == NULL)
 		return SECRET_DAMAGED;
-	if (keyring_load() != KEYRING_READY ||
-		((key = keyring_find(value + PREFIX_LENGTH)) == NULL && (key = keyring_find_anew(value + PREFIX_LENGTH)) == NULL))
-	{
-		pfree(bytes);
-		return SECRET_KEY_MISSING;
-	}
 	utf8 = decrypt(key, value, bytes, size);
 	pfree(bytes);
 	if (utf8 == NULL)
@@ -355,18 +367,44 @@ secret_try_open(EgressSecret *secret, char **opened)
 	return *opened != NULL ? SECRET_OPENED : SECRET_NOT_TEXT;
 }
 
-/* missing_key_detail -- why the key of a sealed form is not there */
+/* secret_try_open -- the same, with the keys as they are in the file now, if need be */
+SecretOutcome
+secret_try_open(EgressSecret *secret, char **opened)
+{
+	SecretOutcome outcome;
+
+	(void) keyring_load();
+	outcome = secret_try_open_at_once(secret, opened);
+	if (outcome == SECRET_KEY_MISSING)
+	{
+		keyring_load_anew();
+		outcome = secret_try_open_at_once(secret, opened);
+	}
+	return outcome;
+}
+
+/*
+ * why_not_opened -- why a secret cannot be opened, by the outcome of an attempt: a sentence for a message's detail
+ *
+ * for_client: not for the server's log, but for the client, who may not know where the key file is.
+ */
 static char *
-missing_key_detail(EgressSecret *secret)
+why_not_opened(EgressSecret *secret, SecretOutcome outcome, bool for_client)
 {
 	const char *id = VARDATA_ANY(secret) + PREFIX_LENGTH;
 
+	if (outcome == SECRET_DAMAGED)
+		return pstrdup("Its sealed form was changed after it was sealed.");
+	if (outcome == SECRET_NOT_TEXT)
+		return psprintf("It has a character that the encoding %s of this database does not have.",
+						GetDatabaseEncodingName());
 	switch (keyring_load())
 	{
 		case KEYRING_UNSET:
 			return psprintf("It is sealed under key %.*s, and egress.secret_key_file is not set.", KEY_ID_LENGTH, id);
 		case KEYRING_UNUSABLE:
-			return psprintf("It is sealed under key %.*s. %s", KEY_ID_LENGTH, id, keyring_problem());
+			return psprintf("It is sealed under key %.*s. %s", KEY_ID_LENGTH, id,
+							for_client ? keyring_problem_for_client() : keyring_problem());
 		default:
 			return psprintf("It is sealed under key %.*s, which the file of egress.secret_key_file does not hold.",
 							KEY_ID_LENGTH, id);
@@ -377,16 +415,39 @@ missing_key_detail(EgressSecret *secret)
 void
 secret_refuse(EgressSecret *secret, SecretOutcome outcome, const char *what)
 {
+	char	   *detail = why_not_opened(secret, outcome, true);
+	char	   *detail_log = why_not_opened(secret, outcome, false);
+
 	ereport(ERROR,
 			(errcode(ERRCODE_EGRESS_SECRET),
 			 errmsg("%s cannot be opened", what),
-			 outcome == SECRET_KEY_MISSING ? errdetail_internal("%s", missing_key_detail(secret)) :
-			 outcome == SECRET_DAMAGED ? errdetail("Its sealed form was changed after it was sealed.") :
-			 errdetail("It has a character that the encoding %s of this database does not have.",
-					   GetDatabaseEncodingName()),
+			 errdetail_internal("%s", detail),
+			 errdetail_log("%s", detail_log),
 			 outcome == SECRET_KEY_MISSING ?
 			 errhint("Put the key back into the key file, and reload the server's configuration.") :
 			 errhint("Write the secret again.")));
+}
+
+/*
+ * secret_log_passed_over -- a WARNING in the server's log: an acquire does without what cannot be opened
+ *
+ * Not for the client, to whom other credentials than the one that it gets are none of its business. others is how many more
+ * credentials could not be opened.
+ */
+void
+secret_log_passed_over(EgressSecret *secret, SecretOutcome outcome, const char *what, int others)
+{
+	char	   *detail = why_not_opened(secret, outcome, false);
+	int			nest_level = NewGUCNestLevel();
+
+	(void) set_config_option("client_min_messages", "error", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	ereport(WARNING,
+			(errcode(ERRCODE_EGRESS_SECRET),
+			 errmsg("%s cannot be opened, and the credential was passed over", what),
+			 others == 0 ? errdetail_internal("%s", detail) :
+			 errdetail_plural("%s %d other credential was passed over likewise.",
+							  "%s %d other credentials were passed over likewise.", others, detail, others)));
+	AtEOXact_GUC(true, nest_level);
 }
 
 /* secret_open -- open a secret as secret_try_open() does; if it cannot, raise NG006 for what, as a message names it */
@@ -437,8 +498,7 @@ take_in(const char *value, size_t length)
 	}
 	else
 	{
-		if (length > SECRET_MAX_LENGTH)
-			refuse_long();
+		check_length(length, SECRET_MAX_LENGTH);
 		secret = secret_seal(value, length);
 	}
 	secret_unhush(&hush_state);
@@ -528,6 +588,23 @@ state_of(const char *value, size_t length)
 		(key = keyring_find(value + PREFIX_LENGTH)) == NULL)
 		return STATE_MISSING_KEY;
 	return key == keyring_active() ? STATE_ACTIVE_KEY : STATE_OLDER_KEY;
+}
+
+/*
+ * secret_missing_key -- the id of the key that a secret is sealed under, palloc'd, when it is not at hand; else NULL
+ *
+ * Opens nothing: that a secret was changed is not seen. Before: keyring_load() was called by this statement.
+ */
+char *
+secret_missing_key(Datum secret)
+{
+	text	   *head = DatumGetTextPSlice(secret, 0, HEAD_LENGTH + 1);
+	const char *value = VARDATA_ANY(head);
+	size_t		length = VARSIZE_ANY_EXHDR(head);
+
+	if (!is_sealed(value, length) || !has_key_id(value, length) || keyring_find(value + PREFIX_LENGTH) != NULL)
+		return NULL;
+	return pnstrdup(value + PREFIX_LENGTH, KEY_ID_LENGTH);
 }
 
 /* secret_is_active -- is a secret sealed under the active key? */

@@ -6,15 +6,38 @@
 
 #include "postgres.h"
 
+#include "access/attnum.h"
+
 #include "compat.h"
 
-/* bytes of a secret, in UTF-8 where it is sealed */
-#define SECRET_MAX_LENGTH (1024 * 1024)
+/*
+ * The bytes of a secret that comes in. More than any key with its chain of certificates, or any token, has; and little
+ * enough for a row with the secret in it to be sorted and kept in memory, whatever work_mem is: PostgreSQL's temporary files
+ * would hold it in the clear.
+ */
+#define SECRET_MAX_LENGTH (16 * 1024)
 
 /* a value of egress_secret, detoasted: its stored form, which is text */
 typedef struct varlena EgressSecret;
 
 #define DatumGetSecretPP(datum) ((EgressSecret *) PG_DETOAST_DATUM_PACKED(datum))
+
+/* The secrets of a credential. */
+typedef enum CredentialSecret
+{
+	SECRET_PASSWORD,
+	SECRET_PRIVATE_KEY,
+	SECRET_CUSTOM_CREDENTIAL
+} CredentialSecret;
+
+#define CREDENTIAL_SECRET_COUNT (SECRET_CUSTOM_CREDENTIAL + 1)
+
+/* where they are */
+typedef struct CredentialField
+{
+	AttrNumber	column;
+	const char *name;
+} CredentialField;
 
 typedef enum SecretOutcome
 {
@@ -31,14 +54,19 @@ typedef struct SecretHush
 	ErrorContextCallback *outer;
 } SecretHush;
 
+extern const CredentialField credential_secrets[CREDENTIAL_SECRET_COUNT];
+
 extern void secret_hush(SecretHush *state, const char *object);
 extern void secret_unhush(SecretHush *state);
 extern EgressSecret *secret_seal(const char *value, size_t length);
+extern SecretOutcome secret_try_open_at_once(EgressSecret *secret, char **opened);
 extern SecretOutcome secret_try_open(EgressSecret *secret, char **opened);
 extern char *secret_open(EgressSecret *secret, const char *what);
 pg_noreturn extern void secret_refuse(EgressSecret *secret, SecretOutcome outcome, const char *what);
+extern void secret_log_passed_over(EgressSecret *secret, SecretOutcome outcome, const char *what, int others);
 extern void secret_wipe(char *opened);
 extern bool secret_is_active(EgressSecret *secret);
+extern char *secret_missing_key(Datum secret);
 extern char *secret_label(const char *field, int64 credential_id, const char *credential_name);
 
 #endif							/* EGRESS_SECRET_H */

@@ -269,13 +269,12 @@ is(value($dbh, 'SELECT count(*) FROM (SELECT secret FROM way UNION SELECT secret
 	$dbh->do('RESET ALL');
 }
 {
-	my $long = join '', map { chr(33 + int rand 90) } 1 .. 200_000;
+	my $long = join '', map { chr(33 + int rand 90) } 1 .. 16_384;
 	$dbh->do('TRUNCATE way');
-	$dbh->do('INSERT INTO way VALUES (?, ?)', undef, 'long', $long);
-	ok(value($dbh, 'SELECT egress_reveal_secret(secret) FROM way') eq $long, 'a long one, toasted');
-	is(outcome($dbh, "INSERT INTO way VALUES ('largest', repeat('x', 1048576))"), '', 'the largest one');
+	$dbh->do('INSERT INTO way VALUES (?, ?)', undef, 'largest', $long);
+	ok(value($dbh, 'SELECT egress_reveal_secret(secret) FROM way') eq $long, 'the largest one, toasted');
 	is(outcome($dbh, "INSERT INTO way SELECT name, secret::text FROM way WHERE name = 'largest'"), '', 'whose sealed form goes in again');
-	is(outcome($dbh, "INSERT INTO way VALUES ('too large', repeat('x', 1048577))"), '22023', 'and no larger one');
+	is(outcome($dbh, 'INSERT INTO way VALUES (?, ?)', 'too large', $long . 'x'), '22023', 'and no larger one');
 	$dbh->do('TRUNCATE way');
 }
 
@@ -521,6 +520,104 @@ is(outcome($dbh, q{SELECT egress_acquire_credential('ann', NULL, 1, 'a')}), 'NG0
 is(value($dbh, q{SELECT egress_release_credential('a')}), 1, '... and what was held is given back without it');
 use_keys($main, $keys[0]);
 reload($main, $dbh);
+
+# a credential that cannot be opened is passed over: nothing of it is held, the log says so, and the client learns nothing
+{
+	# psql's standard error, where the client is shown all that there is
+	my $acquire = sub
+	{
+		my ($session_id) = @_;
+		local $ENV{PGOPTIONS} = '-c client_min_messages=debug1';
+		my $sql = "SELECT egress_credential_id, password FROM egress_acquire_credential('ann', NULL, 1, '$session_id')";
+		my $out = `'$bindir/psql' -XAt -h '$folder' -p $main->{port} -U postgres -v VERBOSITY=verbose -c "$sql" 2>&1`;
+		return $out =~ s/\n$//r;
+	};
+	my $said = sub { rows($dbh, q{SELECT verdict, egress_credential_id, detail FROM egress_explain_access('ann', NULL, 1)}) };
+	my $leases = sub { rows($dbh, 'SELECT session_id, egress_credential_id FROM egress_lease ORDER BY 1') };
+	my $menu = sub { rows($dbh, q{SELECT available_connections FROM egress_available_gateways('ann') WHERE egress_gateway_id = 1}) };
+	my $mark;
+
+	use_keys($main, $keys[3]);
+	reload($main, $dbh);
+	$dbh->do(q{UPDATE egress_credential SET password = 'lost fish', limit_active_connections = true, active_connection_limit = 1
+		WHERE egress_credential_id = 1});
+	$dbh->do(q{SELECT egress_acquire_credential('ann', NULL, 1, 'over', '1 millisecond')});
+	my ($key_id) = value($dbh, 'SELECT password::text FROM egress_credential WHERE egress_credential_id = 1') =~ /^egress:v1:([0-9a-f]{16}):/;
+	use_keys($main, $keys[0]);
+	reload($main, $dbh);
+	$dbh->do("$add VALUES (4, 1, 'spare', 'everyone', 'pool', 'swordfish', NULL, NULL), (5, 1, 'more', 'everyone', 'pool', 'swordfish', NULL, NULL)");
+	my $lacks = "credential 1 'openvpn' cannot be opened, as key $key_id of its password is missing";
+	my $put = 'put the key back into the file of egress.secret_key_file';
+
+	$mark = -s $main->{log};
+	is($said->(), "available|4|credential 4 'spare' has no limit; passed over: $lacks: $put", 'explained: the next one is taken, and why');
+	is($acquire->('a'), '4|swordfish', 'an acquire takes the next one, and its client is told nothing else');
+	is($leases->(), "a|4\nover|1", '... and leaves the other as it was: an expired lease of it is not ended');
+	my $log = log_from($main, $mark);
+	like($log, qr/WARNING: .*password of credential 1 "openvpn" cannot be opened, and the credential was passed over\n.*DETAIL: .*sealed under key $key_id/,
+		'... the log has a warning');
+	is(scalar(() = $log =~ /passed over/g), 1, '... one');
+	is(value($dbh, 'SHOW client_min_messages'), 'notice', 'what the client is shown is as it was');
+	is($menu->(), '', 'the menu lists the gateway');
+
+	# the others full: to wait helps
+	$dbh->do('UPDATE egress_credential SET limit_active_connections = true, active_connection_limit = 1 WHERE egress_credential_id = 4');
+	$dbh->do('DELETE FROM egress_credential WHERE egress_credential_id = 5');
+	like($acquire->('b'), qr/NG004: no connection is free.*\nDETAIL:  2 credentials fit user "ann" without a workspace: 1 cannot be opened, and the other is at its limit\./,
+		'the other is full: NG004');
+	is($said->(), "at_limit||$lacks, credential 4 'spare' is at its limit of 1: $put, or raise a limit, or wait until a session ends", '... explained');
+	is($menu->(), 1, '... and the menu has what the limit leaves');
+
+	# what is full is full, whether it could be opened or not
+	$dbh->do('UPDATE egress_credential SET active_connection_limit = 0 WHERE egress_credential_id = 1');
+	like($acquire->('b'), qr/NG004: .*\nDETAIL:  2 credentials fit .*, and all are at their limits\./, 'all are full: NG004');
+	like($said->(), qr/^at_limit\|\|credential 1 'openvpn' is at its limit of 0, credential 4/, '... explained');
+	$dbh->do('UPDATE egress_credential SET active_connection_limit = 1 WHERE egress_credential_id = 1');
+
+	# none is left
+	$dbh->do('UPDATE egress_credential SET enabled = false WHERE egress_credential_id = 4');
+	like($acquire->('b'), qr/NG006: password of credential 1 "openvpn" cannot be opened\nDETAIL: .*sealed under key $key_id, which the file of egress.secret_key_file does not hold/,
+		'none is left: NG006');
+	is($said->(), "at_limit||$lacks: $put", '... explained');
+	is($leases->(), "a|4\nover|1", '... nothing is held');
+
+	# what is asked again is what is held
+	$dbh->do('UPDATE egress_credential SET enabled = true, limit_active_connections = false');
+	use_keys($main, $keys[3]);
+	reload($main, $dbh);
+	like($acquire->('a'), qr/NG006: password of credential 4 "spare" cannot be opened/, 'a lease that is held is not exchanged for another');
+	is($acquire->('b'), '1|lost fish', 'the first one opens when its key is there');
+	use_keys($main, @keys[0, 3]);
+	is($acquire->('a'), '4|swordfish', 'a key that came without a reload is found');
+
+	# one that was changed: an explanation opens none, and does not know
+	my $replica = session($main);
+	$replica->do('SET session_replication_role = replica');
+	my $changed = value($dbh, 'SELECT password::text FROM egress_credential WHERE egress_credential_id = 4');
+	$changed =~ s/(?<=.{40})(.)/$1 eq 'A' ? 'B' : 'A'/e;
+	$replica->do('UPDATE egress_credential SET password = ? WHERE egress_credential_id = 1', undef, $changed);
+	$replica->disconnect;
+	$mark = -s $main->{log};
+	is($acquire->('c'), '4|swordfish', 'one that was changed is passed over');
+	like(log_from($main, $mark), qr/WARNING: .*credential 1 "openvpn".*\n.*DETAIL: .*was changed after it was sealed/, '... with a warning');
+	is($said->(), "available|1|credential 1 'openvpn' has no limit", '... which an explanation does not know');
+
+	# many of them are one warning
+	$dbh->do("$add SELECT i, 1, 'lost' || i, 'everyone', 'pool', 'egress:v1:0123456789abcdef:' || repeat('A', 64), NULL, NULL
+		FROM generate_series(-3, -1) i");
+	$mark = -s $main->{log};
+	is($acquire->('d'), '4|swordfish', 'four are passed over');
+	like(log_from($main, $mark), qr/password of credential -3 "lost-3" cannot be opened.*\n.*does not hold\. 3 other credentials were passed over likewise\./, '... with one warning');
+	like($said->(), qr/^available\|1\|credential 1 'openvpn' has no limit; passed over: credential -3 .*, credential -2 .*, credential -1 .* is missing: put/, '... explained');
+	$dbh->do('DELETE FROM egress_credential WHERE egress_credential_id < 0');
+
+	$dbh->do('SELECT egress_release_credential(session_id) FROM egress_lease');
+	$dbh->do('DELETE FROM egress_lease');
+	$dbh->do('DELETE FROM egress_credential WHERE egress_credential_id = 4');
+	$dbh->do(q{UPDATE egress_credential SET password = 'swordfish' WHERE egress_credential_id = 1});
+	use_keys($main, $keys[0]);
+	reload($main, $dbh);
+}
 
 # rows that never passed the triggers, as replication brings them: an error, not a crash
 {
