@@ -210,24 +210,26 @@ Datum
 egress_refuse_misfit(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;
-	NewRow		row = {.trigger = trigger, .tuple = trigger_new_row(trigger)};
 	SecretHush	hush;
-	char	   *object;
+	bool		is_gateway;
+	NewRow		row;
 
-	if (!(is_gateway ?
-		  identify(&row, Anum_egress_gateway_egress_gateway_id, Anum_egress_gateway_name,
-				   Anum_egress_gateway_provider_type) :
-		  identify(&row, Anum_egress_credential_egress_credential_id, Anum_egress_credential_name,
-				   Anum_egress_credential_provider_type)))
-		return PointerGetDatum(row.tuple);
-
-	object = psprintf("%s " INT64_FORMAT " \"%s\"", is_gateway ? "gateway" : "credential", row.id, row.name);
-	secret_hush(&hush, object);
-	if (is_gateway)
-		check_gateway(&row);
-	else
-		check_credential(&row);
+	secret_hush(&hush, NULL);
+	is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;
+	row.trigger = trigger;
+	row.tuple = trigger_new_row(trigger);
+	if (is_gateway ?
+		identify(&row, Anum_egress_gateway_egress_gateway_id, Anum_egress_gateway_name,
+				 Anum_egress_gateway_provider_type) :
+		identify(&row, Anum_egress_credential_egress_credential_id, Anum_egress_credential_name,
+				 Anum_egress_credential_provider_type))
+	{
+		hush.object = psprintf("%s " INT64_FORMAT " \"%s\"", is_gateway ? "gateway" : "credential", row.id, row.name);
+		if (is_gateway)
+			check_gateway(&row);
+		else
+			check_credential(&row);
+	}
 	secret_unhush(&hush);
 	return PointerGetDatum(row.tuple);
 }

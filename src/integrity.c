@@ -12,6 +12,9 @@
  *
  * Where a foreign key's own message would not say what to do, a BEFORE trigger looks, without a lock, and says it. What it does
  * not see, because it comes at the same time, the foreign key and the look under the lock still refuse.
+ *
+ * A new row of a gateway or a credential may hold a secret in the clear, or come from a line or statement that does. So
+ * whatever fails while it is at hand fails under secret_hush(), here and in config_trigger.c.
  */
 #include "postgres.h"
 
@@ -29,6 +32,7 @@
 #include "lock.h"
 #include "query.h"
 #include "scan.h"
+#include "secret.h"
 
 #define ON_SELECTION (ON_TABLE(TABLE_MAPPING_GATEWAY) | ON_TABLE(TABLE_CREDENTIAL_GATEWAY))
 
@@ -149,24 +153,28 @@ Datum
 egress_fill_provider_type(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;
-	HeapTuple	row = trigger->tg_trigtuple;
-	AttrNumber	column = is_gateway ? (int) Anum_egress_gateway_provider_type : (int) Anum_egress_credential_provider_type;
+	SecretHush	hush;
+	bool		is_gateway;
+	HeapTuple	row;
+	AttrNumber	column;
 	int64		provider_id;
 	Datum		type;
 
+	secret_hush(&hush, NULL);
+	is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;
+	row = trigger->tg_trigtuple;
 	/* NULL is refused by NOT NULL */
-	if (!row_id(trigger, row, is_gateway ? (int) Anum_egress_gateway_egress_provider_id :
-				(int) Anum_egress_credential_egress_provider_id, &provider_id))
-		return PointerGetDatum(row);
-
-	if (!parent_value(INDEX_PROVIDER_ID, provider_id, Anum_egress_provider_provider_type, &type))
+	column = is_gateway ? (int) Anum_egress_gateway_provider_type : (int) Anum_egress_credential_provider_type;
+	if (row_id(trigger, row, is_gateway ? (int) Anum_egress_gateway_egress_provider_id :
+			   (int) Anum_egress_credential_egress_provider_id, &provider_id))
 	{
-		if (has_value(trigger, row, column))
-			return PointerGetDatum(row);
-		refuse_missing(trigger, "provider", provider_id);
+		if (parent_value(INDEX_PROVIDER_ID, provider_id, Anum_egress_provider_provider_type, &type))
+			row = with_value(trigger, row, column, type);
+		else if (!has_value(trigger, row, column))
+			refuse_missing(trigger, "provider", provider_id);
 	}
-	return PointerGetDatum(with_value(trigger, row, column, type));
+	secret_unhush(&hush);
+	return PointerGetDatum(row);
 }
 
 /* egress_fill_selection_provider -- BEFORE INSERT OR UPDATE on the tables of selected gateways */
@@ -261,14 +269,19 @@ Datum
 egress_refuse_move(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	EgressTable table = trigger_begin(fcinfo, ON_TABLE(TABLE_PROVIDER) | ON_GATEWAY_OR_CREDENTIAL);
-	const char *what = table == TABLE_GATEWAY ? "gateway" : "credential";
+	SecretHush	hush;
+	EgressTable table;
+	const char *what;
 
+	secret_hush(&hush, NULL);
+	table = trigger_begin(fcinfo, ON_TABLE(TABLE_PROVIDER) | ON_GATEWAY_OR_CREDENTIAL);
 	if (table == TABLE_PROVIDER)
 	{
 		check_provider_move(trigger);
+		secret_unhush(&hush);
 		return PointerGetDatum(trigger->tg_newtuple);
 	}
+	what = table == TABLE_GATEWAY ? "gateway" : "credential";
 	ereport(ERROR,
 			(errcode(ERRCODE_CHECK_VIOLATION),
 			 errmsg("a %s keeps its id and its provider", what),

@@ -89,11 +89,11 @@ PG_FUNCTION_INFO_V1(egress_reveal_secret);
 static void
 hush(void *arg)
 {
-	const char *object = arg;
+	const SecretHush *state = arg;
 
 	errhidestmt(true);
-	if (object != NULL)
-		errcontext("%s", object);
+	if (state->object != NULL)
+		errcontext("%s", state->object);
 }
 
 /*
@@ -108,7 +108,8 @@ secret_hush(SecretHush *state, const char *object)
 	state->outer = error_context_stack;
 	state->callback.previous = NULL;
 	state->callback.callback = hush;
-	state->callback.arg = unconstify(char *, object);
+	state->callback.arg = state;
+	state->object = object;
 	error_context_stack = &state->callback;
 }
 

@@ -52,6 +52,7 @@ typedef struct SecretHush
 {
 	ErrorContextCallback callback;
 	ErrorContextCallback *outer;
+	const char *object;			/* what errors name as their context, or NULL; may be set later */
 } SecretHush;
 
 extern const CredentialField credential_secrets[CREDENTIAL_SECRET_COUNT];

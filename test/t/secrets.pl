@@ -345,6 +345,45 @@ is(attempt($main), '/', 'key file that is a link to a good one');
 unlink $file, "$file.1";
 use_keys($main, $key);
 
+# where the key file is, and what is wrong with it, the server tells those who may read the setting, and its log
+{
+	$dbh->do("CREATE ROLE $_ LOGIN") for qw(path_admin path_reader);
+	$dbh->do("SELECT egress_grant_access(r, 'admin'), egress_grant_access(r, 'app') FROM unnest(ARRAY['path_admin', 'path_reader']) r");
+	$dbh->do('GRANT pg_read_all_settings TO path_reader');
+	$dbh->do('INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, custom_credential)
+		VALUES (3, 3, ?, ?, ?)', undef, 'custom', 'everyone', $old_secret);
+	chmod 0640, $file;
+	my $seal = q{INSERT INTO egress_credential (egress_provider_id, name, subject_type, custom_credential) VALUES (3, 'x', 'everyone', 'tr0ub4dor')};
+	my $open = q{SELECT egress_acquire_credential('ann', NULL, 3, 'path')};
+	for my $case (['path_admin', '', 0], ['path_reader', '', 1], ['postgres', '', 1], ['postgres', 'SET ROLE path_admin', 0], ['joe', '', 1])
+	{
+		my ($user, $before, $sees) = @$case;
+		$dbh->do('CREATE ROLE joe LOGIN SUPERUSER') if $user eq 'joe';
+		my $new = session($main, user => $user);
+		$new->do($before) if $before;
+		for my $sql ($seal, $open)
+		{
+			my $mark = -s $main->{log};
+			my $what = ($before || $user) . ', ' . ($sql eq $seal ? 'sealing' : 'opening');
+			is(outcome($new, $sql), $sql eq $seal ? 'F0000' : 'NG006', "$what fails");
+			if ($sees)
+			{
+				like($message, qr/Key file "\Q$file\E" is open to others: its mode is 0640/, '... and is told where the key file is');
+			}
+			else
+			{
+				unlike($message, qr/\Q$folder\E|keys"|0640/, '... and is not told where the key file is');
+				like($message, qr/The key file that is configured cannot be used; the server's log says why\./, '... but where that is said');
+			}
+			like(log_from($main, $mark), qr/DETAIL: .*Key file "\Q$file\E" is open to others: its mode is 0640/, '... the log has it');
+		}
+		$new->disconnect;
+	}
+	chmod 0600, $file;
+	$dbh->do('DELETE FROM egress_credential');
+	$dbh->do("DROP OWNED BY $_"), $dbh->do("DROP ROLE $_") for qw(path_admin path_reader);
+}
+
 # only the server's configuration sets it
 {
 	write_file("$folder/evil", "$keys[3]\n");
@@ -370,7 +409,6 @@ use_keys($main, $key);
 		$new->disconnect;
 	}
 
-	$dbh->do('CREATE ROLE joe LOGIN SUPERUSER');
 	for my $value ($evil, "''")
 	{
 		for my $where ('ROLE joe', 'DATABASE postgres', 'ROLE ALL', 'ROLE joe IN DATABASE postgres')
@@ -617,6 +655,56 @@ reload($main, $dbh);
 	$dbh->do(q{UPDATE egress_credential SET password = 'swordfish' WHERE egress_credential_id = 1});
 	use_keys($main, $keys[0]);
 	reload($main, $dbh);
+}
+
+# a secret of before, which is longer than one may be now: it opens, is sealed anew, and its sealed form goes in again
+{
+	my $acquire = q{SELECT custom_credential, config FROM egress_acquire_credential('ann', NULL, 3, 'long') ORDER BY custom_credential};
+	my $set = sub { $dbh->do('UPDATE egress_credential SET custom_credential = ' . $_[0] . ' WHERE egress_credential_id = 3') };
+	my $spills = sub
+	{
+		my $mark = -s $main->{log};
+		my $new = session($main);
+		$new->do('SET work_mem = 64; SET log_temp_files = 0');
+		my ($secret) = $new->selectrow_array($acquire);
+		$new->do(q{SELECT egress_release_credential('long')});
+		$new->disconnect;
+		return length($secret) . (log_from($main, $mark) =~ /LOG: .*temporary file/ ? ' in a temporary file' : '');
+	};
+	$dbh->do('CREATE CAST (bytea AS egress_secret) WITHOUT FUNCTION');
+	$set->(q{convert_to((SELECT string_agg(md5(i::text), '') FROM generate_series(1, 9000) i), 'UTF8')::egress_secret});
+	$dbh->do('DROP CAST (bytea AS egress_secret)');
+	is($spills->(), '288000 in a temporary file', 'an acquire of a long one of before, when it is sorted, is in a temporary file');
+	is(value($dbh, 'SELECT egress_rotate_secrets()'), 1, '... it is sealed');
+	is(value($dbh, 'SELECT length(egress_reveal_secret(custom_credential)) FROM egress_credential WHERE egress_credential_id = 3'), 288000, '... and opens');
+	$set->('custom_credential::text');
+	like($spills->(), qr/^288000/, '... and its sealed form went in again');
+	$set->(q{(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 512) i)});
+	is($spills->(), '16384', 'the largest one is sorted in memory, however little there is');
+	$set->(q{'swordfish'});
+}
+
+# what an administrator can do, as the README says: he opens no secret, and decides who gets it
+{
+	$dbh->do("CREATE ROLE $_ LOGIN") for qw(only_admin only_app);
+	$dbh->do(q{SELECT egress_grant_access('only_admin', 'admin'), egress_grant_access('only_app', 'app')});
+	my ($admin, $app) = map { session($main, user => $_) } 'only_admin', 'only_app';
+	is(outcome($admin, 'SELECT egress_reveal_secret(password) FROM egress_credential'), '42501', 'an administrator opens no secret');
+	is(outcome($admin, q{SELECT egress_acquire_credential('ann', NULL, 1, 'moved')}), '42501', '... and acquires none');
+	$admin->do('INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, custom_credential)
+		SELECT 6, 3, ?, ?, ?, password::text FROM egress_credential WHERE egress_credential_id = 1', undef, 'moved', 'user', 'zoe');
+	$admin->do('UPDATE egress_credential SET enabled = false WHERE egress_credential_id = 3');
+	is(value($app, q{SELECT custom_credential FROM egress_acquire_credential('zoe', NULL, 3, 'moved')}), 'swordfish',
+		'... but a sealed form that he put elsewhere opens there, for who acquires it');
+	$admin->do(q{UPDATE egress_gateway SET config = E'client\nremote his.example 1194\n' WHERE egress_gateway_id = 1});
+	like(value($app, q{SELECT config FROM egress_acquire_credential('ann', NULL, 1, 'sent')}), qr/remote his\.example.*swordfish/s,
+		'... and a gateway that he pointed at another server sends it there');
+	$dbh->do('SELECT egress_release_credential(session_id) FROM egress_lease');
+	$admin->do(q{UPDATE egress_gateway SET config = E'client\nremote us1.example.net 1194\n' WHERE egress_gateway_id = 1});
+	$admin->do('DELETE FROM egress_credential WHERE egress_credential_id = 6');
+	$admin->do('UPDATE egress_credential SET enabled = true');
+	$_->disconnect for $admin, $app;
+	$dbh->do("DROP OWNED BY $_"), $dbh->do("DROP ROLE $_") for qw(only_admin only_app);
 }
 
 # rows that never passed the triggers, as replication brings them: an error, not a crash
@@ -1006,13 +1094,71 @@ for my $case (['text', 'with the key', 0], ['binary', 'without the key', 3])
 	$provoke->($acquires);
 	chmod 0600, "$main->{data}/keys";
 	reload($main, $chatty);
-	is(join(' ', sort keys %seen), '22023 F0000 NG006 NG007', 'all of them failed, each for our reason');
+
+	# the row that has them is at hand when something else is wrong with it, or with us
+	$copy->("COPY egress_credential $columns FROM STDIN", "999\tbad\teveryone\tu\thunter2\n");
+	$provoke->("INSERT INTO egress_credential $columns VALUES (999, 'bad', 'everyone', 'u', 'hunter2')");
+	$copy->('COPY egress_gateway (egress_provider_id, name, config) FROM STDIN', "999\tbad\thunter2\n");
+	$provoke->("UPDATE egress_credential SET password = 'hunter2', egress_provider_id = 3 WHERE egress_credential_id = 100");
+	$dbh->do('ALTER INDEX egress_provider_pkey RENAME TO renamed');
+	$copy->("COPY egress_credential $columns FROM STDIN", "1\tbad\teveryone\tu\thunter2\n");
+	$dbh->do('ALTER INDEX renamed RENAME TO egress_provider_pkey');
+	for my $function ('egress_fill_provider_type', 'egress_refuse_misfit', 'egress_refuse_move')
+	{
+		$dbh->do("CREATE TRIGGER aaa BEFORE INSERT ON egress_credential FOR EACH STATEMENT EXECUTE FUNCTION $function()");
+		$provoke->("INSERT INTO egress_credential $columns VALUES (1, 'bad', 'everyone', 'u', 'hunter2')");
+		$dbh->do('DROP TRIGGER aaa ON egress_credential');
+	}
+	is(join(' ', sort keys %seen), '22023 23503 23514 42P01 F0000 NG006 NG007', 'all of them failed, each for our reason');
 	my $log = log_from($main, $mark);
 	like($log, qr/NG007/, 'the log has the errors');
 	unlike($log, $sensitive, '... and no secret: not in the message, the context, the statement or the parameters');
 	like($log, qr/CONTEXT: .*credential \d+ "bad"/, '... but the object');
 	is(value($dbh, q{SELECT count(*) FROM pg_stat_activity WHERE query ~ 'swordfish100' AND pid <> pg_backend_pid()}), 0, 'what an acquire opened is not in pg_stat_activity');
 	$chatty->disconnect;
+}
+
+# the README's ways to bring credentials in leave nothing of them in the log, whatever becomes of them
+{
+	configure($main, 'log_statement = all', 'log_min_duration_statement = 0', 'log_parameter_max_length = -1');
+	reload($main, $dbh);
+	my $mark = -s $main->{log};
+	$dbh->do('INSERT INTO way VALUES (?, ?)', undef, 'typed', 'hunter2');
+	my $log = log_from($main, $mark);
+	like($log, qr/\$2 = 'egress:v1:/, 'a parameter that has the type of a secret is logged sealed');
+	unlike($log, qr/hunter2/, '... and not otherwise');
+	my $as_text = sub { my $statement = $dbh->prepare('INSERT INTO way VALUES ($1, $2::text)'); $statement->execute('text', 'hunter2') };
+	$as_text->();
+	like(log_from($main, $mark), qr/\$2 = 'hunter2'/, 'one of type text is logged as it is');
+	configure($main, 'log_parameter_max_length = 0');
+	reload($main, $dbh);
+	$mark = -s $main->{log};
+	$as_text->();
+	unlike(log_from($main, $mark), qr/hunter2/, '... and not with log_parameter_max_length = 0');
+
+	open my $readme, '<', "$FindBin::Bin/../../README.md" or die $!;
+	my ($import) = do { local $/; <$readme> } =~ /^```sql import\n(.*?)^```$/ms;
+	ok($import, 'the README has a way to import a file');
+	for my $case (
+		['good' => "pool-1\tu1\thunter2\npool-2\tu2\tcorrect horse \\N \\t \"'\n", ''],
+		['a column too few' => "pool-3\tu1\nhunter2\n", '22023'],
+		['a column too many' => "pool-3\tu1\thunter2\thunter2\n", ''],
+		['an empty name' => "\tu1\thunter2\n", '23514'],
+		['an empty line' => "pool-4\tu1\thunter2\n\n", '23502'],
+		['a control character' => "pool-5\tu1\thunter2\x03\n", 'NG007'],
+		['not UTF-8' => "pool-6\tu1\thunter2\xff\n", '22021'])
+	{
+		my ($what, $content, $state) = @$case;
+		write_file("$folder/credentials.tsv", $content, 0644);
+		write_file("$folder/import.sql", $import, 0644);
+		$mark = -s $main->{log};
+		my $said = do { local $ENV{PGCLIENTENCODING} = 'UTF8'; `@{[join ' ', pg($main, 'psql', '-qX', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=sqlstate', '-f', "$folder/import.sql")]} 2>&1` };
+		is(join(' ', $said =~ /ERROR:\s+(\w{5})/), $state, "import: $what");
+		unlike(log_from($main, $mark), qr/hunter2|correct.horse/, '... nothing of it is in the log');
+	}
+	is(rows($dbh, q{SELECT name, username, egress_reveal_secret(password) FROM egress_credential WHERE name ~ '^pool-' ORDER BY 1}),
+		qq{pool-1|u1|hunter2\npool-2|u2|correct horse \\N \\t "'\npool-3|u1|hunter2}, 'what was good is there, as it was');
+	unlink "$folder/credentials.tsv", "$folder/import.sql";
 }
 unlike(log_from($_, 0), qr/PANIC|TRAP|signal 11|signal 6/, "no crash: $_->{name}") for values %clusters;
 
