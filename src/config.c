@@ -74,6 +74,66 @@ config_refuse(const ConfigReader *reader, int number, const char *directive, con
 			 hint ? errhint("%s", hint) : 0));
 }
 
+/* begins_with -- does a part of a line begin with this? */
+bool
+begins_with(const char *start, const char *end, const char *prefix)
+{
+	return (size_t) (end - start) >= strlen(prefix) && memcmp(start, prefix, strlen(prefix)) == 0;
+}
+
+/* has_inside -- is this somewhere in a part of a line? */
+static bool
+has_inside(const char *start, const char *end, const char *wanted)
+{
+	for (; start < end; start++)
+		if (begins_with(start, end, wanted))
+			return true;
+	return false;
+}
+
+/*
+ * config_refuse_unknown -- report a line that the format has not, from its first character that is no white space on
+ *
+ * What people paste in the place of a config is told by how it begins, or the first line has; reason and hint are for all
+ * else.
+ */
+void
+config_refuse_unknown(const ConfigReader *reader, int number, const char *start, const char *end,
+					  const char *reason, const char *hint)
+{
+	if (begins_with(start, end, "\xEF\xBB\xBF"))
+	{
+		reason = "It begins with a byte order mark, an invisible character that some editors put at the start of a file.";
+		hint = "Save the file as UTF-8 without a byte order mark, or take the first three bytes off.";
+	}
+	else if (number == 1 && has_inside(start, end, "\\n"))
+	{
+		reason = "It has a backslash and an n where a line should end.";
+		hint = "In SQL, write E'...\\n...', or the config as it is between two $$; better, give it as a parameter.";
+	}
+	else if (begins_with(start, end, "<?") || begins_with(start, end, "<!") || begins_with(start, end, "<html"))
+	{
+		reason = "It is XML or a web page, and not a config.";
+		hint = "Give the content of the file that the provider lets you download.";
+	}
+	else if (*start == '{')
+	{
+		reason = "It is JSON, and not a config.";
+		hint = "Give the config's own text; a list of gateways is for egress_sync_gateways().";
+	}
+	else if (begins_with(start, end, "```"))
+	{
+		reason = "It is a fence of Markdown, which surrounds the config.";
+		hint = "Give only what is between the two fences.";
+	}
+	else if (number == 1 && (*start == '/' || has_inside(start, end, "://")))
+	{
+		reason = "It is a path or an address, and not a config.";
+		hint = "Give the content of the file.";
+	}
+	config_refuse(reader, number, NULL, reason, hint);
+}
+
 /* config_replace -- note that a part of the config is to be replaced; parts are noted in their order */
 void
 config_replace(ConfigEdits *edits, const char *start, const char *end, const char *with)
@@ -147,11 +207,33 @@ is_made_of(const char *value, const char *others)
 	return c > value;
 }
 
-/* is_host -- may a string be a host's name or address? Whether it is one, the resolver says */
+/* is_address -- an address of a family, AF_UNSPEC for either */
+bool
+is_address(int family, const char *value)
+{
+	unsigned char address[16];
+
+	if (family == AF_UNSPEC)
+		family = strchr(value, ':') ? AF_INET6 : AF_INET;
+	return inet_pton(family, value, address) == 1;
+}
+
+/* is_host -- may a string be a host's name or address? Whether a name is one, the resolver says */
 bool
 is_host(const char *value)
 {
-	return is_made_of(value, ".-_:%") && *value != '-';
+	char		address[INET6_ADDRSTRLEN];
+	size_t		length = strcspn(value, "%");	/* an interface may follow */
+
+	if (!is_made_of(value, ".-_:%") || *value == '-')
+		return false;
+	if (strchr(value, ':') == NULL)
+		return true;
+	if (length >= sizeof(address))
+		return false;
+	memcpy(address, value, length);
+	address[length] = '\0';
+	return is_address(AF_INET6, address);
 }
 
 /* is_plain_name -- a name without anything that a shell, a path or an option could make something of */
@@ -184,17 +266,6 @@ is_port(const char *value)
 	if (*value >= '0' && *value <= '9')
 		return is_number(value, 0, 65535);
 	return is_made_of(value, "-") && *value != '-';
-}
-
-/* is_address -- an address of a family, AF_UNSPEC for either */
-bool
-is_address(int family, const char *value)
-{
-	unsigned char address[16];
-
-	if (family == AF_UNSPEC)
-		family = strchr(value, ':') ? AF_INET6 : AF_INET;
-	return inet_pton(family, value, address) == 1;
 }
 
 /* is_address_range -- an address, with or without the length of a prefix */

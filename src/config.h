@@ -18,6 +18,7 @@
 
 /* OpenVPN */
 extern void openvpn_check_config(text *config);
+extern bool openvpn_has_directive(const char *start, const char *end);
 extern bool openvpn_has_certificate(text *config);
 extern void openvpn_check_credential(const char *username, const char *password);
 extern text *openvpn_render_config(text *config, const char *username, const char *password);
@@ -72,6 +73,10 @@ extern text *config_apply(text *config, const ConfigEdits *edits);
 pg_noreturn extern void config_refuse(const ConfigReader *reader, int number, const char *directive,
 									  const char *reason, const char *hint);
 
+pg_noreturn extern void config_refuse_unknown(const ConfigReader *reader, int number, const char *start, const char *end,
+											  const char *reason, const char *hint);
+
+extern bool begins_with(const char *start, const char *end, const char *prefix);
 extern bool is_config_space(char c);
 extern bool is_host(const char *value);
 extern bool is_port(const char *value);

@@ -748,6 +748,40 @@ find_directive(const char *name)
 	return NULL;
 }
 
+/* openvpn_has_directive -- does a line begin with the name of a directive? */
+bool
+openvpn_has_directive(const char *start, const char *end)
+{
+	char		name[64];
+	size_t		length = 0;
+
+	while (start + length < end && !is_config_space(start[length]) && length < sizeof(name) - 1)
+	{
+		name[length] = start[length];
+		length++;
+	}
+	name[length] = '\0';
+	return find_directive(name) != NULL;
+}
+
+/* parameters_hint -- what a directive takes, as a message tells it */
+static const char *
+parameters_hint(const Directive *directive)
+{
+	static const char before[] = "It takes ";
+	static const char after[] = ", as openvpn(8) has it; \"?\" is behind what may be left out, \"*\" behind what may be there more than once.";
+	size_t		length = strlen(directive->parameters);
+	char	   *hint;
+
+	if (length == 0)
+		return "It takes no parameter.";
+	hint = palloc(sizeof(before) + length + sizeof(after));
+	memcpy(hint, before, sizeof(before));
+	memcpy(hint + sizeof(before) - 1, directive->parameters, length);
+	memcpy(hint + sizeof(before) - 1 + length, after, sizeof(after));
+	return hint;
+}
+
 /*
  * split_line -- split a line into words as openvpn does
  *
@@ -828,6 +862,17 @@ skip_space(const char *start, const char *end)
 	while (start < end && is_config_space(*start))
 		start++;
 	return start;
+}
+
+/* refuse_unknown -- report a line that openvpn does not have */
+pg_noreturn static void
+refuse_unknown(OpenvpnConfig *config, const ConfigLine *line, const char *start, const char *reason, const char *hint)
+{
+	start = skip_space(start, line->end);
+	if (begins_with(start, line->end, "[Interface]") || begins_with(start, line->end, "[Peer]"))
+		config_refuse(&config->reader, line->number, NULL, "It is a section of a WireGuard config.",
+					  "The gateway of a WireGuard config is one of a provider of type wireguard.");
+	config_refuse_unknown(&config->reader, line->number, start, line->end, reason, hint);
 }
 
 /* is_long_line -- has a line more bytes than openvpn reads at once? A newline counts also where it has none yet */
@@ -922,7 +967,7 @@ read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLin
 	ConfigLine	opening = *line;
 
 	if (directive == NULL)
-		config_refuse(&config->reader, line->number, NULL, "It is not a block that openvpn has.", NULL);
+		refuse_unknown(config, line, start, "It is not a block that openvpn has.", USE_CUSTOM);
 	if (!(directive->flags & INLINE))
 		config_refuse(&config->reader, line->number, directive->name,
 					  directive->reason ? directive->reason : "It cannot be a block.", NULL);
@@ -969,7 +1014,7 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 	}
 	directive = find_directive(words[0]);
 	if (directive == NULL)
-		config_refuse(&config->reader, line->number, NULL, "It is not a directive that openvpn has.", USE_CUSTOM);
+		refuse_unknown(config, line, start, "It is not a directive that openvpn has.", USE_CUSTOM);
 	if (directive->flags & IGNORABLE)
 	{
 		/* a <connection> block is read without what was said outside */
@@ -983,7 +1028,7 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 	{
 		if (directive->reason == NULL)
 			config_refuse(&config->reader, line->number, directive->name,
-						  "A parameter is missing, wrong, or too many.", NULL);
+						  "A parameter is missing, wrong, or too many.", parameters_hint(directive));
 		config_refuse(&config->reader, line->number, directive->name, directive->reason,
 					  directive->flags & INLINE ? USE_BLOCK : USE_CUSTOM);
 	}
@@ -1021,7 +1066,7 @@ read_directives(OpenvpnConfig *config)
 			start += 3;
 		count = split_line(start, line.end, buffer, words, &problem);
 		if (count < 0)
-			config_refuse(&config->reader, line.number, NULL, problem, NULL);
+			refuse_unknown(config, &line, start, problem, NULL);
 		if (count == 0)
 			continue;
 

@@ -25,6 +25,7 @@
 
 static const char *const RUNS_COMMAND = "wg-quick runs its value as a command on the agent.";
 static const char *const WRITES_FILE = "wg-quick would write the config's file on the agent anew.";
+static const char *const OF_AMNEZIA = "It is a key of AmneziaWG, which wg and wg-quick do not have.";
 static const char *const USE_CUSTOM = "A provider of type custom takes any config.";
 
 typedef enum Section
@@ -41,8 +42,21 @@ typedef struct WireguardKey
 	const char *name;
 	bool		for_wg;			/* wg's, not wg-quick's */
 	bool		(*is_valid) (char *value);	/* may change the value; NULL if any is */
+	const char *takes;			/* what a valid value is */
 	const char *reason;			/* why it is refused, or NULL */
 } WireguardKey;
+
+/* what keys take */
+#define KEY				"It takes a key: 32 bytes in base64, 44 characters of which the last is \"=\", and \"+\" and \"/\" but not \"-\" and \"_\"."
+#define ENDPOINT		"It takes host:port, or [address]:port where the address has colons; no scheme such as http://, and no path."
+#define ADDRESSES		"It takes addresses, each with or without the length of a prefix, separated by commas."
+#define ROUTES			"It takes addresses, each with or without the length of a prefix, and one comma between two."
+#define NAME_SERVERS	"It takes addresses of name servers, and search domains, separated by commas."
+#define PORT			"It takes a port: a number from 0 to 65535."
+#define MARK			"It takes a number, 0x and a hexadecimal one, or off."
+#define MTU				"It takes a number from 68 to 65535, or nothing."
+#define TABLE			"It takes the number or name of a routing table, auto or off."
+#define SECONDS			"It takes seconds from 0 to 65535, without a unit, or off."
 
 /* What a config holds. */
 typedef struct WireguardConfig
@@ -201,23 +215,43 @@ is_keepalive(char *value)
 }
 
 static const WireguardKey wireguard_keys[] = {
-	{SECTION_INTERFACE, "PrivateKey", true, NULL, NULL},
-	{SECTION_INTERFACE, "ListenPort", true, is_listen_port, NULL},
-	{SECTION_INTERFACE, "FwMark", true, is_fwmark, NULL},
-	{SECTION_INTERFACE, "Address", false, is_address_list, NULL},
-	{SECTION_INTERFACE, "DNS", false, is_dns_list, NULL},
-	{SECTION_INTERFACE, "MTU", false, is_mtu, NULL},
-	{SECTION_INTERFACE, "Table", false, is_table, NULL},
-	{SECTION_INTERFACE, "PreUp", false, NULL, RUNS_COMMAND},
-	{SECTION_INTERFACE, "PostUp", false, NULL, RUNS_COMMAND},
-	{SECTION_INTERFACE, "PreDown", false, NULL, RUNS_COMMAND},
-	{SECTION_INTERFACE, "PostDown", false, NULL, RUNS_COMMAND},
-	{SECTION_INTERFACE, "SaveConfig", false, NULL, WRITES_FILE},
-	{SECTION_PEER, "PublicKey", true, is_key, NULL},
-	{SECTION_PEER, "PresharedKey", true, is_key, NULL},
-	{SECTION_PEER, "Endpoint", true, is_endpoint, NULL},
-	{SECTION_PEER, "AllowedIPs", true, is_allowed_ips, NULL},
-	{SECTION_PEER, "PersistentKeepalive", true, is_keepalive, NULL},
+	{SECTION_INTERFACE, "PrivateKey", true, NULL, NULL, NULL},
+	{SECTION_INTERFACE, "ListenPort", true, is_listen_port, PORT, NULL},
+	{SECTION_INTERFACE, "FwMark", true, is_fwmark, MARK, NULL},
+	{SECTION_INTERFACE, "Address", false, is_address_list, ADDRESSES, NULL},
+	{SECTION_INTERFACE, "DNS", false, is_dns_list, NAME_SERVERS, NULL},
+	{SECTION_INTERFACE, "MTU", false, is_mtu, MTU, NULL},
+	{SECTION_INTERFACE, "Table", false, is_table, TABLE, NULL},
+	{SECTION_INTERFACE, "PreUp", false, NULL, NULL, RUNS_COMMAND},
+	{SECTION_INTERFACE, "PostUp", false, NULL, NULL, RUNS_COMMAND},
+	{SECTION_INTERFACE, "PreDown", false, NULL, NULL, RUNS_COMMAND},
+	{SECTION_INTERFACE, "PostDown", false, NULL, NULL, RUNS_COMMAND},
+	{SECTION_INTERFACE, "SaveConfig", false, NULL, NULL, WRITES_FILE},
+	{SECTION_INTERFACE, "Jc", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "Jmin", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "Jmax", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "S1", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "S2", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "S3", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "S4", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "H1", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "H2", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "H3", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "H4", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "I1", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "I2", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "I3", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "I4", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "I5", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "J1", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "J2", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "J3", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_INTERFACE, "Itime", true, NULL, NULL, OF_AMNEZIA},
+	{SECTION_PEER, "PublicKey", true, is_key, KEY, NULL},
+	{SECTION_PEER, "PresharedKey", true, is_key, KEY, NULL},
+	{SECTION_PEER, "Endpoint", true, is_endpoint, ENDPOINT, NULL},
+	{SECTION_PEER, "AllowedIPs", true, is_allowed_ips, ROUTES, NULL},
+	{SECTION_PEER, "PersistentKeepalive", true, is_keepalive, SECONDS, NULL},
 };
 
 /* trim -- leave out white space around a part of a line */
@@ -267,6 +301,35 @@ find_key(Section section, const char *start, const char *end)
 	return found;
 }
 
+/* refuse_key -- report a line that sets what the section has not, or that sets nothing */
+pg_noreturn static void
+refuse_key(ConfigReader *reader, int number, Section section, const char *start, const char *end, const char *key_end)
+{
+	static const Section sections[] = {SECTION_INTERFACE, SECTION_PEER};
+
+	for (size_t i = 0; i < lengthof(sections); i++)
+	{
+		const WireguardKey *key = find_key(sections[i], start, key_end);
+
+		if (key != NULL)
+			config_refuse(reader, number, key->name,
+						  section == SECTION_NONE ? "It is in no section." :
+						  section == SECTION_PEER ? "It is not a key that [Peer] has." :
+						  "It is not a key that [Interface] has.",
+						  sections[i] == SECTION_PEER ? "It goes behind a line [Peer]." : "It goes behind the line [Interface].");
+	}
+	if (section == SECTION_NONE && openvpn_has_directive(start, end))
+		config_refuse(reader, number, NULL, "It is a directive of OpenVPN.",
+					  "The gateway of an OpenVPN config is one of a provider of type openvpn.");
+	if (*start == ';')
+		config_refuse(reader, number, NULL, "It begins with \";\".", "A comment begins with \"#\".");
+	config_refuse_unknown(reader, number, start, end,
+						  section == SECTION_INTERFACE ? "It is not a key that [Interface] has." :
+						  section == SECTION_PEER ? "It is not a key that [Peer] has." :
+						  "It is in no section.",
+						  "The keys are those of wg(8) and wg-quick(8), each with \"=\" and its value behind it.");
+}
+
 /* read_setting -- check a line "key = value"; returns what it sets */
 static const WireguardKey *
 read_setting(ConfigReader *reader, const ConfigLine *line, Section section, const char *start, const char *end,
@@ -282,15 +345,11 @@ read_setting(ConfigReader *reader, const ConfigLine *line, Section section, cons
 	trim(&value_start, &value_end);
 	key = find_key(section, start, key_end);
 	if (key == NULL)
-		config_refuse(reader, line->number, NULL,
-					  section == SECTION_INTERFACE ? "It is not a key that [Interface] has." :
-					  section == SECTION_PEER ? "It is not a key that [Peer] has." :
-					  "It is in no section.",
-					  "The keys are those of wg(8) and wg-quick(8).");
+		refuse_key(reader, line->number, section, start, end, key_end);
 	if (key->reason)
 		config_refuse(reader, line->number, key->name, key->reason, USE_CUSTOM);
 	if (equals == NULL)
-		config_refuse(reader, line->number, key->name, "It has no \"=\" and no value.", NULL);
+		config_refuse(reader, line->number, key->name, "It has no \"=\" and no value.", key->takes);
 
 	/* the credential's key takes the value's place, so it may be empty, or a word that says what goes there */
 	if (strcmp(key->name, "PrivateKey") == 0)
@@ -304,7 +363,7 @@ read_setting(ConfigReader *reader, const ConfigLine *line, Section section, cons
 		char	   *value = copy_part(value_start, value_end, key->for_wg);
 
 		if (!key->is_valid(value))
-			config_refuse(reader, line->number, key->name, "Its value is not one that it can have.", NULL);
+			config_refuse(reader, line->number, key->name, "Its value is not one that it can have.", key->takes);
 		pfree(value);
 	}
 	return key;
@@ -363,7 +422,8 @@ read_config(text *config_text, const char *private_key, WireguardConfig *config)
 			has_public_key = false;
 		}
 		else
-			config_refuse(&reader, line.number, NULL, "It is neither [Interface] nor [Peer].", NULL);
+			config_refuse_unknown(&reader, line.number, start, end, "It is neither [Interface] nor [Peer].",
+								  "A WireGuard config has no other section, and no white space or other brackets around these names.");
 	}
 	check_peer(&reader, peer_line, has_public_key);
 

@@ -203,6 +203,63 @@ subtest 'accepted WireGuard configs' => sub {
     }
 };
 
+# what people paste: the line or value that is wrong, what the message says, and what it says to do
+subtest 'messages that help' => sub {
+    my $key = 'Kv7UQo0ZOmSIMb3QAHmwpXyrDVB8OvgbVZKXJ3nBUlg=';
+    my ($interface, $peer) = ("[Interface]\nAddress = 10.0.0.2/32\n", "[Peer]\nPublicKey = $key\n");
+    my @cases = (
+        [ wireguard => "\xef\xbb\xbf$interface$peer", qr/^NG007: line 1 .*byte order mark.*without a byte order mark/s ],
+        [ wireguard => "\xef\xbb\xbf# a comment\n$interface$peer", qr/^NG007: line 1 .*byte order mark/s ],
+        [ wireguard => "$interface$peer\n\xef\xbb\xbf[Peer]\n", qr/^NG007: line 6 .*byte order mark/s ],
+        (map { [ wireguard => "$interface${peer}Endpoint = $_\n", qr/"Endpoint".*takes host:port, or \[address\]:port.*no scheme/s ] }
+            'http://vpn.example:51820', 'udp://vpn.example:51820', 'https://vpn.example', 'vpn.example', 'vpn.example 51820',
+            '2001:db8::1', '2001:db8:', '[2001:db8::1]', '[2001:db8::1]:wg!', '[vpn:example]:51820', 'vpn.example:51820/udp', ''),
+        (map { [ wireguard => "[Interface]\n$_ = 5\n$peer", qr/^NG007: line 2 .*"\Q$_\E".*AmneziaWG.*type custom/s ] }
+            qw(Jc Jmin Jmax S1 S2 S3 S4 H1 H2 H3 H4 I1 I2 I3 I4 I5 J1 J2 J3 Itime)),
+        [ wireguard => "[Interface]\njc = 5\n$peer", qr/"Jc".*AmneziaWG/s ],
+        (map { [ wireguard => "$interface\[Peer]\nPublicKey = $_\n", qr/"PublicKey".*44 characters.*not "-" and "_"/s ] }
+            $key =~ tr{+/}{-_}r =~ s/^../-_/r, substr($key, 0, 43), "<$key>", ''),
+        [ wireguard => "$interface${peer}AllowedIPs = 0.0.0.0/0; ::/0\n", qr/"AllowedIPs".*one comma/s ],
+        [ wireguard => "$interface${peer}PersistentKeepalive = 25s\n", qr/"PersistentKeepalive".*without a unit/s ],
+        [ wireguard => "[Interface]\nMTU = 42\n$peer", qr/"MTU".*68 to 65535/s ],
+        [ wireguard => "[Interface]\nAddress: 10.0.0.2\n$peer", qr/line 2 .*with "=" and its value/s ],
+        [ wireguard => "$interface${peer}DNS = 192.0.2.1\n", qr/"DNS".*\[Peer\] has.*behind the line \[Interface\]/s ],
+        [ wireguard => "PublicKey = $key\n$interface$peer", qr/line 1 .*"PublicKey".*no section.*behind a line \[Peer\]/s ],
+        [ wireguard => "; a comment\n$interface$peer", qr/begins with "#"/ ],
+        [ wireguard => "[ Interface ]\n", qr/no white space or other brackets/ ],
+        [ wireguard => "client\ndev tun\nremote vpn.example\n", qr/directive of OpenVPN.*type openvpn/s ],
+        [ openvpn => "# a comment\n$interface$peer", qr/line 2 .*section of a WireGuard config.*type wireguard/s ],
+        [ openvpn => "\xef\xbb\xbf$interface$peer", qr/section of a WireGuard config/ ],
+        [ openvpn => "client\nremote udp://vpn.example 1194\n", qr/"remote".*takes HOST PORT\? PROTO\?/s ],
+        [ openvpn => "client\nremote vpn.example:1194\n", qr/"remote".*takes HOST PORT\? PROTO\?/s ],
+        [ openvpn => "client now\nremote h\n", qr/"client".*takes no parameter/s ],
+        (map { my $format = $_; (
+            [ $format => qq({"name": "ams-1", "config": "x"}\n), qr/JSON.*egress_sync_gateways/s ],
+            [ $format => qq(<?xml version="1.0"?>\n<x/>\n), qr/XML or a web page.*download/s ],
+            [ $format => "<!DOCTYPE html>\n<html>\n", qr/XML or a web page/ ],
+            [ $format => "<html>\n", qr/XML or a web page/ ],
+            [ $format => "```\n$interface", qr/Markdown.*between the two/s ],
+            [ $format => "/etc/vpn/file.conf\n", qr/path or an address.*content of the file/s ],
+            [ $format => "https://vpn.example/file.conf\n", qr/path or an address.*content of the file/s ],
+            [ $format => $format eq 'openvpn' ? 'client\\nremote h' : '[Interface]\\nAddress = 10.0.0.2', qr/backslash and an n.*In SQL, write E/s ]) }
+            'openvpn', 'wireguard'),
+    );
+    for my $case (@cases) {
+        my ($format, $config, $says) = @$case;
+        my ($status, undef, $err) = run($config, "$folder/render", $format);
+        is $status >> 8, 1, 'refused';
+        like $err, $says, "$format: " . ($config =~ s/[^ -~]+/|/gr);
+    }
+
+    # and what is right stays so
+    for my $endpoint ('vpn.example:51820', '192.0.2.1:51820', '[2001:db8::1]:51820', '[fe80::1%eth0]:51820', '2001:db8::1:51820') {
+        my ($status, undef, $err) = run("$interface${peer}Endpoint = $endpoint\n", "$folder/render", 'wireguard');
+        is $status, 0, "accepted: $endpoint" or diag $err;
+    }
+    my ($status) = run("client\nremote 2001:db8::1 1194\n", "$folder/render", 'openvpn');
+    is $status, 0, 'accepted: an IPv6 address';
+};
+
 for my $format ('openvpn', 'wireguard') {
     subtest "refused $format configs" => sub {
         my %files = map { m{([^/]*)$}; ($1 => 1) } glob "$corpus/$format/refused/*.*";
