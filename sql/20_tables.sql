@@ -101,8 +101,8 @@ RETURNING egress_gateway_id, egress_provider_id, name, country, city, config, en
 UPDATE egress_credential SET name = 'renamed', subject_type = 'group', subject_id = 'dev', enabled = false, username = 'new',
     password = 'newer', allow_all_gateways = false, limit_active_connections = false, active_connection_limit = NULL
 WHERE egress_credential_id = 201
-RETURNING egress_credential_id, name, subject_type, subject_id, enabled, username, password, allow_all_gateways,
-    limit_active_connections, active_connection_limit;
+RETURNING egress_credential_id, name, subject_type, subject_id, enabled, username,
+    egress_reveal_secret(password) AS password, allow_all_gateways, limit_active_connections, active_connection_limit;
 -- a selection may be changed to another gateway of the provider
 UPDATE egress_provider_mapping_gateway SET egress_gateway_id = 22 WHERE egress_provider_mapping_id = 102 RETURNING *;
 ROLLBACK;

@@ -967,6 +967,8 @@ for my $case (['with the key', 1], ['without the key', 0], ['without a usable ke
 	my $keyless = session($other, database => 'keyless');
 	is(outcome($keyless, $acquires), 'NG006', '... an acquire says NG006');
 	like($message, qr/egress.secret_key_file is not set/, '... and that the setting is not set');
+	is(outcome($keyless, 'SELECT egress_rotate_secrets()'), '55000', 'a rotation needs a key');
+	like($message, qr/egress.secret_key_file is not set/, '... and says so');
 	$keyless->do(q{UPDATE egress_credential SET password = 'swordfish100' WHERE egress_credential_id = 100});
 	is(rows($keyless, $acquires), 'swordfish100|1', 'a secret that is stored as it is');
 	system(pg($other, 'pg_dump', '-Fc', '-f', "$folder/dump.plain", 'keyless')) == 0 or die 'pg_dump failed';
