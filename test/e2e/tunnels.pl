@@ -124,7 +124,7 @@ sub clean_up
 }
 my $main = $$;
 END { my $status = $?; clean_up() if $$ == $main; $? = $status }
-$SIG{INT} = $SIG{TERM} = sub { exit 130 };
+$SIG{HUP} = $SIG{INT} = $SIG{TERM} = sub { exit 130 };
 
 if (my $missing = missing())
 {

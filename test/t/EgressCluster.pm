@@ -68,9 +68,9 @@ $ENV{PGUSER} = 'postgres';
 # stderr goes to a log in the folder that goes: why a test ended must be seen all the same
 $SIG{__DIE__} = sub { Test::More::diag(@_) if defined $^S && !$^S };
 
-# an interrupted test comes to its end, which stops the servers; clients that it forked have none
+# an interrupted test, or one whose terminal is closed, comes to its end, which stops the servers; clients that it forked have none
 my $test = $$;
-$SIG{INT} = $SIG{TERM} = sub { $$ == $test ? exit 130 : POSIX::_exit(130) };
+$SIG{HUP} = $SIG{INT} = $SIG{TERM} = sub { $$ == $test ? exit 130 : POSIX::_exit(130) };
 
 my %log_files;
 

@@ -12,7 +12,7 @@ my $script = <<'SH';
 set -euo pipefail
 exec 2>&1
 source scripts/cluster
-trap cluster_remove EXIT
+at_end cluster_remove
 cluster_create
 (umask 077 && head -c 32 /dev/urandom | base64 >"$cluster_folder/key")
 [[ $(id -u) != 0 ]] || chown postgres "$cluster_folder/key"

@@ -31,6 +31,10 @@ chmod 0755, $folder;
 chdir $folder;
 my %clusters;
 
+# an interrupted test comes to its END, which stops the servers; a process that it forked has none
+my $test = $$;
+$SIG{HUP} = $SIG{INT} = $SIG{TERM} = sub { $$ == $test ? exit 130 : POSIX::_exit(130) };
+
 # ---------------------------------------------------------------------------- clusters, sessions, keys
 
 sub run_as_server

@@ -1,0 +1,145 @@
+# terminal.pl -- whose terminal is closed leaves no server behind: neither make demo-psql nor a script with a throwaway cluster
+#
+# script(1) gives the programs a terminal of their own, which is gone when script is killed. What runs is copied, so that
+# a demo's cluster is left alone.
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use File::Temp qw(tempdir);
+use IO::Handle;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+plan skip_all => 'script is not there (package bsdutils)' if system('command -v script >/dev/null') != 0;
+
+delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
+my $folder = tempdir('egress-terminal-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my $tree = dirname(__FILE__) . '/../..';
+system("cd '$tree' && cp -r --parents Makefile egress.control demo/psql scripts $folder") == 0 or die 'cp failed';
+chdir $folder or die "chdir: $!";
+
+sub eventually
+{
+	my ($condition) = @_;
+	my $deadline = time + 20;
+	until ($condition->()) { return 0 if time > $deadline; sleep 0.05 }
+	return 1;
+}
+
+# the server's process, when its cluster is up; what is in the file, otherwise, is of one that starts or is gone
+sub server
+{
+	my ($cluster) = @_;
+	open my $file, '<', "$cluster/data/postmaster.pid" or return;
+	chomp(my @lines = <$file>);
+	return ($lines[7] // '') =~ /^ready/ ? $lines[0] : undef;
+}
+
+# runs in a terminal; returns script's process, and what is typed there
+sub in_terminal
+{
+	my ($command) = @_;
+	unlink "$folder/typescript";
+	my $pid = open my $keyboard, '|-', "exec script --quiet --flush --command '$command' typescript >/dev/null" or die "script: $!";
+	$keyboard->autoflush;
+	return ($pid, $keyboard);
+}
+
+# the terminal is closed, which its programs notice at once
+sub close_terminal
+{
+	my ($pid, $keyboard) = @_;
+	kill 'KILL', $pid;
+	close $keyboard;
+	return;
+}
+
+sub contents
+{
+	my ($name) = @_;
+	open my $file, '<', $name or return '';
+	local $/;
+	my $text = <$file> // '';
+	$text =~ s{\n\z}{};
+	return $text;
+}
+
+# what a test of this folder that fails must not leave either
+my %clusters;
+END
+{
+	my $status = $?;
+	for my $cluster (keys %clusters)
+	{
+		my $pid = server($cluster);
+		kill 'QUIT', $pid if defined $pid;
+		system('rm', '-rf', $cluster) if $cluster =~ m{/egress-\w{6}$};
+	}
+	chdir '/';
+	$? = $status;
+}
+
+# how a program comes to be in a terminal: it is all that runs there, and hears itself that this is closed; or somebody
+# has called it from a shell, which tells it, and then ends, after which the system tells it again
+my @ways = ([ 'a terminal of its own', sub { return in_terminal($_[0]) } ],
+	[ 'a shell in a terminal', sub {
+		my @terminal = in_terminal('bash --norc -i');
+		print { $terminal[1] } "$_[0]\n";
+		return @terminal;
+	} ]);
+
+# ---- a cluster that goes with its script
+
+open my $script, '>', 'script' or die "script: $!";
+print $script <<'SH';
+set -euo pipefail
+source scripts/cluster
+at_end 'cluster_remove; echo 1 >cleaned; echo 2 >>cleaned'
+cluster_create
+cluster_start
+echo "$cluster_folder" >started
+if [[ $1 == waits ]]; then sleep 1000 & wait; else sleep 1000; fi
+SH
+close $script or die "script: $!";
+
+for my $what (qw(works waits))
+{
+	for (@ways)
+	{
+		my ($where, $begin) = @$_;
+		unlink 'started', 'cleaned';
+		my @terminal = $begin->("bash script $what");
+		ok(eventually(sub { contents('started') ne '' }), "a script that $what, in $where, has started a cluster")
+		  or diag(contents('typescript'));
+		my $cluster = contents('started');
+		$clusters{$cluster} = 1;
+		my $server = server($cluster);
+		close_terminal(@terminal);
+		ok(eventually(sub { !kill 0, $server }), '... the terminal is closed: the server has ended');
+		ok(eventually(sub { contents('cleaned') eq "1\n2" && !-e $cluster }), '... and nothing is left');
+	}
+}
+
+# ---- the demo's, which stays for the next time
+
+system(q{bash -c 'source scripts/cluster; cluster_create; cluster_start; createdb demo; cluster_stop; echo "$cluster_folder" >demo/.cluster'}) == 0
+  or die 'there is no cluster';
+my $cluster = contents('demo/.cluster');
+$clusters{$cluster} = 1;
+my $pidfile = "$cluster/data/postmaster.pid";
+for my $when ('while it starts', 'at the prompt')
+{
+	for (@ways)
+	{
+		my ($where, $begin) = @$_;
+		my @terminal = $begin->('make demo-psql');
+		ok(eventually(sub { $when eq 'at the prompt' ? contents('typescript') =~ /demo=#/ : contents($pidfile) ne '' }),
+			"make demo-psql in $where, $when") or diag(contents('typescript'));
+		my ($server) = contents($pidfile) =~ /^(\d+)/;
+		close_terminal(@terminal);
+		ok(eventually(sub { !kill 0, $server }), '... the terminal is closed: the server has ended');
+		ok(eventually(sub { !-e $pidfile }) && -e "$cluster/data/PG_VERSION", '... and its data are there');
+	}
+}
+
+done_testing();
