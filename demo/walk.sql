@@ -2,7 +2,7 @@
 --
 --   psql -X -f demo/walk.sql     after demo/world.sql and demo/app.sql, in the same database
 --
--- Leaves four running sessions with their leases.
+-- Begins with who and what there is. Leaves five running sessions, four of them with a lease.
 
 \set QUIET on
 \set ON_ERROR_STOP on
@@ -11,15 +11,48 @@
 \pset null -
 
 \echo
+\echo 'A company lets the remote sessions of its people leave through VPN gateways. Users, groups, workspaces and sessions'
+\echo 'are its application''s, in tables of the schema app; egress follows them by triggers. Who is who:'
+\echo
+SELECT g.id AS "group", string_agg(u.full_name, ', ' ORDER BY u.id) AS members
+FROM app.groups g JOIN app.memberships m ON m.group_id = g.id JOIN app.users u ON u.id = m.user_id
+GROUP BY g.id ORDER BY g.id;
+
+\echo 'The company buys from four providers. Their gateways are in egress_gateway:'
+\echo
+SELECT name AS provider, provider_type, count(*) AS gateways, (array_agg(gateway ORDER BY egress_gateway_id))[1] AS "for example"
+FROM egress_provider JOIN (SELECT egress_gateway_id, egress_provider_id, name AS gateway FROM egress_gateway) g USING (egress_provider_id)
+GROUP BY egress_provider_id ORDER BY egress_provider_id;
+
+\echo 'Mappings say who may pick which of them, a user, a group, everyone, or whoever is in a workspace:'
+\echo
+SELECT p.name AS provider, concat_ws(' ', m.subject_type, m.subject_id) AS "open to",
+       CASE WHEN m.allow_all_gateways THEN 'all gateways' ELSE count(s.egress_gateway_id) || ' gateways' END
+       || CASE WHEN m.enabled THEN '' ELSE ', switched off' END AS what
+FROM egress_provider p JOIN egress_provider_mapping m USING (egress_provider_id)
+LEFT JOIN egress_provider_mapping_gateway s USING (egress_provider_mapping_id)
+GROUP BY p.egress_provider_id, m.egress_provider_mapping_id ORDER BY p.egress_provider_id, m.egress_provider_mapping_id;
+
+\echo 'And credentials are what a session logs in to a gateway with, for so many sessions at a time as the provider allows:'
+\echo
+SELECT p.name AS provider, c.name AS credential, concat_ws(' ', c.subject_type, c.subject_id) AS "open to",
+       active_connection_limit AS "limit"
+FROM egress_provider p JOIN egress_credential c USING (egress_provider_id) ORDER BY c.egress_credential_id;
+
+\echo 'What follows is what the application, an administrator and a scheduler do with that. demo/world.sql and demo/app.sql'
+\echo 'have made it; Lanternway''s Zurich gateway is the one to watch.'
+
+\echo
 \echo '1. Bruno opens the launch menu: the gateways that he may pick for the workspace "chrome".'
-\echo '   available_connections says how many more fit now; - is no limit.'
+\echo '   available_connections says how many more fit now; - is no limit. (Madird is how Harborlight''s list has it: see 10.)'
 \echo
 \set ECHO queries
 SELECT provider_name, country, city, gateway_name, available_connections
 FROM egress_available_gateways('bruno@corp.example', 'chrome');
 \unset ECHO
 
-\echo '2. Ana is in the group "research": her menu is longer. Here are its gateways in two countries.'
+\echo '2. Ana is in the group "research", to which all of Lanternway is open: her menu is longer. Here are its gateways'
+\echo '   in two countries.'
 \echo
 \set ECHO queries
 SELECT provider_name, country, city, gateway_name, available_connections
@@ -27,8 +60,8 @@ FROM egress_available_gateways('ana@corp.example', 'chrome')
 WHERE country IN ('CH', 'NL');
 \unset ECHO
 
-\echo '3. Ana starts a session through Zurich. The application writes its session and takes a credential in one'
-\echo '   transaction. Her own credential comes first; it has a limit of 1.'
+\echo '3. Ana starts session 1 through Zurich. The application writes its session and takes a credential in one'
+\echo '   transaction. Her own credential comes first; it has a limit of 1. config is all that her host needs.'
 \echo
 SELECT egress_gateway_id AS zurich FROM egress_gateway WHERE name = 'ch-zrh-01' \gset
 \x on
@@ -41,39 +74,39 @@ COMMIT;
 \x off
 
 \echo
-\echo '4. Bruno starts a session through Frankfurt, a WireGuard gateway. The config has the private key in its place:'
+\echo '4. Bruno starts session 2 through Frankfurt, a WireGuard gateway. The config has the private key in its place:'
 \echo '   the agent writes it to a file, unchanged.'
 \echo
 SELECT egress_gateway_id AS frankfurt FROM egress_gateway WHERE name = 'frankfurt' \gset
 \x on
 \set ECHO queries
 BEGIN;
-INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (5, 'bruno@corp.example', 'chrome');
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (2, 'bruno@corp.example', 'chrome');
 SELECT credential_name, provider_type, config
-FROM egress_acquire_credential('bruno@corp.example', 'chrome', :frankfurt, '5');
+FROM egress_acquire_credential('bruno@corp.example', 'chrome', :frankfurt, '2');
 COMMIT;
 \unset ECHO
 \x off
 
 \echo
-\echo '5. A second session of Ana: her own credential is full, so she gets the next one that fits, the group''s.'
+\echo '5. Ana starts another one, session 3: her own credential is full, so she gets the next one that fits, the group''s.'
 \echo
 \set ECHO queries
 BEGIN;
-INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (2, 'ana@corp.example', 'terminal');
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (3, 'ana@corp.example', 'terminal');
 SELECT egress_credential_id, credential_name, username, gateway_name, city
-FROM egress_acquire_credential('ana@corp.example', 'terminal', :zurich, '2');
+FROM egress_acquire_credential('ana@corp.example', 'terminal', :zurich, '3');
 COMMIT;
 \unset ECHO
 
 \echo
-\echo '6. Carla takes the last connection of the research pool.'
+\echo '6. Carla takes the last connection of the research pool for session 4.'
 \echo
 \set ECHO queries
 BEGIN;
-INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (3, 'carla@corp.example', 'chrome');
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (4, 'carla@corp.example', 'chrome');
 SELECT egress_credential_id, credential_name, username, gateway_name, city
-FROM egress_acquire_credential('carla@corp.example', 'chrome', :zurich, '3');
+FROM egress_acquire_credential('carla@corp.example', 'chrome', :zurich, '4');
 COMMIT;
 \unset ECHO
 SELECT clock_timestamp() AS then \gset
@@ -85,9 +118,9 @@ SELECT clock_timestamp() AS then \gset
 \set ON_ERROR_STOP off
 \set ECHO queries
 BEGIN;
-INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (4, 'dan@corp.example', 'chrome');
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (5, 'dan@corp.example', 'chrome');
 SELECT egress_credential_id, credential_name, username, gateway_name, city
-FROM egress_acquire_credential('dan@corp.example', 'chrome', :zurich, '4');
+FROM egress_acquire_credential('dan@corp.example', 'chrome', :zurich, '5');
 \unset ECHO
 \set acquire_sqlstate :SQLSTATE
 \set ECHO queries
@@ -98,20 +131,20 @@ ROLLBACK;
 \echo '   SQLSTATE:' :acquire_sqlstate
 
 \echo
-\echo '8. Carla''s session ends. The application only updates its own table; the trigger gives the connection back.'
+\echo '8. Carla''s session 4 ends. The application only updates its own table; the trigger gives the connection back.'
 \echo
 \set ECHO queries
-UPDATE app.sessions SET status = 'stopped' WHERE id = 3;
+UPDATE app.sessions SET status = 'stopped' WHERE id = 4;
 SELECT session_id, credential_name, user_id, release_reason FROM egress_lease_history;
 \unset ECHO
 
-\echo '9. Now Dan gets in.'
+\echo '9. Now Dan gets in, with session 5.'
 \echo
 \set ECHO queries
 BEGIN;
-INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (4, 'dan@corp.example', 'chrome');
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (5, 'dan@corp.example', 'chrome');
 SELECT egress_credential_id, credential_name, username, gateway_name, city
-FROM egress_acquire_credential('dan@corp.example', 'chrome', :zurich, '4');
+FROM egress_acquire_credential('dan@corp.example', 'chrome', :zurich, '5');
 COMMIT;
 \unset ECHO
 
