@@ -335,7 +335,8 @@ sub sweep
 				$dbh->selectrow_array('SELECT count(*) FROM pg_class');
 				sleep rand(0.02);
 			}
-			my ($ended) = $dbh->selectrow_array('SELECT egress_expire_leases()');
+			my $at_most = rand() < 0.5 ? '' : 1 + int rand 5;
+			my ($ended) = $dbh->selectrow_array("SELECT egress_expire_leases($at_most)");
 			sleep rand(0.01) if rand() < 0.5;
 			my $undo = rand() < 0.3;
 			$dbh->do($undo ? 'ROLLBACK' : 'COMMIT');
