@@ -375,7 +375,7 @@ explain_gateway(Explanation *explanation, EgressScan *gateway)
 	EgressAccess *access = explanation->access;
 	EgressVerdict verdict = access_decide_row(access, gateway);
 	Answer	   *answer = &explanation->answers[verdict];
-	Answer		own = {NULL};
+	Answer		own = {0};
 	List	   *credentials = NIL;
 	MemoryContext old_context = MemoryContextSwitchTo(explanation->row_context);
 
