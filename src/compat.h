@@ -33,38 +33,50 @@
 #define object_aclcheck(classid, objectid, roleid, mode) pg_proc_aclcheck(objectid, roleid, mode)
 #endif
 
-/* PostgreSQL 18 added the index scan's instrumentation */
+/* PostgreSQL 18 added an index scan's instrumentation, and 19 its flags */
+#if PG_VERSION_NUM < 190000
+#define SO_NONE 0
 #if PG_VERSION_NUM >= 180000
-#define egress_index_beginscan(table, index, snapshot, nkeys) \
-	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
+#define index_beginscan(table, index, snapshot, instrument, nkeys, norderbys, flags) \
+	index_beginscan(table, index, snapshot, instrument, nkeys, norderbys)
 #else
-#define egress_index_beginscan(table, index, snapshot, nkeys) \
-	index_beginscan(table, index, snapshot, nkeys, 0)
+#define index_beginscan(table, index, snapshot, instrument, nkeys, norderbys, flags) \
+	index_beginscan(table, index, snapshot, nkeys, norderbys)
+#endif
+#endif
+
+/* PostgreSQL 16 added onlySummarizing, and 19 made flags of this and its kin, and another order of the arguments */
+#if PG_VERSION_NUM < 190000
+#define EIIT_ONLY_SUMMARIZING (1 << 2)
+#if PG_VERSION_NUM >= 160000
+#define ExecInsertIndexTuples(rri, estate, flags, slot, arbiters, conflict) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, conflict, arbiters, ((flags) & EIIT_ONLY_SUMMARIZING) != 0)
+#else
+#define ExecInsertIndexTuples(rri, estate, flags, slot, arbiters, conflict) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, conflict, arbiters)
+#endif
+#endif
+
+/* PostgreSQL 19 added options of an update and of a deletion, the latter in the place of changingPart */
+#if PG_VERSION_NUM < 190000
+#define table_tuple_update(table, tid, slot, cid, options, snapshot, crosscheck, wait, failure, lockmode, indexes) \
+	table_tuple_update(table, tid, slot, cid, snapshot, crosscheck, wait, failure, lockmode, indexes)
+#define table_tuple_delete(table, tid, cid, options, snapshot, crosscheck, wait, failure) \
+	table_tuple_delete(table, tid, cid, snapshot, crosscheck, wait, failure, false)
 #endif
 
 /*
  * PostgreSQL 16 says which indexes need an entry for an updated row, and not only whether: for a heap-only tuple only those
- * that summarize blocks, as BRIN does. It takes that back here; PostgreSQL 19 takes it as one of its flags.
+ * that summarize blocks, as BRIN does.
  */
 #if PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes EgressUpdateIndexes;
 #define egress_must_update_indexes(update_indexes) ((update_indexes) != TU_None)
-#define egress_only_summarizing(update_indexes) ((update_indexes) == TU_Summarizing)
+#define egress_index_flags(update_indexes) ((update_indexes) == TU_Summarizing ? EIIT_ONLY_SUMMARIZING : 0)
 #else
 typedef bool EgressUpdateIndexes;
 #define egress_must_update_indexes(update_indexes) (update_indexes)
-#define egress_only_summarizing(update_indexes) false
-#endif
-
-#if PG_VERSION_NUM >= 190000
-#define egress_insert_index_tuples(rri, slot, estate, only_summarizing) \
-	ExecInsertIndexTuples(rri, estate, (only_summarizing) ? EIIT_ONLY_SUMMARIZING : 0, slot, NIL, NULL)
-#elif PG_VERSION_NUM >= 160000
-#define egress_insert_index_tuples(rri, slot, estate, only_summarizing) \
-	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, only_summarizing)
-#else
-#define egress_insert_index_tuples(rri, slot, estate, only_summarizing) \
-	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
+#define egress_index_flags(update_indexes) 0
 #endif
 
 /* PostgreSQL 17 added flush */

@@ -269,7 +269,7 @@ void
 scan_start(EgressScan *scan, Snapshot snapshot)
 {
 	if (scan->desc == NULL)
-		scan->desc = egress_index_beginscan(scan->table, scan->index, snapshot, scan->nkeys);
+		scan->desc = index_beginscan(scan->table, scan->index, snapshot, NULL, scan->nkeys, 0, SO_NONE);
 	check_index_age(scan, snapshot);
 	scan->desc->xs_snapshot = snapshot;
 	scan->desc->xs_want_itup = scan->want_entries;
@@ -707,7 +707,7 @@ insert_row_if(Relation relation, int nvalues, const Datum *values, const bool *n
 	if (is_right == NULL)
 	{
 		table_tuple_insert(relation, slot, GetCurrentCommandId(true), 0, NULL);
-		list_free(egress_insert_index_tuples(rri, slot, estate, false));
+		list_free(ExecInsertIndexTuples(rri, estate, 0, slot, NIL, NULL));
 	}
 	else
 	{
@@ -715,7 +715,7 @@ insert_row_if(Relation relation, int nvalues, const Datum *values, const bool *n
 		uint32		token = SpeculativeInsertionLockAcquire(xid);
 
 		table_tuple_insert_speculative(relation, slot, GetCurrentCommandId(true), 0, NULL, token);
-		list_free(egress_insert_index_tuples(rri, slot, estate, false));
+		list_free(ExecInsertIndexTuples(rri, estate, 0, slot, NIL, NULL));
 		right = is_right(arg);
 		table_tuple_complete_speculative(relation, slot, token, right);
 		SpeculativeInsertionLockRelease(xid);
@@ -761,8 +761,8 @@ scan_delete(EgressScan *scan)
 
 	shape_check_foreign_keys(scan->table, catalog_table_of(RelationGetRelid(scan->table)), RI_TRIGGER_PK);
 	CheckCmdReplicaIdentity(scan->table, CMD_DELETE);
-	switch (table_tuple_delete(scan->table, &scan->slot->tts_tid, GetCurrentCommandId(true),
-							   SnapshotAny, InvalidSnapshot, true, &failure, false))
+	switch (table_tuple_delete(scan->table, &scan->slot->tts_tid, GetCurrentCommandId(true), 0,
+							   SnapshotAny, InvalidSnapshot, true, &failure))
 	{
 		case TM_Ok:
 			CommandCounterIncrement();
@@ -802,14 +802,14 @@ scan_update(EgressScan *scan, AttrNumber column, Datum value)
 	ExecForceStoreHeapTuple(row, slot, false);
 	slot_getallattrs(slot);
 	keep_constraints(rri, table, slot, estate, CMD_UPDATE);
-	if (table_tuple_update(scan->table, &tid, slot, GetCurrentCommandId(true), SnapshotAny, InvalidSnapshot, true,
+	if (table_tuple_update(scan->table, &tid, slot, GetCurrentCommandId(true), 0, SnapshotAny, InvalidSnapshot, true,
 						   &failure, &lockmode, &update_indexes) != TM_Ok)
 		refuse_changed(scan);
 
 	if (egress_must_update_indexes(update_indexes))
 	{
 		open_indexes(rri);
-		list_free(egress_insert_index_tuples(rri, slot, estate, egress_only_summarizing(update_indexes)));
+		list_free(ExecInsertIndexTuples(rri, estate, egress_index_flags(update_indexes), slot, NIL, NULL));
 		ExecCloseIndices(rri);
 	}
 	ExecDropSingleTupleTableSlot(slot);
