@@ -81,7 +81,7 @@ leave_out = $(1)$(info egress: the server has max_prepared_transactions = 0, so 
 else
 .PHONY: all install uninstall installcheck clean
 all install uninstall installcheck clean:
-	@echo "egress: $(PG_CONFIG) with PGXS is missing: install postgresql-server-dev-N (N: 15 to 18), or set PG_CONFIG" >&2; exit 1
+	@echo "egress: $(PG_CONFIG) with PGXS is missing: install postgresql-server-dev-N (N: 15 to 19), or set PG_CONFIG" >&2; exit 1
 endif
 
 # PG_CONFIG, TESTS and ROUNDS reach the scripts through the environment, and only when they were given
