@@ -7,6 +7,13 @@
 
 #include "compat.h"
 
+/* is_given -- is there an argument, and not NULL? A version of before the argument was added calls without it */
+bool
+is_given(FunctionCallInfo fcinfo, int argno)
+{
+	return argno < PG_NARGS() && !PG_ARGISNULL(argno);
+}
+
 /* check_not_null -- refuse a NULL argument */
 void
 check_not_null(FunctionCallInfo fcinfo, int argno, const char *name)
@@ -62,7 +69,7 @@ get_id(FunctionCallInfo fcinfo, int argno, const char *name)
 text *
 get_optional_id(FunctionCallInfo fcinfo, int argno, const char *name)
 {
-	return PG_ARGISNULL(argno) ? NULL : get_id(fcinfo, argno, name);
+	return is_given(fcinfo, argno) ? get_id(fcinfo, argno, name) : NULL;
 }
 
 /* interval_within -- is no part of an interval, in one direction or the other, beyond what is given for it? */

@@ -11,6 +11,7 @@
 /* an id of the application is text of 1 to this many bytes */
 #define EGRESS_MAX_ID_LENGTH 255
 
+extern bool is_given(FunctionCallInfo fcinfo, int argno);
 extern void check_not_null(FunctionCallInfo fcinfo, int argno, const char *name);
 extern void check_above_0(int64 value, const char *name);
 extern void check_id(text *id, const char *name);

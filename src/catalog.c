@@ -7,8 +7,9 @@
  * callbacks only set a flag: they run at moments when no catalog may be read.
  *
  * The library and the tables are replaced at different moments: the one by a package, the others by ALTER EXTENSION
- * UPDATE. So the version of the tables is looked at with each search for OIDs, and the library serves only those that it
- * was made for. The functions of the type egress_secret need no table, and no version: a dump can be made of any.
+ * UPDATE, in each database. Until then no application stops: the library serves the version before its own, too. The
+ * version of the tables is looked at with each search for OIDs, and one that the library does not know is refused. The
+ * functions of the type egress_secret need no table, and no version: a dump can be made of any.
  */
 #include "catalog.h"
 
@@ -30,11 +31,29 @@
 
 #include "compat.h"
 
+/* The versions that this library serves; the last is its own, which the Makefile takes from egress.control. */
+static const char *const version_names[EGRESS_VERSION_COUNT] = {
+	[VERSION_0_9] = "0.9",
+	[VERSION_1_0] = EGRESS_VERSION,
+};
+
 /*
- * The versions of the extension that this library serves: its own, which the Makefile takes from egress.control, and
- * earlier ones whose tables, indexes and functions are the same to the C code. 0.9 has another egress_gateway_menu.
+ * What of the indexes is not in each of these versions, and since which it is there. Of the tables and types all is.
+ *
+ * An index that a version lacks is not looked for, and nobody opens it then. Who reads a column that came later by
+ * INCLUDE finds in the entry whether it is there (menu.c). To serve a version also means
+ *	- that the C functions behind its SQL functions stay, and take as many arguments as it gives them: is_given();
+ *	- that a row is made after the descriptor of the caller, and columns were added only at the end;
+ *	- that what it has not is not granted: grant.c looks whether it is there.
+ * test/t/update.pl calls every function of the version before, in its tables.
  */
-static const char *const served_versions[] = {EGRESS_VERSION};
+static const struct
+{
+	EgressVersion index;		/* has the index */
+	EgressVersion include;		/* has the columns behind its keys */
+}			index_since[EGRESS_INDEX_COUNT] = {
+	[INDEX_GATEWAY_MENU] = {VERSION_0_9, VERSION_1_0},
+};
 
 static const char *const table_names[EGRESS_TABLE_COUNT] = {
 	[TABLE_PROVIDER] = "egress_provider",
@@ -98,6 +117,7 @@ static struct
 	bool		invalidated;	/* since then, something may have changed them */
 	Oid			function;		/* the last one that called catalog_use(): a short way to its schema */
 	Oid			schema;
+	EgressVersion version;
 	Oid			tables[EGRESS_TABLE_COUNT];
 	Oid			indexes[EGRESS_INDEX_COUNT];
 	Oid			history_sequence;
@@ -171,17 +191,17 @@ installed_version(void)
 	return version;
 }
 
-/* check_version -- refuse to read tables of a version that this library does not know */
-static void
-check_version(void)
+/* find_version -- which version is installed; refuse to read tables of one that this library does not know */
+static EgressVersion
+find_version(void)
 {
 	char	   *version = installed_version();
 
-	for (size_t i = 0; i < lengthof(served_versions); i++)
-		if (strcmp(version, served_versions[i]) == 0)
+	for (int i = 0; i < EGRESS_VERSION_COUNT; i++)
+		if (strcmp(version, version_names[i]) == 0)
 		{
 			pfree(version);
-			return;
+			return (EgressVersion) i;
 		}
 
 	ereport(ERROR,
@@ -238,11 +258,11 @@ load(void)
 	catalog.loaded = false;
 	catalog.invalidated = false;
 
-	check_version();
+	catalog.version = find_version();
 	for (int i = 0; i < EGRESS_TABLE_COUNT; i++)
 		catalog.tables[i] = find_relation(table_names[i]);
 	for (int i = 0; i < EGRESS_INDEX_COUNT; i++)
-		catalog.indexes[i] = find_relation(indexes[i].name);
+		catalog.indexes[i] = catalog.version < index_since[i].index ? InvalidOid : find_relation(indexes[i].name);
 	catalog.history_sequence = find_relation("egress_lease_history_egress_lease_history_id_seq");
 
 	for (int i = 0; i < EGRESS_TYPE_COUNT; i++)
@@ -358,6 +378,13 @@ EgressTable
 catalog_index_table(EgressIndex index)
 {
 	return indexes[index].table;
+}
+
+/* catalog_index_includes -- has an index, in the version that is installed, the columns that are not its keys? */
+bool
+catalog_index_includes(EgressIndex index)
+{
+	return catalog.version >= index_since[index].include;
 }
 
 /* catalog_history_sequence -- the sequence behind egress_lease_history_id */

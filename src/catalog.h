@@ -10,6 +10,15 @@
 #include "postgres.h"
 #include "fmgr.h"
 
+/* the versions of the extension that the library serves, the oldest first */
+typedef enum EgressVersion
+{
+	VERSION_0_9,
+	VERSION_1_0
+} EgressVersion;
+
+#define EGRESS_VERSION_COUNT (VERSION_1_0 + 1)
+
 typedef enum EgressTable
 {
 	TABLE_PROVIDER,
@@ -209,6 +218,7 @@ extern Oid	catalog_table(EgressTable table);
 extern EgressTable catalog_table_of(Oid relid);
 extern EgressTable catalog_index_table(EgressIndex index);
 extern Oid	catalog_index(EgressIndex index);
+extern bool catalog_index_includes(EgressIndex index);
 extern Oid	catalog_history_sequence(void);
 extern Oid	catalog_type(EgressType type);
 extern Datum catalog_subject_type(EgressSubjectType type);

@@ -43,6 +43,7 @@ static const Grant grants[] = {
 	{"app", "EXECUTE", "FUNCTION %s.egress_gateway_required(text)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_release_on_session_end()"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_attach_sessions(regclass, name, text, boolean)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_attach_sessions(regclass, name, text)"}, /* of version 0.9 */
 	{"app", "EXECUTE", "FUNCTION %s.egress_detach_sessions(regclass)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_follow_group_members()"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_attach_group_members(regclass, name, name)"},
@@ -103,6 +104,7 @@ static const Grant grants[] = {
 	{"admin", "EXECUTE", "FUNCTION %s.egress_gateway_required(text)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_explain_access(text, text, bigint)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb, float8)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb)"},	/* of version 0.9 */
 	{"admin", "EXECUTE", "FUNCTION %s.egress_release_credential(text)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_expire_leases()"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_expire_leases(bigint)"},
@@ -129,26 +131,19 @@ execute(const char *privileges, const char *object, const char *role)
 		elog(ERROR, "SPI_execute failed for \"%s\"", command);
 }
 
-/*
- * is_there -- is there the object of a GRANT? Before: connected to SPI
- *
- * Asked of routines: the version before, whose tables this library may serve, lacks some. egress_grant_access() has to be called
- * again after the update.
- */
+/* exists -- is there the object of a GRANT? In a version before the library's own, not every one is */
 static bool
-is_there(const char *object)
+exists(const char *object)
 {
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1];
-	bool		isnull;
+	const char *name = strchr(object, ' ') + 1;
+	const char *look_up = strncmp(object, "FUNCTION ", name - object) == 0 ||
+		strncmp(object, "PROCEDURE ", name - object) == 0 ? "to_regprocedure" :
+		strncmp(object, "TYPE ", name - object) == 0 ? "to_regtype" : "to_regclass";
+	char	   *query = psprintf("SELECT FROM pg_catalog.%s(%s) it WHERE it IS NOT NULL", look_up, quote_literal_cstr(name));
 
-	if (strncmp(object, "TABLE ", strlen("TABLE ")) == 0)
-		return true;
-	values[0] = CStringGetTextDatum(strchr(object, ' ') + 1);
-	if (SPI_execute_with_args("SELECT pg_catalog.to_regprocedure($1)", 1, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_with_args failed for \"%s\"", object);
-	(void) SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	return !isnull;
+	if (SPI_execute(query, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute failed for \"%s\"", query);
+	return SPI_processed > 0;
 }
 
 /* egress_grant_access -- see COMMENT ON FUNCTION */
@@ -178,14 +173,15 @@ egress_grant_access(PG_FUNCTION_ARGS)
 	query_connect();
 	for (size_t i = 0; i < lengthof(grants); i++)
 	{
-		const char *object = psprintf(grants[i].object, schema);
+		const char *object;
 
 		if (strcmp(access, grants[i].access) != 0)
 			continue;
 		if (!known)
 			execute("USAGE", psprintf("SCHEMA %s", schema), role);
 		known = true;
-		if (is_there(object))
+		object = psprintf(grants[i].object, schema);
+		if (exists(object))
 			execute(grants[i].privileges, object, role);
 	}
 	SPI_finish();

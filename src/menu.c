@@ -2,8 +2,9 @@
  * menu.c -- the launch menu: egress_available_gateways(user_id, workspace_id), egress_gateway_required(workspace_id)
  *
  * Reads only, as of the calling query's snapshot, so it works on a standby. The rows of a provider come from an index in
- * the menu's order, which has all that they need: the table is visited only for pages that are not visible to all. Where
- * but a few selected gateways of many are open, just these are read, and sorted here.
+ * the menu's order, which has all that they need: the table is visited only for pages that are not visible to all, and
+ * where the extension is not updated yet to the version that put the switches into the index. Where but a few selected
+ * gateways of many are open, just these are read, and sorted here.
  */
 #include "postgres.h"
 
@@ -132,6 +133,18 @@ entry_text(EgressScan *gateways, int column)
 	return gateways->entry_nulls[column] ? NULL : DatumGetTextPP(gateways->entry[column]);
 }
 
+/* entry_is_available -- is the gateway of the current index entry, which has this id, visible and available to the call? */
+static bool
+entry_is_available(Menu *menu, EgressScan *gateways, int64 gateway_id)
+{
+	if (gateways->desc->xs_itupdesc->natts <= ENTRY_WITHDRAWN)
+		return index_fetch_heap(gateways->desc, gateways->slot) &&
+			access_decide_row(menu->access, gateways) == ACCESS_AVAILABLE;
+	return access_decide(menu->access, gateway_id, DatumGetBool(gateways->entry[ENTRY_ENABLED]),
+						 DatumGetBool(gateways->entry[ENTRY_WITHDRAWN])) == ACCESS_AVAILABLE &&
+		scan_entry_is_visible(gateways);
+}
+
 /*
  * put_in_order -- put the rows of a provider, from the index in the menu's order
  *
@@ -157,9 +170,7 @@ put_in_order(Menu *menu, int64 max_entries)
 
 		if (entries++ == max_entries)
 			next = copy_gateway(&gateway);
-		else if (access_decide(menu->access, gateway.id, DatumGetBool(gateways.entry[ENTRY_ENABLED]),
-							   DatumGetBool(gateways.entry[ENTRY_WITHDRAWN])) == ACCESS_AVAILABLE &&
-				 scan_entry_is_visible(&gateways))
+		else if (entry_is_available(menu, &gateways, gateway.id))
 			put_gateway(menu, &gateway);
 	}
 	scan_close(&gateways);

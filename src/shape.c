@@ -162,9 +162,10 @@ shape_check_table(Relation relation, EgressTable table)
 static bool
 has_columns(Relation relation, EgressIndex index)
 {
+	int			most = catalog_index_includes(index) ? SHAPE_MAX_COLUMNS : indexes[index].keys;
 	int			count = 0;
 
-	while (count < SHAPE_MAX_COLUMNS && indexes[index].columns[count] != 0)
+	while (count < most && indexes[index].columns[count] != 0)
 	{
 		if (count >= relation->rd_index->indnatts ||
 			relation->rd_index->indkey.values[count] != indexes[index].columns[count])
