@@ -592,6 +592,11 @@ scan_seek_next(EgressScan *scan)
  * Then it need not be visited: no snapshot misses it, and nobody has begun to delete it. nodeIndexonlyscan.c explains why
  * reading the visibility map without a lock is safe. The scan keeps its pin on the index page (want_entries), so the
  * entry is not one that VACUUM has taken away since.
+ *
+ * From PostgreSQL 19 on, not only VACUUM marks a page: whoever reads a table with a query that does not write it may, when
+ * he prunes the page. The mark says the same. It is set under the same lock of the page, and only where no item is dead or
+ * being inserted or deleted, and every inserter is one that no snapshot has as running. So an entry of a row that was
+ * pruned still means a page without a mark, until VACUUM has taken the entry away.
  */
 bool
 scan_page_is_all_visible(EgressScan *scan)

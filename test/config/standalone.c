@@ -118,11 +118,14 @@ GetDatabaseEncoding(void)
 	return PG_UTF8;
 }
 
+/* PostgreSQL 19 has it in a header */
+#if PG_VERSION_NUM < 190000
 unsigned char
 pg_ascii_tolower(unsigned char c)
 {
 	return c >= 'A' && c <= 'Z' ? c + 'a' - 'A' : c;
 }
+#endif
 
 bool
 errstart(int elevel, const char *domain)
