@@ -239,7 +239,7 @@ scan_key_subject(EgressScan *scan, EgressSubjectType type, text *id)
  * An entry of a row that was updated in place (a heap-only tuple) before the index was made has the columns of the newest
  * version: for a snapshot that sees an older one it may be wrong. PostgreSQL marks such an index (indcheckxmin), and
  * its planner leaves it alone until nobody has such a snapshot; here is no other way to the rows. What meets it is a
- * transaction at REPEATABLE READ that began before an update of the extension.
+ * transaction at REPEATABLE READ that began before an update of the extension, or a statement that waited for one.
  */
 static void
 check_index_age(EgressScan *scan, Snapshot snapshot)
