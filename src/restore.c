@@ -2,8 +2,8 @@
  * restore.c -- triggers for pg_restore with several jobs: the tables are filled in any order
  *
  * pg_dump writes the data of an extension's tables in an order that their foreign keys allow, and whoever restores with
- * one job, or with psql, keeps it. pg_restore with several jobs does not: to it the data of a table depend on that table only,
- * because the foreign keys of other tables are made when all data are there. Those of an extension are there before.
+ * one job, or with psql, keeps it. pg_restore with several jobs does not: to it the data of a table depend on that table
+ * only, because the foreign keys of other tables are made when all data are there. Those of an extension are there before.
  *
  * So here a foreign key is checked as late as theirs, and as whole: by the one of its two tables that is filled second.
  *	- Before rows go into a table, and one that it refers to is empty: that foreign key is not checked for these rows. The
@@ -12,8 +12,8 @@
  *	  FOREIGN KEY does. Where a dump is restored in its order, these others are empty.
  *
  * That is for pg_restore, which says who it is in application_name, and for superusers, who could switch foreign keys off
- * altogether. Everybody else is not concerned, and pg_restore is not where no table is empty. A dump made of INSERTs fills
- * a table in steps, so its order matters all the same.
+ * altogether. Nobody else is concerned, nor is pg_restore where no table is empty. A dump made of INSERTs fills a table
+ * in steps, so its order matters all the same.
  */
 #include "postgres.h"
 
