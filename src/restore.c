@@ -11,9 +11,9 @@
  *	- After rows went into a table, the foreign keys of others that refer to it are checked for all their rows, as ADD
  *	  FOREIGN KEY does. Where a dump is restored in its order, these others are empty.
  *
- * That is for pg_restore, which says who it is in application_name, and for superusers, who could switch foreign keys off
- * altogether. Nobody else is concerned, nor is pg_restore where no table is empty. A dump made of INSERTs fills a table
- * in steps, so its order matters all the same.
+ * That is for a COPY of pg_restore, which says who it is in application_name, and for superusers, who could switch foreign
+ * keys off altogether. Nobody else is concerned, nor is pg_restore where no table is empty. A dump made of INSERTs fills a
+ * table in steps: there is no moment at which all its rows have come.
  */
 #include "postgres.h"
 
@@ -26,6 +26,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "tcop/pquery.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -36,7 +37,7 @@
 PG_FUNCTION_INFO_V1(egress_restore_in_any_order);
 PG_FUNCTION_INFO_V1(egress_check_restored);
 
-/* restoring -- what both triggers do first: returns whether it is pg_restore that fills the table */
+/* restoring -- what both triggers do first: returns whether it is pg_restore that fills the table, at one go */
 static bool
 restoring(FunctionCallInfo fcinfo)
 {
@@ -52,7 +53,8 @@ restoring(FunctionCallInfo fcinfo)
 				 errmsg("trigger \"%s\" of table \"%s\" cannot work",
 						trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
 				 errdetail("It is FOR EACH ROW, or not ON INSERT.")));
-	if (application_name == NULL || strcmp(application_name, "pg_restore") != 0 || !superuser())
+	if (application_name == NULL || strcmp(application_name, "pg_restore") != 0 || !superuser() ||
+		ActivePortal == NULL || ActivePortal->commandTag != CMDTAG_COPY)
 		return false;
 	catalog_use(fcinfo->flinfo->fn_oid);
 	return true;

@@ -290,37 +290,52 @@ check('parallel', 'parallel');
 
 # Several jobs fill the tables of an extension in any order. These two have every table before one that it refers to; in
 # the second, leases are between their credential and their gateway.
-my @contents = split /^/m, `pg_restore --list $folder/custom`;
-my ($first, $last) = (grep { $contents[$_] =~ / TABLE DATA / } 0 .. $#contents)[ 0, -1 ];
-my @data = @contents[ $first .. $last ];
 my $n = 0;
 my %place = map { $_ => ++$n } qw(credential_gateway provider_mapping_gateway lease_expiry credential lease gateway
 	provider_mapping provider);
 my $place = sub { return $_[0] =~ / egress_(\w+) / ? $place{$1} // 0 : 0 };
 my %order = (
-	backwards => [ reverse @data ],
-	across => [ sort { $place->($a) <=> $place->($b) } @data ]);
-for my $order (sort keys %order)
+	backwards => sub { return reverse @_ },
+	across => sub { return sort { $place->($a) <=> $place->($b) } @_ });
+
+# a list of what is in a dump, its data in such an order, for pg_restore; and one of the data of egress alone
+sub list
 {
-	fresh($order);
-	PostgreSQL::Test::Utils::append_to_file("$folder/$order",
-		join '', @contents[ 0 .. $first - 1 ], @{ $order{$order} }, @contents[ $last + 1 .. $#contents ]);
-	succeeds("restore $order", @pg_restore, '--use-list', "$folder/$order", '--dbname', $order, "$folder/custom");
-	check($order, $order);
+	my ($dump, $name, $order) = @_;
+	my @contents = split /^/m, `pg_restore --list $dump`;
+	my ($first, $last) = (grep { $contents[$_] =~ / TABLE DATA / } 0 .. $#contents)[ 0, -1 ];
+	PostgreSQL::Test::Utils::append_to_file("$folder/$name", join '',
+		$order ? (@contents[ 0 .. $first - 1 ], $order->(@contents[ $first .. $last ]), @contents[ $last + 1 .. $#contents ])
+		: grep { / egress_/ } @contents);
+	return "$folder/$name";
 }
 
-# Under another name nobody knows that it is pg_restore, and then what comes too early fails. The README says how to
-# complete that: tables that are filled have errors again, and no rows twice.
-fresh('completed');
-my ($whole, $errors) = run($original, qw(env PGAPPNAME=other pg_restore --use-list), "$folder/backwards", qw(--dbname completed),
-	"$folder/custom");
-ok(!$whole, 'a restore that failed half-way');
-cmp_ok(scalar(() = $errors =~ /violates foreign key constraint/g), '>=', 4, 'for what came too early');
-unlike($errors, qr/does not exist/, 'as foreign keys say it');
-PostgreSQL::Test::Utils::append_to_file("$folder/of_egress", join '', grep { / egress_/ } @contents);
-(undef, $errors) = run($original, qw(pg_restore --data-only --use-list), "$folder/of_egress", qw(--dbname completed), "$folder/custom");
-is(join('', grep { /ERROR:/ && !/ duplicate key / } split /^/m, $errors), '', 'a second run knows what is there');
-check('completed', 'completed');
+for my $name (sort keys %order)
+{
+	fresh($name);
+	succeeds("restore $name", @pg_restore, '--use-list', list("$folder/custom", $name, $order{$name}), '--dbname', $name,
+		"$folder/custom");
+	check($name, $name);
+}
+
+# What comes too early fails where nobody knows that it is pg_restore, and where a dump is of INSERTs. The README says how to
+# complete that: what is there has errors again, and is not there twice.
+succeeds('dump of INSERTs', qw(pg_dump --format=custom --inserts --file), "$folder/custom_inserts", 'original');
+my %too_early = (renamed => [ 'custom', 'env', 'PGAPPNAME=other' ], inserted => ['custom_inserts']);
+for my $name (sort keys %too_early)
+{
+	my ($file, @environment) = @{ $too_early{$name} };
+	my $dump = "$folder/$file";
+	fresh($name);
+	my ($whole, $errors) = run($original, @environment, qw(pg_restore --use-list), list($dump, "$name.backwards", $order{backwards}),
+		'--dbname', $name, $dump);
+	ok(!$whole, "$name: a restore that failed half-way");
+	cmp_ok(scalar(() = $errors =~ /violates foreign key constraint/g), '>=', 4, 'for what came too early');
+	unlike($errors, qr/does not exist/, 'as foreign keys say it');
+	(undef, $errors) = run($original, qw(pg_restore --data-only --use-list), list($dump, "$name.egress"), '--dbname', $name, $dump);
+	is(join('', grep { /ERROR:/ && !/ duplicate key / } split /^/m, $errors), '', 'a second run knows what is there');
+	check("$name, completed", $name);
+}
 
 # ------------------------------------------ the data, where the schema is there, and attached
 
