@@ -307,7 +307,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 1000 ROWS 100;
 
 /*
- * What two functions return has a name now, and a sync has one argument more. The functions themselves stay, with their
+ * What three functions return has a name now, and a sync has one argument more. The functions themselves stay, with their
  * owner, the privileges that roles have on them, and the statements that are prepared: CREATE OR REPLACE has the rest of
  * each declaration, but neither names a result nor adds an argument, so that is done in pg_proc. What PostgreSQL keeps in
  * parsed form, as a view, knows the result without a name, and has to be made anew.
@@ -326,6 +326,9 @@ CREATE TYPE egress_acquired_credential AS (
     config text, acquired_at timestamptz);
 REVOKE ALL ON TYPE egress_acquired_credential FROM PUBLIC;
 COMMENT ON TYPE egress_acquired_credential IS 'what egress_acquire_credential() returns';
+CREATE TYPE egress_synced_gateway AS (action text, egress_gateway_id bigint, name text);
+REVOKE ALL ON TYPE egress_synced_gateway FROM PUBLIC;
+COMMENT ON TYPE egress_synced_gateway IS 'a row of egress_sync_gateways()';
 
 DO LANGUAGE plpgsql $$
 DECLARE
@@ -333,7 +336,8 @@ DECLARE
     users text;
 BEGIN
     FOREACH function IN ARRAY '{egress_available_gateways(text\,text),
-                                egress_acquire_credential(text\,text\,bigint\,text\,interval)}'::regprocedure[] LOOP
+                                egress_acquire_credential(text\,text\,bigint\,text\,interval),
+                                egress_sync_gateways(bigint\,jsonb)}'::regprocedure[] LOOP
         SELECT string_agg(DISTINCT CASE WHEN d.classid = 'pg_rewrite'::regclass
                           THEN (SELECT pg_describe_object('pg_class'::regclass, r.ev_class, 0) FROM pg_rewrite r WHERE r.oid = d.objid)
                           ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END, ', ') INTO users
@@ -388,16 +392,13 @@ NG004 every credential that fits is at its limit, try later; NG005 the session h
 NG006 a secret of the credential cannot be opened; NG007 the config and the credential do not fit together; 25006 read-only transaction or standby.';
 
 UPDATE pg_proc
-SET pronargs = 3,
+SET prorettype = 'egress_synced_gateway'::regtype, proallargtypes = NULL, proargmodes = NULL,
+    pronargs = 3,
     proargtypes = format('%s %s %s', proargtypes[0], proargtypes[1], 'float8'::regtype::oid)::oidvector,
-    proallargtypes = proallargtypes[:2] || 'float8'::regtype::oid || proallargtypes[3:],
-    proargmodes = proargmodes[:2] || '{i}'::"char"[] || proargmodes[3:],
-    proargnames = proargnames[:2] || 'max_withdrawn'::text || proargnames[3:]
+    proargnames = proargnames[:2] || 'max_withdrawn'::text
 WHERE oid = 'egress_sync_gateways(bigint, jsonb)'::regprocedure;
-CREATE OR REPLACE FUNCTION egress_sync_gateways(
-    egress_provider_id bigint, gateways jsonb, max_withdrawn float8 DEFAULT 0.5,
-    OUT action text, OUT egress_gateway_id bigint, OUT name text)
-RETURNS SETOF record
+CREATE OR REPLACE FUNCTION egress_sync_gateways(egress_provider_id bigint, gateways jsonb, max_withdrawn float8 DEFAULT 0.5)
+RETURNS SETOF egress_synced_gateway
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 10000 ROWS 1000;

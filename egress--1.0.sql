@@ -602,10 +602,12 @@ orphaned: true for those of egress_orphaned_connection, whose session is in no a
 Returns the leases that it ended. Waits for nobody: a lease that another transaction is renewing or ending is left to it.
 SQLSTATE: 22023 no argument is true; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
 
-CREATE FUNCTION egress_sync_gateways(
-    egress_provider_id bigint, gateways jsonb, max_withdrawn float8 DEFAULT 0.5,
-    OUT action text, OUT egress_gateway_id bigint, OUT name text)
-RETURNS SETOF record
+CREATE TYPE egress_synced_gateway AS (action text, egress_gateway_id bigint, name text);
+REVOKE ALL ON TYPE egress_synced_gateway FROM PUBLIC;
+COMMENT ON TYPE egress_synced_gateway IS 'a row of egress_sync_gateways()';
+
+CREATE FUNCTION egress_sync_gateways(egress_provider_id bigint, gateways jsonb, max_withdrawn float8 DEFAULT 0.5)
+RETURNS SETOF egress_synced_gateway
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 10000 ROWS 1000;

@@ -40,6 +40,7 @@
 #include "query.h"
 #include "scan.h"
 #include "secret.h"
+#include "shape.h"
 
 /* a list that withdraws so many gateways may be one that was cut, and is refused if they are too large a share */
 #define MANY_WITHDRAWN 10
@@ -154,6 +155,7 @@ static const char *const write_queries[] = {
 };
 
 #define RESULT_COLUMNS 3
+#define RESULT_TYPES "tit"
 
 PG_FUNCTION_INFO_V1(egress_sync_gateways);
 
@@ -623,6 +625,7 @@ egress_sync_gateways(PG_FUNCTION_ARGS)
 	provider_id = PG_GETARG_INT64(0);
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	shape_check_result(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, "egress_synced_gateway", RESULT_TYPES);
 
 	secret_hush(&hush, psprintf("sync of provider " INT64_FORMAT, provider_id));
 	gateways = read_list(PG_GETARG_JSONB_P(1));

@@ -229,6 +229,11 @@ ALTER TYPE egress_access_explanation DROP ATTRIBUTE verdict;
 SELECT throws_ok('SELECT * FROM egress_explain_access(''ann'')', '55000', '"egress_access_explanation" is not as extension egress needs it',
                  'a column that was dropped');
 ROLLBACK TO well;
+ALTER TYPE egress_synced_gateway ALTER ATTRIBUTE name TYPE integer;
+SELECT throws_ok('SELECT * FROM egress_sync_gateways(1, ''[{"name": "b"}]'')', '55000',
+                 '"egress_synced_gateway" is not as extension egress needs it', 'what a sync returns');
+ROLLBACK TO well;
+
 /* --------------------------------------------------------- triggers */
 
 CREATE TRIGGER wrong BEFORE INSERT ON egress_gateway FOR EACH STATEMENT EXECUTE FUNCTION egress_refuse_misfit();

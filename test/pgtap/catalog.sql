@@ -217,6 +217,12 @@ SELECT results_eq($$SELECT columns_of('egress_acquired_credential')$$, ARRAY[
     'acquired_at timestamp with time zone'
 ], 'columns of egress_acquired_credential');
 
+SELECT results_eq($$SELECT columns_of('egress_synced_gateway')$$, ARRAY[
+    'action text',
+    'egress_gateway_id bigint',
+    'name text'
+], 'columns of egress_synced_gateway');
+
 SELECT enum_has_labels('vpn', 'egress_provider_type', ARRAY['openvpn', 'wireguard', 'custom']);
 SELECT enum_has_labels('vpn', 'egress_subject_type', ARRAY['user', 'group', 'workspace', 'everyone']);
 
@@ -448,8 +454,8 @@ ARRAY[
     'egress_secret_send(egress_secret) -> bytea',
     'egress_secret_state(secret egress_secret) -> text',
     'egress_sweep_leases(IN batch_size integer DEFAULT 1000) -> ',
-    'egress_sync_gateways(egress_provider_id bigint, gateways jsonb, max_withdrawn double precision DEFAULT 0.5, '
-        'OUT action text, OUT egress_gateway_id bigint, OUT name text) -> SETOF record',
+    'egress_sync_gateways(egress_provider_id bigint, gateways jsonb, max_withdrawn double precision DEFAULT 0.5) '
+        '-> SETOF egress_synced_gateway',
     'egress_wireguard_public_key(private_key text) -> text'
 ], 'signatures of the functions');
 
@@ -457,7 +463,7 @@ ARRAY[
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_proc
     WHERE pronamespace = 'vpn'::regnamespace AND
-          length(replace(pg_get_function_arguments(oid), 'vpn.', '')) + length(pg_get_function_result(oid)) > 180$$,
+          length(pg_get_function_arguments(oid)) > 120$$,
 'every function fits into a line of \df');
 
 SELECT results_eq($$

@@ -238,6 +238,7 @@ $$VALUES
     ('type egress_provider_type',                              'USAGE',   'USAGE',                       'USAGE'),
     ('type egress_secret',                                     NULL,      'USAGE',                       NULL),
     ('type egress_subject_type',                               NULL,      'USAGE',                       'USAGE'),
+    ('type egress_synced_gateway',                             NULL,      NULL,                          NULL),
     ('view egress_connection',                                 NULL,      'SELECT',                      'SELECT'),
     ('view egress_credential_usage',                           NULL,      'SELECT',                      'SELECT'),
     ('view egress_gateway_usage',                              NULL,      'SELECT',                      'SELECT'),
