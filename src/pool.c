@@ -89,8 +89,8 @@ bool
 pool_is_full(Pool *pool, int64 credential_id, int32 limit)
 {
 	EgressScan *leases = &pool->leases;
-	int32		held = 0;		/* all slots up to this one were */
-	int32		others = 0;		/* rows that prove nothing */
+	int64		held = 0;		/* all slots up to this one were */
+	int64		others = 0;		/* rows that prove nothing */
 
 	if (limit == 0)
 		return true;

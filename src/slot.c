@@ -110,7 +110,7 @@ count_held(SlotSearch *search, int64 credential_id, int32 limit)
 	return count;
 }
 
-/* find_gap -- the first slot from..to that is not held, SLOT_NONE if there is none */
+/* find_gap -- the first slot from..to that is not held, SLOT_NONE if there is none; before: from <= to, which may be the largest */
 static int32
 find_gap(SlotSearch *search, int64 credential_id, int32 from, int32 to)
 {
@@ -119,17 +119,19 @@ find_gap(SlotSearch *search, int64 credential_id, int32 from, int32 to)
 	scan_key_id(&search->from, credential_id);
 	scan_key_at_least(&search->from, from);
 	scan_start_dirty(&search->from);
-	while (candidate <= to)
+	for (;;)
 	{
 		int32		slot = next_slot(&search->from, ForwardScanDirection);
 
 		/* all entries of the candidate have been seen, and none was held */
 		if (slot == SLOT_END || slot > candidate)
 			return candidate;
-		if (slot == candidate && is_held(&search->from))
-			candidate++;
+		if (slot != candidate || !is_held(&search->from))
+			continue;
+		if (candidate == to)
+			return SLOT_NONE;
+		candidate++;
 	}
-	return SLOT_NONE;
 }
 
 /* random_slot -- any of 1..limit */
