@@ -32,6 +32,9 @@ ISOLATION_OPTS = --inputdir=$(here)/test/isolation
 # the warning of -Wextra that functions called through the manager, and PostgreSQL's own headers, raise
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter
 
+# PostgreSQL may load libraries so that a symbol of one takes the place of another's: nothing is exported but what SQL names
+PG_CFLAGS += -fvisibility=hidden
+
 # the library serves installations of this version, and tells others to be updated: src/catalog.c
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(here)/egress.control)
 PG_CPPFLAGS = -DEGRESS_VERSION='"$(EXTVERSION)"'

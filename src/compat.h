@@ -9,9 +9,30 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
+#include "fmgr.h"
 #include "replication/message.h"
 #include "utils/acl.h"
 #include "utils/guc_tables.h"
+
+/*
+ * PostgreSQL 16 compiles modules with -fvisibility=hidden, as the Makefile does with all majors, and exports what has to be: the
+ * functions that SQL names, and the library's own entries.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname) \
+extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
+extern PGDLLEXPORT const Pg_finfo_record * CppConcat(pg_finfo_,funcname)(void); \
+const Pg_finfo_record * \
+CppConcat(pg_finfo_,funcname) (void) \
+{ \
+	static const Pg_finfo_record my_finfo = { 1 }; \
+	return &my_finfo; \
+} \
+extern int no_such_variable
+#endif
 
 /* PostgreSQL 16 moved VARDATA_ANY() and its kin out of postgres.h */
 #if PG_VERSION_NUM >= 160000

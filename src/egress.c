@@ -45,12 +45,13 @@
 #include "fmgr.h"
 
 #include "catalog.h"
+#include "compat.h"
 #include "keyring.h"
 #include "sessions.h"
 
 PG_MODULE_MAGIC;
 
-void		_PG_init(void);
+PGDLLEXPORT void _PG_init(void);
 
 void
 _PG_init(void)

@@ -22,6 +22,7 @@
 
 #include "arguments.h"
 #include "catalog.h"
+#include "compat.h"
 #include "query.h"
 
 /* One GRANT: privileges on objects, %s (%1$s where it comes twice) standing for the quoted schema. */

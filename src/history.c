@@ -21,6 +21,7 @@
 
 #include "arguments.h"
 #include "catalog.h"
+#include "compat.h"
 #include "query.h"
 
 /* In the queries, %1$s stands for the quoted schema. */

@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "catalog.h"
+#include "compat.h"
 #include "keyring.h"
 #include "query.h"
 #include "secret.h"
