@@ -673,7 +673,8 @@ default_value(Relation table, int column, EState *estate, bool *isnull)
  *
  * Before: the table is open and locked RowExclusiveLock; values and nulls hold its first nvalues columns, and satisfy the
  * constraints of the extension's own. Those that somebody added are kept, and columns that somebody added have their
- * defaults. No trigger is run: the callers are this extension's own code for its own tables, and say what takes the place of ours.
+ * defaults. No trigger is run: the callers are this extension's own code for its own tables, and say what takes the
+ * place of ours.
  *
  * When is_right is given, it is asked when the row and its entries are there for others to see, and if it says no, the row is
  * killed as if it had never been: a row that is deleted would be there for dirty snapshots until this transaction ends.

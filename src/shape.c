@@ -6,9 +6,10 @@
  * go by an index that lacks rows would pass a limit. So a table is looked at each time that it is opened, and refused when
  * it cannot be read. Further columns, indexes, constraints and triggers are welcome. So is the row that a function returns.
  *
- * What the C code writes (the leases, their ends, the history) it writes as the executor would, and keeps what somebody added:
- * NOT NULL, CHECK, unique and exclusion constraints, generated columns and defaults (scan.c). Two kinds of constraints are kept by
- * triggers only, which do not run for it: foreign keys, and those that are deferrable. They are refused when a row is written.
+ * What the C code writes (the leases, their ends, the history) it writes as the executor would, and keeps what somebody
+ * added: NOT NULL, CHECK, unique and exclusion constraints, generated columns and defaults (scan.c). Two kinds of
+ * constraints are kept by triggers only, which do not run for it: foreign keys, and those that are deferrable. They are
+ * refused when a row is written.
  *
  * Before: the relation is locked, so that it stays as it is. A look costs a few comparisons, and reads nothing.
  */

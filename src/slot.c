@@ -110,7 +110,7 @@ count_held(SlotSearch *search, int64 credential_id, int32 limit)
 	return count;
 }
 
-/* find_gap -- the first slot from..to that is not held, SLOT_NONE if there is none; before: from <= to, which may be the largest */
+/* find_gap -- the first slot from..to that is not held, SLOT_NONE if there is none; before: from <= to, an int32's largest too */
 static int32
 find_gap(SlotSearch *search, int64 credential_id, int32 from, int32 to)
 {

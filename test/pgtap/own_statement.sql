@@ -50,7 +50,11 @@ ALTER TABLE egress_lease ADD COLUMN note text;
 ALTER TABLE egress_lease_history ADD COLUMN must integer NOT NULL DEFAULT 1;
 SELECT is(credential_name, 'credential', 'a column that may be NULL is in nobody''s way')
 FROM egress_gateway, egress_acquire_credential('ann', NULL, egress_gateway_id, 'three');
-SELECT throws_ok($$SELECT egress_release_credential('three')$$, '23502', NULL,
-                 'one that may not be NULL is not left NULL');
+SELECT is(egress_release_credential('three'), true, 'one that may not be NULL');
+SELECT is((SELECT max(must) FROM egress_lease_history), 1, 'has its default');
+ALTER TABLE egress_lease_history ALTER must DROP DEFAULT;
+SELECT throws_ok($$SELECT egress_release_credential(session_id) FROM egress_acquire_credential('ann', NULL,
+                          (SELECT egress_gateway_id FROM egress_gateway), 'four') a, LATERAL (SELECT 'four' || left(a.credential_name, 0)) s (session_id)$$,
+                 '23502', NULL, 'and is not left NULL when it has none');
 
 SELECT * FROM finish();
