@@ -3,7 +3,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 CREATE EXTENSION egress;
-SELECT plan(8);
+SELECT plan(10);
 
 -- provider, gateway, mapping, selection and credential in one statement
 WITH provider AS (
