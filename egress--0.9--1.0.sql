@@ -107,10 +107,12 @@ A table is attached when egress_attach_sessions() or a hand has put row triggers
 Returns nothing where no table is attached. Looks each session up in the tables with the rights of their owners. Works on a hot standby.
 SQLSTATE: 42703 the column that was attached does not exist any more.';
 
-CREATE FUNCTION egress_end_leases(
-    orphaned boolean DEFAULT NULL,
-    OUT session_id text, OUT user_id text, OUT workspace_id text, OUT egress_gateway_id bigint, OUT egress_credential_id bigint)
-RETURNS SETOF record
+CREATE TYPE egress_ended_lease AS (
+    session_id text, user_id text, workspace_id text, egress_gateway_id bigint, egress_credential_id bigint);
+REVOKE ALL ON TYPE egress_ended_lease FROM PUBLIC;
+COMMENT ON TYPE egress_ended_lease IS 'a row of egress_end_leases()';
+
+CREATE FUNCTION egress_end_leases(orphaned boolean DEFAULT NULL) RETURNS SETOF egress_ended_lease
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 10000 ROWS 100;

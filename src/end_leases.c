@@ -33,6 +33,9 @@ enum
 	ENDED_COLUMNS
 };
 
+/* and their types: shape.c */
+#define ENDED_TYPES "tttii"
+
 /* Which leases end, and the last one that did. */
 typedef struct Ending
 {
@@ -95,6 +98,7 @@ egress_end_leases(PG_FUNCTION_ARGS)
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	result = (ReturnSetInfo *) fcinfo->resultinfo;
+	shape_check_result(result->setDesc, "egress_ended_lease", ENDED_TYPES);
 
 	/* whatever waits for a table, waits here: before the short locks, and before the snapshot is taken */
 	lease_lock_tables();

@@ -233,6 +233,10 @@ ALTER TYPE egress_synced_gateway ALTER ATTRIBUTE name TYPE integer;
 SELECT throws_ok('SELECT * FROM egress_sync_gateways(1, ''[{"name": "b"}]'')', '55000',
                  '"egress_synced_gateway" is not as extension egress needs it', 'what a sync returns');
 ROLLBACK TO well;
+ALTER TYPE egress_ended_lease ALTER ATTRIBUTE user_id TYPE integer;
+SELECT throws_ok('SELECT * FROM egress_end_leases(orphaned => true)', '55000',
+                 '"egress_ended_lease" is not as extension egress needs it', 'what an end of leases returns');
+ROLLBACK TO well;
 
 /* --------------------------------------------------------- triggers */
 

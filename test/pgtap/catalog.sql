@@ -223,6 +223,14 @@ SELECT results_eq($$SELECT columns_of('egress_synced_gateway')$$, ARRAY[
     'name text'
 ], 'columns of egress_synced_gateway');
 
+SELECT results_eq($$SELECT columns_of('egress_ended_lease')$$, ARRAY[
+    'session_id text',
+    'user_id text',
+    'workspace_id text',
+    'egress_gateway_id bigint',
+    'egress_credential_id bigint'
+], 'columns of egress_ended_lease');
+
 SELECT enum_has_labels('vpn', 'egress_provider_type', ARRAY['openvpn', 'wireguard', 'custom']);
 SELECT enum_has_labels('vpn', 'egress_subject_type', ARRAY['user', 'group', 'workspace', 'everyone']);
 
@@ -358,9 +366,9 @@ SELECT is_empty($$
 -- those that refuse a deletion in use matter beside open transactions of others: test/isolation has these
 SELECT results_eq($$
     SELECT replace(regexp_replace(pg_get_triggerdef(oid), 'CREATE TRIGGER (.*) FOR EACH (?:ROW|STATEMENT) (WHEN .* )?EXECUTE FUNCTION (.*)',
-                                  '\1: \3'), 'vpn.', '') COLLATE "default"
+                                  '\1: \3'), 'vpn.', '') || CASE tgenabled WHEN 'A' THEN ', always' ELSE '' END COLLATE "default"
     FROM pg_trigger
-    WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'vpn'::regnamespace) AND NOT tgisinternal AND tgenabled = 'O'
+    WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'vpn'::regnamespace) AND NOT tgisinternal AND tgenabled IN ('O', 'A')
     ORDER BY tgname, tgrelid::regclass::text COLLATE "C"$$,
 ARRAY[
     'egress_check_restored AFTER INSERT ON egress_credential: egress_check_restored()',
@@ -376,8 +384,8 @@ ARRAY[
     'egress_fill_selection_provider BEFORE INSERT OR UPDATE ON egress_credential_gateway: egress_fill_selection_provider()',
     'egress_fill_selection_provider BEFORE INSERT OR UPDATE ON egress_provider_mapping_gateway: '
         'egress_fill_selection_provider()',
-    'egress_leave_members_to_source BEFORE INSERT OR DELETE OR UPDATE ON egress_group_member: egress_leave_members_to_source()',
-    'egress_leave_members_whole BEFORE TRUNCATE ON egress_group_member: egress_leave_members_to_source()',
+    'egress_leave_members_to_source BEFORE INSERT OR DELETE OR UPDATE ON egress_group_member: egress_leave_members_to_source(), always',
+    'egress_leave_members_whole BEFORE TRUNCATE ON egress_group_member: egress_leave_members_to_source(), always',
     'egress_refuse_delete_in_use AFTER DELETE ON egress_credential: egress_refuse_delete_in_use()',
     'egress_refuse_delete_in_use AFTER DELETE ON egress_gateway: egress_refuse_delete_in_use()',
     'egress_refuse_misfit BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type '
@@ -417,8 +425,7 @@ ARRAY[
     'egress_detach_group_members(member_table regclass) -> void',
     'egress_detach_sessions(session_table regclass) -> void',
     'egress_end_expired_leases() -> trigger',
-    'egress_end_leases(orphaned boolean DEFAULT NULL::boolean, OUT session_id text, OUT user_id text, OUT workspace_id text, '
-        'OUT egress_gateway_id bigint, OUT egress_credential_id bigint) -> SETOF record',
+    'egress_end_leases(orphaned boolean DEFAULT NULL::boolean) -> SETOF egress_ended_lease',
     'egress_expire_leases() -> bigint',
     'egress_expire_leases(max_leases bigint) -> bigint',
     'egress_explain_access(user_id text, workspace_id text DEFAULT NULL::text, egress_gateway_id bigint DEFAULT NULL::bigint) '
