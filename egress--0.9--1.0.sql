@@ -8,6 +8,10 @@
 -- complain if script is sourced in psql, rather than via ALTER EXTENSION
 \echo Use "ALTER EXTENSION egress UPDATE TO '1.0'" to load this file. \quit
 
+-- whoever calls a function of the extension locks this table first (src/catalog.c): so the update waits for them, and they for it,
+-- and no two of its locks meet theirs in another order
+LOCK TABLE egress_provider IN ACCESS EXCLUSIVE MODE;
+
 -- the launch menu reads whether a gateway is enabled and withdrawn from its index too
 DROP INDEX egress_gateway_menu;
 CREATE INDEX egress_gateway_menu
@@ -18,8 +22,6 @@ CREATE FUNCTION egress_leave_members_to_source() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_leave_members_to_source() FROM PUBLIC;
-COMMENT ON FUNCTION egress_leave_members_to_source() IS
-'Trigger of egress_group_member: while a membership table is attached, leaves out the changes that its triggers do not make. SQLSTATE: 55000 TRUNCATE.';
 
 -- what triggers write is the mirror of the table that is attached, or somebody's own way of keeping one
 CREATE TRIGGER egress_leave_members_to_source BEFORE INSERT OR UPDATE OR DELETE ON egress_group_member FOR EACH ROW
@@ -61,39 +63,11 @@ CREATE OR REPLACE FUNCTION egress_attach_sessions(
     session_table regclass, session_id_column name, ended_when text DEFAULT NULL, must_exist boolean DEFAULT false)
 RETURNS void
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION egress_attach_sessions(regclass, name, text, boolean) IS
-'Makes the end of a session end its lease, by triggers on the application''s session table: a row that is deleted, truncated, or gets another id, and an update after which ended_when holds.
-session_table: a table of the caller. session_id_column: its column with the session ids, of any type with a text form; a WARNING says when it is not unique.
-ended_when: the WHEN condition of a trigger, as in NEW.status = ''stopped''; NULL: a session ends only when its row goes.
-must_exist: whether an acquire is refused (NG009) for a session that is in no attached table, or over. It then locks the session''s row to commit, FOR KEY SHARE, or FOR SHARE where ended_when is given or the column is no key; so it waits for an open transaction that changes that row.
-The text form of an id is as for egress_release_on_session_end().
-Sessions already in the table for which ended_when holds lose their leases now; OLD is a row of NULLs for them.
-The triggers are ENABLE ALWAYS: they fire where session_replication_role is replica, and when a subscription brings the rows, unless it brings those of egress_lease as well.
-Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application;
-42601 ended_when is not one condition, and what CREATE TRIGGER says of it; 42710 the table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
-
-COMMENT ON FUNCTION egress_release_on_session_end() IS
-'Trigger for the application''s session table: ends the lease of a session that ends, with the reason session_end.
-Arguments: the name of the column with the session id, of any type with a text form; and, if an acquire is to be refused for a session that is not there, must_exist.
-An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
-Attach it AFTER DELETE FOR EACH ROW, AFTER UPDATE FOR EACH ROW WHEN (...), and BEFORE TRUNCATE FOR EACH STATEMENT.
-A row without a lease is no error. SQLSTATE: 22023 attached in another way, or the column does not exist.';
 
 -- names in event triggers are looked up as elsewhere
 ALTER FUNCTION egress_detach_sessions(regclass) RESET search_path;
 ALTER FUNCTION egress_attach_group_members(regclass, name, name) RESET search_path;
 ALTER FUNCTION egress_detach_group_members(regclass) RESET search_path;
-COMMENT ON FUNCTION egress_attach_group_members(regclass, name, name) IS
-'Makes egress_group_member the mirror of the application''s own membership table: fills it anew, and keeps it in step by triggers. One table at a time.
-member_table: a table of the caller. user_id_column, group_id_column: its columns with the ids, of any type with a text form; rows with a NULL, empty or too long id are not members.
-An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
-Meanwhile, what is changed in egress_group_member in another way is left as it was, with a NOTICE.
-The triggers are ENABLE ALWAYS, as those of egress_attach_sessions().
-Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application, or a temporary one;
-42710 this or another table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
-COMMENT ON FUNCTION egress_follow_group_members() IS
-'Trigger that egress_attach_group_members() puts on the application''s membership table. Arguments: the columns with the user''s and the group''s id, and the name of that table.
-SQLSTATE: 22023 attached in another way or under another name, another table is attached, or a column does not exist.';
 
 -- leases whose session is not there
 CREATE FUNCTION egress_orphaned_sessions() RETURNS SETOF text
@@ -101,76 +75,41 @@ AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 10000 ROWS 100;
 REVOKE ALL ON FUNCTION egress_orphaned_sessions() FROM PUBLIC;
-COMMENT ON FUNCTION egress_orphaned_sessions() IS
-'The session ids of leases, expired or not, whose session is in no attached session table, or over; for the view egress_orphaned_connection.
-A table is attached when egress_attach_sessions() or a hand has put row triggers with egress_release_on_session_end() on it; a session is over when the ended_when of egress_attach_sessions() holds, OLD being NULLs.
-Returns nothing where no table is attached. Looks each session up in the tables with the rights of their owners. Works on a hot standby.
-SQLSTATE: 42703 the column that was attached does not exist any more.';
 
 CREATE TYPE egress_ended_lease AS (
     session_id text, user_id text, workspace_id text, egress_gateway_id bigint, egress_credential_id bigint);
 REVOKE ALL ON TYPE egress_ended_lease FROM PUBLIC;
-COMMENT ON TYPE egress_ended_lease IS 'a row of egress_end_leases()';
 
 CREATE FUNCTION egress_end_leases(orphaned boolean DEFAULT NULL) RETURNS SETOF egress_ended_lease
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 10000 ROWS 100;
 REVOKE ALL ON FUNCTION egress_end_leases(boolean) FROM PUBLIC;
-COMMENT ON FUNCTION egress_end_leases(boolean) IS
-'Ends live leases that should not be, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit.
-orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.
-Returns the leases that it ended. Waits for nobody: a lease that another transaction is renewing or ending is left to it.
-SQLSTATE: 22023 no argument is true; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
 
 CREATE VIEW egress_orphaned_connection AS
 SELECT c.* FROM egress_connection c JOIN egress_orphaned_sessions() orphaned (session_id) USING (session_id);
 REVOKE ALL ON egress_orphaned_connection FROM PUBLIC;
-COMMENT ON VIEW egress_orphaned_connection IS
-    'the live leases whose session is in no attached session table, or over; none where no table is attached';
 
 -- what is refused says what to do
 CREATE TRIGGER egress_refuse_move BEFORE UPDATE ON egress_provider FOR EACH ROW
     WHEN (OLD.egress_provider_id <> NEW.egress_provider_id OR OLD.provider_type <> NEW.provider_type)
     EXECUTE FUNCTION egress_refuse_move();
-COMMENT ON FUNCTION egress_refuse_move() IS
-'Trigger of egress_provider, egress_gateway and egress_credential: a gateway or credential keeps its id and its provider,
-a provider its type once it has gateways or credentials, and its id once anything refers to it.
-SQLSTATE: 23514 of a gateway or credential; 23503 of a provider.';
-COMMENT ON FUNCTION egress_end_expired_leases() IS
-'Trigger of egress_provider, egress_gateway and egress_credential: ends the expired leases of what is about to be deleted.
-SQLSTATE: 23503 a lease that has not expired uses it.';
 
 -- an administrator, who may not open a private key, tells the provider the public one
 CREATE FUNCTION egress_credential_public_key(egress_credential_id bigint) RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_credential_public_key(bigint) FROM PUBLIC;
-COMMENT ON FUNCTION egress_credential_public_key(bigint) IS
-'The public key of a credential''s private_key, as wg pubkey prints it, for whoever may not open the private key.
-Returns NULL for a credential without one: only those of wireguard providers have it.
-SQLSTATE: 22004 egress_credential_id is NULL; 22023 no such credential; NG006 the private key cannot be opened; NG007 it is not 32 bytes in base64.';
-
--- an administrator releases leases and dumps, too
-COMMENT ON FUNCTION egress_grant_access(name, text) IS
-'Grants a role what its work needs, and USAGE on the extension''s schema.
-role: an existing role. access: app (call what an application calls, read nothing else),
-monitor (read the views, explain access), admin (change the configuration tables, read and dump all tables and views, explain, sync, release, expire, prune).
-Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
 
 CREATE FUNCTION egress_restore_in_any_order() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
 SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_restore_in_any_order() FROM PUBLIC;
-COMMENT ON FUNCTION egress_restore_in_any_order() IS
-'Trigger of the tables that refer to others: while pg_restore fills one as a superuser, foreign keys to tables that are empty yet are left to egress_check_restored(). SQLSTATE: none of its own.';
 
 CREATE FUNCTION egress_check_restored() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
 SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_check_restored() FROM PUBLIC;
-COMMENT ON FUNCTION egress_check_restored() IS
-'Trigger of the tables to which others refer: when pg_restore has filled one as a superuser, checks the foreign keys of these others. SQLSTATE: 23503 a row refers to one that is not there.';
 
 -- pg_restore with several jobs fills the tables in any order: src/restore.c
 CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_gateway
@@ -199,49 +138,26 @@ CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_lease
     EXECUTE FUNCTION egress_check_restored();
 
 -- a sweep that holds what it ended for no longer than a batch takes
-COMMENT ON FUNCTION egress_expire_leases() IS
-'Ends the leases whose time is over, and writes them to egress_lease_history with the reason expired.
-An expired lease does not count, and an acquire that needs its connection ends it; this ends the rest, all in this transaction.
-Until that commits, their connections are held; on a schedule, CALL egress_sweep_leases() keeps each for a moment only.
-Waits for nobody: a lease that another transaction is renewing or ending is left to it. Returns how many it ended.
-SQLSTATE: 25006 read-only transaction or standby.';
-
 CREATE FUNCTION egress_expire_leases(max_leases bigint) RETURNS bigint
 AS 'MODULE_PATHNAME', 'egress_expire_leases_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_expire_leases(bigint) FROM PUBLIC;
-COMMENT ON FUNCTION egress_expire_leases(bigint) IS
-'As egress_expire_leases(), of at most max_leases leases, in no order: a batch, for a transaction of its own. Two at once end different leases.
-max_leases: more than 0. Returns how many it ended; fewer than max_leases: no more are left, but for those that other transactions do something with.
-SQLSTATE: 22004 max_leases is NULL; 22023 it is not above 0; 25006 read-only transaction or standby.';
 
 -- (without SECURITY DEFINER and SET, with which a procedure may not commit: the function that it calls has them)
 CREATE PROCEDURE egress_sweep_leases(batch_size integer DEFAULT 1000)
 AS 'MODULE_PATHNAME' LANGUAGE C;
 REVOKE ALL ON PROCEDURE egress_sweep_leases(integer) FROM PUBLIC;
-COMMENT ON PROCEDURE egress_sweep_leases(integer) IS
-'Ends the leases whose time is over, batch by batch, each in a transaction of its own, so that no connection is kept from acquires for longer than a batch takes. For a scheduler.
-batch_size: how many leases a batch ends, more than 0. Waits for nobody: a lease that another transaction is renewing or ending is left to it. Two at once share the work.
-To be called by itself, not in a transaction block; with the rights of its caller, who needs egress_expire_leases(bigint) too.
-SQLSTATE: 22004 batch_size is NULL; 22023 it is not above 0; 2D000 called in a transaction block or by a function; 42501 the caller may not expire leases; 25006 read-only transaction or standby.';
 
 -- the views count without a look-up of each lease
-COMMENT ON VIEW egress_live_lease IS 'the leases that count: those that have not expired';
 CREATE FUNCTION egress_gateway_leases(egress_gateway_id bigint) RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 REVOKE ALL ON FUNCTION egress_gateway_leases(bigint) FROM PUBLIC;
-COMMENT ON FUNCTION egress_gateway_leases(bigint) IS
-'What the view egress_gateway_usage calls: how many live leases a gateway has. egress_gateway_id: the gateway, or no longer one.
-Works on a hot standby. SQLSTATE: 22004 egress_gateway_id is NULL.';
 
 CREATE FUNCTION egress_credential_leases(
     egress_credential_id bigint, OUT active_connections bigint, OUT oldest_lease_at timestamptz)
 RETURNS record
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 REVOKE ALL ON FUNCTION egress_credential_leases(bigint) FROM PUBLIC;
-COMMENT ON FUNCTION egress_credential_leases(bigint) IS
-'What the view egress_credential_usage calls: how many live leases a credential has, and when the oldest of them was acquired, NULL without any.
-egress_credential_id: the credential, or no longer one. Works on a hot standby. SQLSTATE: 22004 egress_credential_id is NULL.';
 
 CREATE OR REPLACE VIEW egress_credential_usage AS
 SELECT c.egress_credential_id,
@@ -286,21 +202,6 @@ SELECT egress_grant_to_readers('egress_credential_usage', 'egress_credential_lea
 SELECT egress_grant_to_readers('egress_gateway_usage', 'egress_gateway_leases(bigint)');
 DROP FUNCTION egress_grant_to_readers(regclass, regprocedure);
 
--- what these say of their arguments
-COMMENT ON FUNCTION egress_renew_lease(text, interval) IS
-'Lets a session''s lease end at the present time plus ttl, sooner or later than before.
-session_id: the application''s id, 1 to 255 bytes. ttl: more than 0, a day being 24 hours and a month one of UTC''s calendar; NULL: the lease lasts until it is released.
-Returns when the lease ends, infinity for one that does not, NULL when the session has no lease, or only one that has expired: acquire again.
-SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
-COMMENT ON FUNCTION egress_gateway_required(text) IS
-'Whether a session in this workspace has to go through a gateway: the workspace''s override is on, and an enabled mapping has the workspace as its subject.
-Whatever has become of its gateways: that they are disabled, withdrawn or deleted is no reason to let sessions out without one.
-workspace_id: the application''s id, 1 to 255 bytes; false for NULL. Works on a hot standby. SQLSTATE: 22023 workspace_id is empty or longer than 255 bytes.';
-COMMENT ON FUNCTION egress_prune_history(interval) IS
-'Removes the rows of egress_lease_history whose connection ended before the present time less older_than, all in this transaction.
-older_than: not negative; a day is 24 hours, a month one of UTC''s calendar. Returns how many rows it removed. Blocks no acquire and no release.
-SQLSTATE: 22004 older_than is NULL; 22023 it is negative or too long; 25006 read-only transaction or standby.';
-
 -- without a workspace, as the menu
 CREATE OR REPLACE FUNCTION egress_explain_access(user_id text, workspace_id text DEFAULT NULL, egress_gateway_id bigint DEFAULT NULL)
 RETURNS SETOF egress_access_explanation
@@ -319,7 +220,6 @@ CREATE TYPE egress_available_gateway AS (
     egress_provider_id bigint, provider_name text, provider_type egress_provider_type,
     available_connections bigint);
 REVOKE ALL ON TYPE egress_available_gateway FROM PUBLIC;
-COMMENT ON TYPE egress_available_gateway IS 'a row of egress_available_gateways()';
 CREATE TYPE egress_acquired_credential AS (
     egress_credential_id bigint, credential_name text,
     username text, password text, private_key text, custom_credential text,
@@ -327,10 +227,8 @@ CREATE TYPE egress_acquired_credential AS (
     egress_provider_id bigint, provider_name text, provider_type egress_provider_type,
     config text, acquired_at timestamptz);
 REVOKE ALL ON TYPE egress_acquired_credential FROM PUBLIC;
-COMMENT ON TYPE egress_acquired_credential IS 'what egress_acquire_credential() returns';
 CREATE TYPE egress_synced_gateway AS (action text, egress_gateway_id bigint, name text);
 REVOKE ALL ON TYPE egress_synced_gateway FROM PUBLIC;
-COMMENT ON TYPE egress_synced_gateway IS 'a row of egress_sync_gateways()';
 
 DO LANGUAGE plpgsql $$
 DECLARE
@@ -372,26 +270,6 @@ RETURNS egress_acquired_credential
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 1000;
-COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
-'Leases to a session the first credential, by ascending id, that fits and has a connection free.
-user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
-ttl: how long the lease lasts unless egress_renew_lease() is called in time, a day being 24 hours and a month one of UTC''s calendar; NULL: until it is released.
-
--- what cannot be opened is passed over; a secret is no longer than a credential can be
-COMMENT ON FUNCTION egress_secret_in(cstring) IS
-'Input function of egress_secret: keeps a sealed form, seals other text under the active key, or keeps it where no key file is set.
-SQLSTATE: 22023 empty, or longer than 16 kB; NG006 a damaged sealed form; F0000 the key file cannot be used.';
-COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
-'Leases to a session the first credential, by ascending id, that fits and has a connection free.
-One with a secret that cannot be opened is passed over, with a WARNING in the server''s log.
-user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
-ttl: how long the lease lasts unless egress_renew_lease() is called in time; NULL: until it is released.
-Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
-Asked again by the same session for the same user, workspace and gateway, it returns the lease already held, whose end stays as it is.
-Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
-SQLSTATE: 22004, 22023 bad argument; NG001 no such gateway; NG002 the gateway is not available to this call; NG003 no enabled credential fits;
-NG004 every credential that fits is at its limit, try later; NG005 the session holds a lease for something else;
-NG006 a secret of the credential cannot be opened; NG007 the config and the credential do not fit together; 25006 read-only transaction or standby.';
 
 UPDATE pg_proc
 SET prorettype = 'egress_synced_gateway'::regtype, proallargtypes = NULL, proargmodes = NULL,
@@ -404,70 +282,130 @@ RETURNS SETOF egress_synced_gateway
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 10000 ROWS 1000;
-COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb, float8) IS
-'Makes the gateways of a managed provider those of a list: adds new ones (enabled exactly when enable_new_managed_gateways), updates known ones, withdraws missing ones, takes back returning ones.
-egress_provider_id: a provider that is managed. gateways: an array of objects with name, and country, city and config where the provider gives them; a gateway is known by its name. Other keys are ignored.
-max_withdrawn: from 0 to 1, the largest share of the provider''s gateways, of those not withdrawn yet, that the list may withdraw when they are ten or more; 1 lets it withdraw all.
-Never touches enabled of a known gateway. Writes only rows that change. Sessions acquire meanwhile; another sync of the provider waits.
-Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned.
-SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, or an entry is malformed or comes twice; 55000 the provider is not managed;
-NG007 a config does not fit the provider''s type; NG010 it would withdraw more than max_withdrawn; 25006 read-only transaction or standby. In each case nothing is changed.';
 
 -- text parameters, as drivers send them, for columns of the enums
 CREATE CAST (text AS egress_provider_type) WITH INOUT AS ASSIGNMENT;
-COMMENT ON CAST (text AS egress_provider_type) IS 'in assignments: the value of that name';
 CREATE CAST (varchar AS egress_provider_type) WITH INOUT AS ASSIGNMENT;
-COMMENT ON CAST (varchar AS egress_provider_type) IS 'in assignments: the value of that name';
 CREATE CAST (text AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
-COMMENT ON CAST (text AS egress_subject_type) IS 'in assignments: the value of that name';
 CREATE CAST (varchar AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
-COMMENT ON CAST (varchar AS egress_subject_type) IS 'in assignments: the value of that name';
 
 -- equality of stored secrets, whose values no statistics hold; and secrets given as bytes
 CREATE FUNCTION egress_secret_analyze(internal) RETURNS boolean
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
 REVOKE ALL ON FUNCTION egress_secret_analyze(internal) FROM PUBLIC;
-COMMENT ON FUNCTION egress_secret_analyze(internal) IS
-'ANALYZE of egress_secret: none, so that no statistics hold a value. SQLSTATE: none of its own.';
 ALTER TYPE egress_secret SET (ANALYZE = egress_secret_analyze);
 CREATE FUNCTION egress_secret_from_bytea(bytea) RETURNS egress_secret
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION egress_secret_from_bytea(bytea) FROM PUBLIC;
-COMMENT ON FUNCTION egress_secret_from_bytea(bytea) IS
-'Cast of bytea to egress_secret: as egress_secret_in, of a text in the database''s encoding. SQLSTATE: 22021 it is none; 22023, NG006 and F0000, as egress_secret_in.';
 CREATE CAST (bytea AS egress_secret) WITH FUNCTION egress_secret_from_bytea(bytea) AS ASSIGNMENT;
-COMMENT ON CAST (bytea AS egress_secret) IS 'in assignments: seals the text that the bytes are; by way of text it would be their hexadecimal form';
 
 CREATE FUNCTION egress_secret_eq(egress_secret, egress_secret) RETURNS boolean
 AS 'byteaeq' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION egress_secret_eq(egress_secret, egress_secret) FROM PUBLIC;
-COMMENT ON FUNCTION egress_secret_eq(egress_secret, egress_secret) IS
-'Whether two stored forms are the same; two sealed forms of one secret are not. SQLSTATE: none of its own.';
 CREATE FUNCTION egress_secret_ne(egress_secret, egress_secret) RETURNS boolean
 AS 'byteane' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION egress_secret_ne(egress_secret, egress_secret) FROM PUBLIC;
-COMMENT ON FUNCTION egress_secret_ne(egress_secret, egress_secret) IS
-'Whether two stored forms are different; two sealed forms of one secret are. SQLSTATE: none of its own.';
 CREATE FUNCTION egress_secret_hash(egress_secret) RETURNS integer
 AS 'hashvarlena' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION egress_secret_hash(egress_secret) FROM PUBLIC;
-COMMENT ON FUNCTION egress_secret_hash(egress_secret) IS 'Hash of a stored form. SQLSTATE: none of its own.';
 CREATE OPERATOR = (
     LEFTARG = egress_secret, RIGHTARG = egress_secret, FUNCTION = egress_secret_eq,
     COMMUTATOR = =, NEGATOR = <>, RESTRICT = eqsel, JOIN = eqjoinsel, HASHES);
-COMMENT ON OPERATOR = (egress_secret, egress_secret) IS 'the same stored form';
 CREATE OPERATOR <> (
     LEFTARG = egress_secret, RIGHTARG = egress_secret, FUNCTION = egress_secret_ne,
     COMMUTATOR = <>, NEGATOR = =, RESTRICT = neqsel, JOIN = neqjoinsel);
-COMMENT ON OPERATOR <> (egress_secret, egress_secret) IS 'another stored form';
 CREATE OPERATOR CLASS egress_secret_ops DEFAULT FOR TYPE egress_secret USING hash AS
     OPERATOR 1 =,
     FUNCTION 1 egress_secret_hash(egress_secret);
+
+/* ------------------------------------------------------------- comments */
+
+COMMENT ON CAST (text AS egress_provider_type) IS 'in assignments: the value of that name';
+COMMENT ON CAST (varchar AS egress_provider_type) IS 'in assignments: the value of that name';
+COMMENT ON CAST (text AS egress_subject_type) IS 'in assignments: the value of that name';
+COMMENT ON CAST (varchar AS egress_subject_type) IS 'in assignments: the value of that name';
+COMMENT ON FUNCTION egress_secret_in(cstring) IS
+'Input function of egress_secret: keeps a sealed form, seals other text under the active key, or keeps it where no key file is set.
+SQLSTATE: 22023 empty, or longer than 16 kB; NG006 a damaged sealed form; F0000 the key file cannot be used.';
+COMMENT ON FUNCTION egress_secret_analyze(internal) IS
+'ANALYZE of egress_secret: none, so that no statistics hold a value. SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_secret_from_bytea(bytea) IS
+'Cast of bytea to egress_secret: as egress_secret_in, of a text in the database''s encoding. SQLSTATE: 22021 it is none; 22023, NG006 and F0000, as egress_secret_in.';
+COMMENT ON CAST (bytea AS egress_secret) IS 'in assignments: seals the text that the bytes are; by way of text it would be their hexadecimal form';
+COMMENT ON FUNCTION egress_secret_eq(egress_secret, egress_secret) IS
+'Whether two stored forms are the same; two sealed forms of one secret are not. SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_secret_ne(egress_secret, egress_secret) IS
+'Whether two stored forms are different; two sealed forms of one secret are. SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_secret_hash(egress_secret) IS 'Hash of a stored form. SQLSTATE: none of its own.';
+COMMENT ON OPERATOR = (egress_secret, egress_secret) IS 'the same stored form';
+COMMENT ON OPERATOR <> (egress_secret, egress_secret) IS 'another stored form';
 COMMENT ON OPERATOR CLASS egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
 COMMENT ON OPERATOR FAMILY egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
-
+COMMENT ON TYPE egress_available_gateway IS 'a row of egress_available_gateways()';
+COMMENT ON TYPE egress_acquired_credential IS 'what egress_acquire_credential() returns';
+COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
+'Leases to a session the first credential, by ascending id, that fits and has a connection free.
+One with a secret that cannot be opened is passed over, with a WARNING in the server''s log.
+user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
+ttl: how long the lease lasts unless egress_renew_lease() is called in time, a day being 24 hours and a month one of UTC''s calendar; NULL: until it is released.
+Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
+Asked again by the same session for the same user, workspace and gateway, it returns the lease already held, whose end stays as it is.
+Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
+SQLSTATE: 22004, 22023 bad argument; NG001 no such gateway; NG002 the gateway is not available to this call; NG003 no enabled credential fits;
 NG004 every credential that fits and can be opened is at its limit, try later; NG005 the session holds a lease for something else;
-NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together; 25006 read-only transaction or standby.';
+NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together;
+NG009 the session is not in the session table that was attached with must_exist, or over; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_renew_lease(text, interval) IS
+'Lets a session''s lease end at the present time plus ttl, sooner or later than before.
+session_id: the application''s id, 1 to 255 bytes. ttl: more than 0, a day being 24 hours and a month one of UTC''s calendar; NULL: the lease lasts until it is released.
+Returns when the lease ends, infinity for one that does not, NULL when the session has no lease, or only one that has expired: acquire again.
+SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_expire_leases() IS
+'Ends the leases whose time is over, and writes them to egress_lease_history with the reason expired.
+An expired lease does not count, and an acquire that needs its connection ends it; this ends the rest, all in this transaction.
+Until that commits, their connections are held; on a schedule, CALL egress_sweep_leases() keeps each for a moment only.
+Waits for nobody: a lease that another transaction is renewing or ending is left to it. Returns how many it ended.
+SQLSTATE: 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_expire_leases(bigint) IS
+'As egress_expire_leases(), of at most max_leases leases, in no order: a batch, for a transaction of its own. Two at once end different leases.
+max_leases: more than 0. Returns how many it ended; fewer than max_leases: no more are left, but for those that other transactions do something with.
+SQLSTATE: 22004 max_leases is NULL; 22023 it is not above 0; 25006 read-only transaction or standby.';
+COMMENT ON PROCEDURE egress_sweep_leases(integer) IS
+'Ends the leases whose time is over, batch by batch, each in a transaction of its own, so that no connection is kept from acquires for longer than a batch takes. For a scheduler.
+batch_size: how many leases a batch ends, more than 0. Waits for nobody: a lease that another transaction is renewing or ending is left to it. Two at once share the work.
+To be called by itself, not in a transaction block; with the rights of its caller, who needs egress_expire_leases(bigint) too.
+SQLSTATE: 22004 batch_size is NULL; 22023 it is not above 0; 2D000 called in a transaction block or by a function; 42501 the caller may not expire leases; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_gateway_required(text) IS
+'Whether a session in this workspace has to go through a gateway: the workspace''s override is on, and an enabled mapping has the workspace as its subject.
+Whatever has become of its gateways: that they are disabled, withdrawn or deleted is no reason to let sessions out without one.
+workspace_id: the application''s id, 1 to 255 bytes; false for NULL. Works on a hot standby. SQLSTATE: 22023 workspace_id is empty or longer than 255 bytes.';
+COMMENT ON FUNCTION egress_release_on_session_end() IS
+'Trigger for the application''s session table: ends the lease of a session that ends, with the reason session_end.
+Arguments: the name of the column with the session id, of any type with a text form; and, if an acquire is to be refused for a session that is not there, must_exist.
+An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
+Attach it AFTER DELETE FOR EACH ROW, AFTER UPDATE FOR EACH ROW WHEN (...), and BEFORE TRUNCATE FOR EACH STATEMENT.
+A row without a lease is no error. SQLSTATE: 22023 attached in another way, or the column does not exist.';
+COMMENT ON FUNCTION egress_attach_sessions(regclass, name, text, boolean) IS
+'Makes the end of a session end its lease, by triggers on the application''s session table: a row that is deleted, truncated, or gets another id, and an update after which ended_when holds.
+session_table: a table of the caller. session_id_column: its column with the session ids, of any type with a text form; a WARNING says when it is not unique.
+ended_when: the WHEN condition of a trigger, as in NEW.status = ''stopped''; NULL: a session ends only when its row goes.
+must_exist: whether an acquire is refused (NG009) for a session that is in no attached table, or over. It then locks the session''s row to commit, FOR KEY SHARE, or FOR SHARE where ended_when is given or the column is no key; so it waits for an open transaction that changes that row.
+The text form of an id is as for egress_release_on_session_end().
+Sessions already in the table for which ended_when holds lose their leases now; OLD is a row of NULLs for them.
+The triggers are ENABLE ALWAYS: they fire where session_replication_role is replica, and when a subscription brings the rows, unless it brings those of egress_lease as well.
+Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application;
+42601 ended_when is not one condition, and what CREATE TRIGGER says of it; 42710 the table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_attach_group_members(regclass, name, name) IS
+'Makes egress_group_member the mirror of the application''s own membership table: fills it anew, and keeps it in step by triggers. One table at a time.
+member_table: a table of the caller. user_id_column, group_id_column: its columns with the ids, of any type with a text form; rows with a NULL, empty or too long id are not members.
+An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
+Meanwhile, what is changed in egress_group_member in another way is left as it was, with a NOTICE.
+The triggers are ENABLE ALWAYS, as those of egress_attach_sessions().
+Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application, or a temporary one;
+42710 this or another table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_follow_group_members() IS
+'Trigger that egress_attach_group_members() puts on the application''s membership table. Arguments: the columns with the user''s and the group''s id, and the name of that table.
+SQLSTATE: 22023 attached in another way or under another name, another table is attached, or a column does not exist.';
 COMMENT ON FUNCTION egress_explain_access(text, text, bigint) IS
 'Says of each gateway why a user may or may not use it in a workspace, in the order of the menu.
 user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL. egress_gateway_id: of this gateway only; NULL: of all.
@@ -476,3 +414,58 @@ not_mapped, no_credential, at_limit, available. The menu has exactly the gateway
 A credential whose key is missing is not one that an acquire would take: at_limit is also said where there is no other. No secret is opened, so one that was changed is not known.
 egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';
+COMMENT ON FUNCTION egress_orphaned_sessions() IS
+'The session ids of leases, expired or not, whose session is in no attached session table, or over; for the view egress_orphaned_connection.
+A table is attached when egress_attach_sessions() or a hand has put row triggers with egress_release_on_session_end() on it; a session is over when the ended_when of egress_attach_sessions() holds, OLD being NULLs.
+Returns nothing where no table is attached. Looks each session up in the tables with the rights of their owners. Works on a hot standby.
+SQLSTATE: 42703 the column that was attached does not exist any more.';
+COMMENT ON TYPE egress_ended_lease IS 'a row of egress_end_leases()';
+COMMENT ON FUNCTION egress_end_leases(boolean) IS
+'Ends live leases that should not be, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit.
+orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.
+Returns the leases that it ended. Waits for nobody: a lease that another transaction is renewing or ending is left to it.
+SQLSTATE: 22023 no argument is true; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
+COMMENT ON TYPE egress_synced_gateway IS 'a row of egress_sync_gateways()';
+COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb, float8) IS
+'Makes the gateways of a managed provider those of a list: adds new ones (enabled exactly when enable_new_managed_gateways), updates known ones, withdraws missing ones, takes back returning ones.
+egress_provider_id: a provider that is managed. gateways: an array of objects with name, and country, city and config where the provider gives them; a gateway is known by its name. Other keys are ignored.
+max_withdrawn: from 0 to 1, the largest share of the provider''s gateways, of those not withdrawn yet, that the list may withdraw when they are ten or more; 1 lets it withdraw all.
+Never touches enabled of a known gateway. Writes only rows that change. Sessions acquire meanwhile; another sync of the provider waits.
+Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned.
+SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, or an entry is malformed or comes twice; 55000 the provider is not managed;
+NG007 a config does not fit the provider''s type; NG010 it would withdraw more than max_withdrawn; 25006 read-only transaction or standby. In each case nothing is changed.';
+COMMENT ON FUNCTION egress_prune_history(interval) IS
+'Removes the rows of egress_lease_history whose connection ended before the present time less older_than, all in this transaction.
+older_than: not negative; a day is 24 hours, a month one of UTC''s calendar. Returns how many rows it removed. Blocks no acquire and no release.
+SQLSTATE: 22004 older_than is NULL; 22023 it is negative or too long; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_grant_access(name, text) IS
+'Grants a role what its work needs, and USAGE on the extension''s schema.
+role: an existing role. access: app (call what an application calls, read nothing else),
+monitor (read the views, explain access), admin (change the configuration tables, read and dump all tables and views, explain, sync, release, expire, prune).
+Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
+COMMENT ON FUNCTION egress_credential_public_key(bigint) IS
+'The public key of a credential''s private_key, as wg pubkey prints it, for whoever may not open the private key.
+Returns NULL for a credential without one: only those of wireguard providers have it.
+SQLSTATE: 22004 egress_credential_id is NULL; 22023 no such credential; NG006 the private key cannot be opened; NG007 it is not 32 bytes in base64.';
+COMMENT ON FUNCTION egress_refuse_move() IS
+'Trigger of egress_provider, egress_gateway and egress_credential: a gateway or credential keeps its id and its provider,
+a provider its type once it has gateways or credentials, and its id once anything refers to it.
+SQLSTATE: 23514 of a gateway or credential; 23503 of a provider.';
+COMMENT ON FUNCTION egress_end_expired_leases() IS
+'Trigger of egress_provider, egress_gateway and egress_credential: ends the expired leases of what is about to be deleted.
+SQLSTATE: 23503 a lease that has not expired uses it.';
+COMMENT ON FUNCTION egress_leave_members_to_source() IS
+'Trigger of egress_group_member: while a membership table is attached, leaves out the changes that its triggers do not make. SQLSTATE: 55000 TRUNCATE.';
+COMMENT ON FUNCTION egress_restore_in_any_order() IS
+'Trigger of the tables that refer to others: while pg_restore fills one as a superuser, foreign keys to tables that are empty yet are left to egress_check_restored(). SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_check_restored() IS
+'Trigger of the tables to which others refer: when pg_restore has filled one as a superuser, checks the foreign keys of these others. SQLSTATE: 23503 a row refers to one that is not there.';
+COMMENT ON VIEW egress_live_lease IS 'the leases that count: those that have not expired';
+COMMENT ON FUNCTION egress_gateway_leases(bigint) IS
+'What the view egress_gateway_usage calls: how many live leases a gateway has. egress_gateway_id: the gateway, or no longer one.
+Works on a hot standby. SQLSTATE: 22004 egress_gateway_id is NULL.';
+COMMENT ON FUNCTION egress_credential_leases(bigint) IS
+'What the view egress_credential_usage calls: how many live leases a credential has, and when the oldest of them was acquired, NULL without any.
+egress_credential_id: the credential, or no longer one. Works on a hot standby. SQLSTATE: 22004 egress_credential_id is NULL.';
+COMMENT ON VIEW egress_orphaned_connection IS
+    'the live leases whose session is in no attached session table, or over; none where no table is attached';
