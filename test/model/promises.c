@@ -1,5 +1,5 @@
 /*
- * promises.c -- what must hold in every state: DESIGN section 6, independent of how the protocol does it
+ * promises.c -- what must hold in every state, independent of how the protocol does it
  *
  * Exact. A credential's leases are counted by what may become of the open transactions: of each, the worst of commit, rollback
  * and rollback to its savepoint. Then acquires must be linearizable: each that gets a connection got it at one moment between

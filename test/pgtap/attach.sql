@@ -1,4 +1,4 @@
--- attach.sql -- egress_attach_sessions, egress_attach_group_members and their opposites: DESIGN section 4
+-- attach.sql -- egress_attach_sessions, egress_attach_group_members and their opposites
 --
 -- Two roles have app access and nothing else: app, who owns the application's tables, and stranger. What they attach is
 -- watched by the superuser: which leases are left, and what egress_group_member holds.

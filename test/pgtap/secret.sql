@@ -1,4 +1,4 @@
--- secret.sql -- who may see what of a secret, and what must be true of the type's objects: DESIGN sections 7 and 10
+-- secret.sql -- who may see what of a secret, and what must be true of the type's objects
 --
 -- This server has no key file; test/t/secrets.pl has one.
 \set ON_ERROR_STOP on

@@ -1,4 +1,4 @@
--- sync.sql -- egress_sync_gateways: a managed provider's gateways become those of a list (DESIGN section 8)
+-- sync.sql -- egress_sync_gateways: a managed provider's gateways become those of a list
 --
 -- The actions, what is refused and what a refusal says, the pace with 20,000 gateways, and which rows are written.
 \set ON_ERROR_STOP on

@@ -2,7 +2,7 @@
 #
 # The rules: a config that is accepted is one that openvpn, wg-quick and wg read without an error, and has nothing that
 # runs a command, loads code, or reads or writes a file on the agent; what is refused is NG007, and names the line and
-# the directive (DESIGN sections 5 and 7, doc/configs.md).
+# the directive (doc/configs.md).
 #
 # The parsers are built without a server (test/config/standalone.c), under AddressSanitizer and UBSan where the
 # compiler has them. test/config/corpus has whole configs: what is in accepted/ is rendered and given to the

@@ -1,4 +1,4 @@
-# dump.pl -- what pg_dump and pg_dumpall carry is all there after the restore, and works: DESIGN section 2
+# dump.pl -- what pg_dump and pg_dumpall carry is all there after the restore, and works
 #
 # A database in which every table of egress has rows, in a schema whose name needs quotes: leases at a limit, with an end,
 # and over; sealed secrets; a withdrawn gateway; selections; a history; ids that were used and deleted; privileges given and

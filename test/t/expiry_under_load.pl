@@ -1,6 +1,6 @@
 # expiry_under_load.pl -- leases that end by themselves, under load; and what renewals leave behind
 #
-# The rules (DESIGN sections 6 and 9): an expired lease no longer counts and its connection is taken over, exactly; one
+# The rules: an expired lease no longer counts and its connection is taken over, exactly; one
 # that was renewed in a transaction that committed is not; a lease ends once, with one row of history, at its end.
 #
 # The clients take connections with ttls of some milliseconds to a second, renew some, forget most, and give some back, at

@@ -1,7 +1,7 @@
 # leaks.pl -- an acquire that is cancelled, or whose backend is terminated, leaves nothing held
 #
-# The rule: rollback, a cancelled statement and a killed backend leave no connection held by nobody (DESIGN section
-# 6), and none of the short locks (src/lock.c): pg_locks shows them as advisory with objsubid 16001 to 16004.
+# The rule: rollback, a cancelled statement and a killed backend leave no connection held by nobody,
+# and none of the short locks (src/lock.c): pg_locks shows them as advisory with objsubid 16001 to 16004.
 #
 # Three ways to meet an acquire when it is not at its end:
 #  - it waits for another transaction of the same session;

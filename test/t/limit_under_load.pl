@@ -2,7 +2,7 @@
 #
 # The rule: leases of a limited credential, counting those of transactions still open, never pass its limit; an
 # acquire that began after a limit was committed never adds a lease while as many as the limit are held; rollbacks
-# of every kind leave nothing held by nobody (DESIGN section 6).
+# of every kind leave nothing held by nobody.
 #
 # The clients take and give back connections in every way there is: at each isolation level, with a snapshot from
 # before, committed, rolled back, by a lost connection, in savepoints undone or kept, in prepared transactions that

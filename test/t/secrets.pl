@@ -1,4 +1,4 @@
-# secrets.pl -- secrets under a key file: DESIGN section 7, where it needs a server's configuration, a crash or two servers
+# secrets.pl -- secrets under a key file, where it needs a server's configuration, a crash or two servers
 #
 # Starts clusters of its own in a temporary folder, as the user postgres when run as root. (Not those of EgressCluster.pm:
 # root has to stay root here, to make a key file that belongs to somebody else.) The key file, sealing on every way in,

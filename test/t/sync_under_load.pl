@@ -1,7 +1,7 @@
 # sync_under_load.pl -- syncs of one provider, in transactions that stay open, while sessions use its gateways
 #
 # The rule: a sync blocks no acquire and no release, and two syncs of one provider at once end in one list or the
-# other, never a mix (DESIGN section 8).
+# other, never a mix.
 #
 # Two clients sync, each with lists of its own, at every isolation level, with a snapshot from before, and hold their
 # transaction open before they commit it or roll it back. Four clients acquire and release with a lock_timeout
