@@ -147,7 +147,7 @@ INSERT INTO egress_credential (egress_provider_id, name, subject_type, subject_i
 	custom_credential, allow_all_gateways, limit_active_connections, active_connection_limit)
 VALUES (1, 'pool', 'everyone', NULL, 'user', 'swordfish', NULL, NULL, true, true, 3),
 	(2, 'key', 'user', 'ann', NULL, NULL, 'WAv2XYNHKEVuK6zhN8Zdkg0Mhpw1RdrHXZxrwGqAb18=', NULL, true, false, NULL),
-	(3, 'one', 'everyone', NULL, NULL, NULL, NULL, repeat('long', 10000), false, true, 1);;
+	(3, 'one', 'everyone', NULL, NULL, NULL, NULL, repeat('long', 4000), false, true, 1);;
 INSERT INTO egress_credential_gateway (egress_credential_id, egress_gateway_id) VALUES (3, 4);;
 INSERT INTO egress_workspace VALUES ('kiosk', true), ('it''s "quoted"\\', false);;
 
