@@ -57,7 +57,8 @@ ALTER TABLE egress_lease_history ADD CONSTRAINT egress_lease_history_release_rea
 UPDATE pg_proc
 SET pronargs = 4,
     proargtypes = format('%s %s %s %s', proargtypes[0], proargtypes[1], proargtypes[2], 'boolean'::regtype::oid)::oidvector,
-    proargnames = proargnames || 'must_exist'::text
+    proargnames = proargnames || 'must_exist'::text,
+    pronargdefaults = 0, proargdefaults = NULL
 WHERE oid = 'egress_attach_sessions(regclass, name, text)'::regprocedure;
 CREATE OR REPLACE FUNCTION egress_attach_sessions(
     session_table regclass, session_id_column name, ended_when text DEFAULT NULL, must_exist boolean DEFAULT false)

@@ -70,7 +70,7 @@ EXECUTE json_sync ('[{"name": "a"}]', '[{"name": "relay"}]');
 
 -- secrets: any kind of string, and bytes; bytes for a text column have to be said to be text
 PREPARE secret (bytea, varchar) AS
-    UPDATE egress_credential SET password = $1, username = $2 WHERE egress_credential_id = 201 RETURNING username, password;
+    UPDATE egress_credential SET password = $1, username = $2 WHERE egress_credential_id = 201 RETURNING username, egress_reveal_secret(password) AS password;
 EXECUTE secret ('\x74657374', 'pool');
 PREPARE config (bytea) AS UPDATE egress_gateway SET config = convert_from($1, 'UTF8') WHERE egress_gateway_id = 31 RETURNING config;
 EXECUTE config ('\x74657374');

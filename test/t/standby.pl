@@ -38,8 +38,6 @@ is(ask($standby, 'SELECT pg_is_in_recovery()'), 't', 'the other its standby');
 # what only reads: the same there and here
 my %reads = (
 	'the menu' => [ q{SELECT gateway_name, available_connections FROM egress_available_gateways('ann')}, 'gateway|1' ],
-	'an explanation' => [ q{SELECT verdict, egress_credential_id, detail FROM egress_explain_access('ann', 'desktop')},
-		q{available|1|credential 1 'credential' has 1 of 2 connections free} ],
 	'whether a gateway is required' => [ q{SELECT egress_gateway_required('desktop'), egress_gateway_required('other')}, 't|f' ],
 	'egress_credential_usage' => [ q{SELECT active_connections, available_connections FROM egress_credential_usage}, '1|1' ],
 	'egress_gateway_usage' => [ q{SELECT active_connections FROM egress_gateway_usage}, '1' ],
@@ -55,6 +53,11 @@ for my $name (sort keys %reads)
 
 is(ask($_->[0], 'SELECT sum(missing_key) FROM egress_secret_usage'), $_->[1], "secrets without a key, on the " . $_->[0]->name)
   for [ $primary, 0 ], [ $standby, 1 ];
+# what an acquire would take, where the key is and where it is not
+like(ask($_->[0], q{SELECT verdict, egress_credential_id, detail FROM egress_explain_access('ann', 'desktop')}), $_->[1],
+	'an explanation, on the ' . $_->[0]->name)
+  for [ $primary, qr/^available\|1\|credential 1 'credential' has 1 of 2 connections free$/ ],
+  [ $standby, qr/^at_limit\|\|credential 1 'credential' cannot be opened, as key [0-9a-f]{16} of its custom_credential is missing/ ];
 
 # what writes, or tries to
 for my $sql (q{egress_acquire_credential('ann', NULL, 1, 'new')}, q{egress_acquire_credential('ann', NULL, 1, 'lasting')},
