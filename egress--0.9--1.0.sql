@@ -8,8 +8,8 @@
 -- complain if script is sourced in psql, rather than via ALTER EXTENSION
 \echo Use "ALTER EXTENSION egress UPDATE TO '1.0'" to load this file. \quit
 
--- whoever calls a function of the extension locks this table first (src/catalog.c): so the update waits for them, and they for it,
--- and no two of its locks meet theirs in another order
+-- Whoever calls a function of the extension locks this table first (src/catalog.c). So the update waits for the transactions
+-- that have, and those that come later wait for it: no lock that it takes from here on meets theirs in another order.
 LOCK TABLE egress_provider IN ACCESS EXCLUSIVE MODE;
 
 -- the launch menu reads whether a gateway is enabled and withdrawn from its index too
