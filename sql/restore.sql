@@ -1,7 +1,7 @@
 -- pg_restore with several jobs: rows that come before those that they refer to. In a database of its own.
 \set SHOW_CONTEXT never
 SELECT current_database() AS before \gset
-CREATE DATABASE regress_egress_restore;
+CREATE DATABASE regress_egress_restore TEMPLATE template0;
 \c regress_egress_restore
 CREATE EXTENSION egress;
 CREATE ROLE regress_egress_admin;

@@ -206,7 +206,7 @@ sub egress_works
 		"$what: in slots of their own");
 
 	my ($expires_at) = $dbh->selectrow_array("SELECT expires_at FROM egress_lease_expiry WHERE session_id = '${id}105'");
-	is(length(acquire($dbh, 'bob', 'kiosk', 4, 'next')), 40000, "$what: what had expired is taken over");
+	is(length(acquire($dbh, 'bob', 'kiosk', 4, 'next')), 16000, "$what: what had expired is taken over");
 	is(rows($dbh, "SELECT released_at, release_reason FROM egress_lease_history WHERE session_id = '${id}105'"),
 		"$expires_at|expired",
 		"$what: as it ended");
