@@ -298,7 +298,9 @@ search_path_end(int nest_level)
  *
  * As the queries of foreign keys do (ri_PerformCheck() in utils/adt/ri_triggers.c): to plan and run a query can call
  * functions of the table's owner, in the expression of an index or the policy of a row, and these must have neither
- * the rights of the extension's owner nor those of a superuser who is about. An error restores the rights by itself.
+ * the rights of the extension's owner nor those of a superuser who is about. What they set (set_config() knows no
+ * restriction) goes with them: a search_path that stays would have the session's user call them later, with all rights.
+ * An error restores both by itself.
  */
 void
 act_as_owner(Oid relid, Rights *before)
@@ -314,11 +316,13 @@ act_as_owner(Oid relid, Rights *before)
 	GetUserIdAndSecContext(&before->user, &before->security);
 	SetUserIdAndSecContext(owner, before->security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION |
 						   SECURITY_NOFORCE_RLS);
+	before->nest_level = NewGUCNestLevel();
 }
 
-/* act_again -- go on with the rights from before act_as_owner() */
+/* act_again -- go on with the rights, and the settings, from before act_as_owner() */
 void
 act_again(const Rights *before)
 {
+	AtEOXact_GUC(false, before->nest_level);
 	SetUserIdAndSecContext(before->user, before->security);
 }

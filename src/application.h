@@ -9,11 +9,12 @@
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 
-/* Whose rights the code runs with. */
+/* Whose rights the code runs with, and since when settings are its own. */
 typedef struct Rights
 {
 	Oid			user;
 	int			security;
+	int			nest_level;
 } Rights;
 
 extern int	id_settings_begin(Oid type);

@@ -8,7 +8,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 CREATE EXTENSION egress;
-SELECT plan(13);
+SELECT plan(17);
 
 INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (1, 'provider', 'custom');
 INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) VALUES (1, 1, 'gateway');
@@ -127,6 +127,33 @@ SELECT is(ran(), 'mallory', 'rows are followed with the rights of the table''s o
 SELECT is(string_agg(user_id, ' '), 't1', 'and what is looked for is found') FROM egress_group_member;
 SELECT egress_detach_group_members('mallory.part'), egress_detach_sessions('mallory.trap') \g /dev/null
 SELECT is(count(*), 0::bigint, 'detached') FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = 'mallory.trap'::regclass;
+
+-- and a function of hers sets a search_path for whoever makes an acquire, or a query, that looks a session up
+SET ROLE attach_rights_mallory;
+CREATE FUNCTION mallory.over(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'mallory', false);
+    RETURN $1 OPERATOR(pg_catalog.=) 'over';
+END $$;
+CREATE TABLE mallory.session (id text PRIMARY KEY, status text);
+INSERT INTO mallory.session VALUES ('s1', 'running'), ('s2', 'over');
+SELECT mallory.over('') \g /dev/null
+SELECT pg_catalog.current_setting('search_path') AS set_by_mallory \gset
+SET search_path = public, tap;
+RESET ROLE;
+SELECT is(:'set_by_mallory'::text, 'mallory', 'a function can set a search_path');
+SELECT egress_attach_sessions('mallory.session', 'id', 'mallory.over(NEW.status)', true) \g /dev/null
+SELECT pg_catalog.current_setting('search_path') AS left_by_mallory \gset
+SET search_path = public, tap;
+SELECT is(:'left_by_mallory'::text, 'public, tap', 'what she sets does not outlast an attach');
+SELECT count(egress_acquire_credential('mallory', NULL, 1, 's1')) \g /dev/null
+SELECT pg_catalog.current_setting('search_path') AS left_by_mallory \gset
+SET search_path = public, tap;
+SELECT is(:'left_by_mallory'::text, 'public, tap', 'nor an acquire');
+SELECT count(*) FROM egress_orphaned_connection \g /dev/null
+SELECT pg_catalog.current_setting('search_path') AS left_by_mallory \gset
+SET search_path = public, tap;
+SELECT is(:'left_by_mallory'::text, 'public, tap', 'nor a look at orphans');
 
 DROP OWNED BY attach_rights_mallory CASCADE;
 DROP ROLE attach_rights_mallory;
