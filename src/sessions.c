@@ -291,6 +291,18 @@ session_tables(LOCKMODE lockmode, bool only_if_required)
 }
 
 /*
+ * is_no_value -- does an error of a type's input function say that no value is written so?
+ *
+ * Some types say syntax error (tsvector, ltree); a domain in a row type says what its CHECK does.
+ */
+static bool
+is_no_value(int sqlerrcode)
+{
+	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_DATA_EXCEPTION || sqlerrcode == ERRCODE_SYNTAX_ERROR ||
+		sqlerrcode == ERRCODE_CHECK_VIOLATION;
+}
+
+/*
  * read_id -- an id as a value of a type; false when no value of the type is written so
  *
  * Not every id of an application is one of each of its tables: "desk 7" is no uuid. Before: the rights are the table owner's,
@@ -328,7 +340,7 @@ read_id(text *session_id, Oid type, Datum *value)
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+		if (!is_no_value(error->sqlerrcode))
 			ReThrowError(error);
 		valid = false;
 	}

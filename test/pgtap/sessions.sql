@@ -184,6 +184,7 @@ SET LOCAL client_min_messages = error;
 SET ROLE sessions_app;
 CREATE DOMAIN app.id AS text CHECK (value <> 'checked');
 CREATE TYPE app.pair AS (a int, b text);
+CREATE TYPE app.checked AS (id app.id);
 -- with an index and without; each kind has one id that is there, and one that another value might equal
 SELECT is(error(format('DROP TABLE IF EXISTS app.kind; CREATE TABLE app.kind (id %s); INSERT INTO app.kind VALUES (%L);'
                        'SELECT vpn.egress_attach_sessions(''app.kind'', ''id'', must_exist => true)', kind, present))
@@ -192,7 +193,7 @@ FROM (VALUES ('uuid', '4ab2a1b4-5cfb-4b29-8d5b-5d06bf60d6a1', '4AB2A1B4-5CFB-4B2
              ('numeric', '1.0', '1.00'), ('character(9)', 'short', 'short '), ('bytea', '\x00ff', '\x00FF'), ('app.id', 'a', 'checked'),
              ('timestamptz', '2026-01-01 00:00:00+00', '2026-01-01 01:00:00+01'), ('inet', '10.0.0.1', '10.0.0.1/32'),
              ('app.pair', '(1,a)', '(1,"a")'), ('json', '{"a": 1}', '{"a":1}'), ('name', 'short', repeat('long', 20)), ('bigint', '1', 'one'),
-             ('varchar(5)', 'abcde', 'abcdef')) AS kinds (kind, present, absent);
+             ('varchar(5)', 'abcde', 'abcdef'), ('tsvector', '''a'':1', ''''), ('app.checked', '(a)', '(checked)')) AS kinds (kind, present, absent);
 DROP TABLE app.kind;
 RESET ROLE;
 SELECT forget() \g /dev/null
