@@ -513,7 +513,7 @@ COMMENT ON FUNCTION egress_attach_sessions(regclass, name, text, boolean) IS
 'Makes the end of a session end its lease, by triggers on the application''s session table: a row that is deleted, truncated, or gets another id, and an update after which ended_when holds.
 session_table: a table of the caller. session_id_column: its column with the session ids, of any type with a text form; a WARNING says when it is not unique.
 ended_when: the WHEN condition of a trigger, as in NEW.status = ''stopped''; NULL: a session ends only when its row goes.
-must_exist: whether an acquire is refused (NG009) for a session that is in no attached table, or over. It then locks the session''s row to commit, FOR KEY SHARE, or FOR SHARE where ended_when is given or the column is no key; so it waits for an open transaction that changes that row.
+must_exist: whether an acquire is refused (NG009) for a session that is in no attached table, or over. It then locks the session''s row to commit, FOR KEY SHARE, or FOR NO KEY UPDATE where ended_when is given or the column is no key; so it waits for an open transaction that changes that row.
 The text form of an id is as for egress_release_on_session_end().
 Sessions already in the table for which ended_when holds lose their leases now; OLD is a row of NULLs for them.
 The triggers are ENABLE ALWAYS: they fire where session_replication_role is replica, and when a subscription brings the rows, unless it brings those of egress_lease as well.

@@ -10,9 +10,10 @@
  * Where a table was attached with must_exist, an acquire looks the session up first, as a foreign key would, and keeps the row
  * locked to commit: whoever ends the session meanwhile waits, and then finds the lease. The lock is FOR KEY SHARE, which only
  * waits for a deletion or another key. An UPDATE after which the condition holds is neither, so where there is one, or the
- * column is no key, the lock is FOR SHARE. That is before any of the short locks (lock.c), so to wait is right, and
- * it is only for what is done to the same session. It is also before the look at the session's lease: who has ended the
- * session before, has ended that as well.
+ * column is no key, the lock is FOR NO KEY UPDATE. Not FOR SHARE: two who ask for the same session would both have it, and
+ * when the first goes on to UPDATE the row, it would wait for the second, which waits for the first one's lease. That is before
+ * any of the short locks (lock.c), so to wait is right, and it is only for what is done to the same session. It is also before
+ * the look at the session's lease: who has ended the session before, has ended that as well.
  *
  * The tables are found by what depends on the function in pg_depend, and kept, with their plans, until any relation of the
  * database was altered: a new trigger invalidates the relation that it is on. To find them again costs some microseconds.
@@ -365,8 +366,9 @@ prepare(SessionTable *table, bool lock)
 					 table->ended_when == NULL ? "false" : table->ended_when, rows, rows);
 	application_match(&query, table->column, table->type, 2, 1);
 	if (lock)
-		appendStringInfo(&query, " FOR %sSHARE OF new",
-						 table->ended_when == NULL && application_is_unique(table->relid, table->column_name, true) ? "KEY " : "");
+		appendStringInfo(&query, " FOR %s OF new",
+						 table->ended_when == NULL && application_is_unique(table->relid, table->column_name, true) ?
+						 "KEY SHARE" : "NO KEY UPDATE");
 	plan = query_prepare(query.data, lengthof(types), types, 0);
 	SPI_keepplan(plan);
 	return plan;

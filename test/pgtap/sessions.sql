@@ -122,7 +122,7 @@ SELECT is(leases(), 'new', 'who was refused holds nothing');
 
 -- the lock to commit: as a foreign key's
 SELECT set_eq($$SELECT DISTINCT mode FROM pg_locks WHERE relation = 'app.session'::regclass AND pid = pg_backend_pid() AND mode = 'RowShareLock'$$,
-              $$VALUES ('RowShareLock')$$, 'the table is locked as by SELECT ... FOR SHARE');
+              $$VALUES ('RowShareLock')$$, 'the table is locked as by SELECT ... FOR NO KEY UPDATE');
 
 -- a second table: it is enough to be in one of them, whichever asked for it
 SET ROLE sessions_app;
