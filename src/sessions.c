@@ -35,6 +35,7 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -230,6 +231,27 @@ read_trigger(SessionTables *tables, HeapTuple row, TupleDesc desc)
 		table->ended_when = when_condition(TextDatumGetCString(definition));
 }
 
+/*
+ * strings_begin -- until strings_end(), a backslash in the text of a condition means what it says
+ *
+ * For what writes that text and what reads it: between the two the session may have set standard_conforming_strings.
+ */
+static int
+strings_begin(void)
+{
+	int			nest_level = NewGUCNestLevel();
+
+	(void) set_config_option("standard_conforming_strings", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nest_level;
+}
+
+/* strings_end -- strings are read as before strings_begin() */
+static void
+strings_end(int nest_level)
+{
+	AtEOXact_GUC(true, nest_level);
+}
+
 /* read_tables -- find out which session tables there are */
 static SessionTables *
 read_tables(void)
@@ -239,6 +261,7 @@ read_tables(void)
 	SessionTables *tables = palloc0(sizeof(SessionTables));
 	Relation	triggers;
 	ListCell   *cell;
+	int			strings = strings_begin();
 
 	tables->context = context;
 	tables->changes = relation_changes;
@@ -246,6 +269,7 @@ read_tables(void)
 	foreach(cell, application_triggers(catalog_trigger_function(SESSION_FUNCTION)))
 		read_trigger(tables, lfirst(cell), RelationGetDescr(triggers));
 	table_close(triggers, AccessShareLock);
+	strings_end(strings);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextSetParent(context, TopMemoryContext);
 	return tables;
@@ -359,6 +383,7 @@ prepare(SessionTable *table, bool lock)
 	const char *rows = application_rows(table->relid);
 	StringInfoData query;
 	SPIPlanPtr	plan;
+	int			strings = strings_begin();
 
 	initStringInfo(&query);
 	/* the names NEW and OLD of a trigger: no row joins, so OLD is NULLs */
@@ -370,6 +395,7 @@ prepare(SessionTable *table, bool lock)
 						 table->ended_when == NULL && application_is_unique(table->relid, table->column_name, true) ?
 						 "KEY SHARE" : "NO KEY UPDATE");
 	plan = query_prepare(query.data, lengthof(types), types, 0);
+	strings_end(strings);
 	SPI_keepplan(plan);
 	return plan;
 }

@@ -177,6 +177,24 @@ SELECT matches(error('DELETE FROM app.wrong'), 'Its second argument can only be 
 DROP TABLE app.wrong;
 SELECT forget() \g /dev/null
 
+-- a condition is read as it was written, whatever strings mean to the session by now
+SET ROLE sessions_app;
+CREATE TABLE app.escaped (id text PRIMARY KEY, status text);
+INSERT INTO app.escaped VALUES ('escaped', 'run');
+SELECT vpn.egress_attach_sessions('app.escaped', 'id', $$NEW.status = E'a\\b'$$) \g /dev/null
+SELECT acquire('escaped') \g /dev/null
+ALTER TABLE app.escaped DISABLE TRIGGER USER;
+UPDATE app.escaped SET status = E'a\\b';
+-- what it is about is known from here on
+SELECT acquire('escaped') \g /dev/null
+RESET ROLE;
+SET LOCAL escape_string_warning = off;
+SET LOCAL standard_conforming_strings = off;
+SELECT is(orphans(), 'escaped', 'a backslash in a condition');
+SET LOCAL standard_conforming_strings = on;
+DROP TABLE app.escaped;
+SELECT forget() \g /dev/null
+
 /* ------------------------------------------------------- kinds of ids and tables */
 
 -- (these ids are not unique: a warning says so each time)
