@@ -39,6 +39,11 @@ extern int no_such_variable
 #include "varatt.h"
 #endif
 
+/* PostgreSQL 18 took INT64_MODIFIER away, and includes what has PRId64, with which a format may number its arguments */
+#if PG_VERSION_NUM < 180000
+#include <inttypes.h>
+#endif
+
 /* PostgreSQL 18 made a function that does not return say so before its type */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()

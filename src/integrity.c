@@ -38,7 +38,7 @@
 
 /* does a row refer to a provider's type, or to a provider? %1$s is the quoted schema, %2$ the provider's id */
 #define REFERS(table) \
-	"EXISTS (SELECT FROM %1$s." table " WHERE egress_provider_id OPERATOR(pg_catalog.=) %2$" INT64_MODIFIER "d)"
+	"EXISTS (SELECT FROM %1$s." table " WHERE egress_provider_id OPERATOR(pg_catalog.=) %2$" PRId64 ")"
 #define TYPE_IN_USE_QUERY \
 	"SELECT " REFERS("egress_gateway") " OR " REFERS("egress_credential")
 #define PROVIDER_IN_USE_QUERY \
