@@ -24,8 +24,10 @@ EXECUTE from_rows ('{e,f}', '{openvpn,wireguard}');
 SAVEPOINT before;
 EXECUTE add_mapping (1, 'users', 'dan');
 ROLLBACK TO before;
--- but not compared: a cast says as what
+-- but not compared: a cast says as what (terse: PostgreSQL 19 has another hint)
+\set VERBOSITY terse
 PREPARE compare (text) AS SELECT FROM egress_provider_mapping WHERE subject_type = $1;
+\set VERBOSITY default
 ROLLBACK TO before;
 PREPARE compare (text) AS SELECT count(*) FROM egress_provider_mapping WHERE subject_type = $1::egress_subject_type;
 EXECUTE compare ('everyone');
@@ -45,7 +47,9 @@ EXECUTE untyped ('ann', NULL, 21, 'd1');
 PREPARE explain_one (varchar, smallint) AS SELECT verdict FROM egress_explain_access($1, egress_gateway_id => $2);
 EXECUTE explain_one ('ann', 21);
 -- a uuid is no text until it is cast
+\set VERBOSITY terse
 PREPARE release (uuid) AS SELECT egress_release_credential($1);
+\set VERBOSITY default
 ROLLBACK TO before;
 PREPARE release (uuid) AS SELECT egress_release_credential($1::text);
 EXECUTE release ('00000000-0000-0000-0000-000000000001');
@@ -62,7 +66,9 @@ PREPARE untyped_sync AS SELECT action, name FROM egress_sync_gateways($1, $2, $3
 EXECUTE untyped_sync (3, '[{"name": "relay"}]', 0.7);
 PREPARE typed_sync (int, jsonb, numeric) AS SELECT action, name FROM egress_sync_gateways($1, $2, $3);
 EXECUTE typed_sync (3, '[{"name": "relay", "city": "x"}]', 1);
+\set VERBOSITY terse
 PREPARE json_sync (json) AS SELECT action, name FROM egress_sync_gateways(3, $1);
+\set VERBOSITY default
 ROLLBACK TO before;
 PREPARE json_sync (json, varchar) AS
     SELECT action, name FROM egress_sync_gateways(3, $1::jsonb) UNION ALL SELECT action, name FROM egress_sync_gateways(3, $2::jsonb);
