@@ -112,6 +112,11 @@ SELECT lives_ok('renew', 'a BRIN index on the column that a renewal changes');
 SELECT lives_ok('renew', 'which may come again');
 SET LOCAL enable_seqscan = off;
 SELECT is(count(*), 1::bigint, 'and the index has the row') FROM egress_lease_expiry WHERE expires_at > now() + interval '30 minutes';
+SELECT pg_stat_get_xact_tuples_returned('egress_lease_expiry_pkey'::regclass) AS entries \gset
+SELECT FROM egress_lease_expiry WHERE session_id = 't';
+SELECT is(pg_stat_get_xact_tuples_returned('egress_lease_expiry_pkey'::regclass) - :entries,
+          CASE WHEN current_setting('server_version_num')::int < 160000 THEN 3::bigint ELSE 1::bigint END,
+          'and no other index got entries of a heap-only row');
 ROLLBACK TO ttl;
 CREATE INDEX btree ON egress_lease_expiry (expires_at) WHERE expires_at < 'infinity';
 CREATE INDEX expression ON egress_lease_expiry ((upper(session_id)));
