@@ -342,6 +342,10 @@ COMMENT ON OPERATOR = (egress_secret, egress_secret) IS 'the same stored form';
 COMMENT ON OPERATOR <> (egress_secret, egress_secret) IS 'another stored form';
 COMMENT ON OPERATOR CLASS egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
 COMMENT ON OPERATOR FAMILY egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
+COMMENT ON TABLE egress_lease IS
+    'one row a lease that was not ended yet, expired or not; written by functions of the extension only';
+COMMENT ON TABLE egress_lease_expiry IS
+    'when leases end by themselves; written by functions of the extension only';
 COMMENT ON TYPE egress_available_gateway IS 'a row of egress_available_gateways()';
 COMMENT ON TYPE egress_acquired_credential IS 'what egress_acquire_credential() returns';
 COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
@@ -430,7 +434,7 @@ COMMENT ON TYPE egress_synced_gateway IS 'a row of egress_sync_gateways()';
 COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb, float8) IS
 'Makes the gateways of a managed provider those of a list: adds new ones (enabled exactly when enable_new_managed_gateways), updates known ones, withdraws missing ones, takes back returning ones.
 egress_provider_id: a provider that is managed. gateways: an array of objects with name, and country, city and config where the provider gives them; a gateway is known by its name. Other keys are ignored.
-max_withdrawn: from 0 to 1, the largest share of the provider''s gateways, of those not withdrawn yet, that the list may withdraw when they are ten or more; 1 lets it withdraw all.
+max_withdrawn: from 0 to 1; a list is refused that would withdraw ten gateways or more, and more than this share of those that are not withdrawn yet; 1 lets it withdraw all.
 Never touches enabled of a known gateway. Writes only rows that change. Sessions acquire meanwhile; another sync of the provider waits.
 Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned.
 SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, or an entry is malformed or comes twice; 55000 the provider is not managed;
@@ -442,7 +446,7 @@ SQLSTATE: 22004 older_than is NULL; 22023 it is negative or too long; 25006 read
 COMMENT ON FUNCTION egress_grant_access(name, text) IS
 'Grants a role what its work needs, and USAGE on the extension''s schema.
 role: an existing role. access: app (call what an application calls, read nothing else),
-monitor (read the views, explain access), admin (change the configuration tables, read and dump all tables and views, explain, sync, release, expire, prune).
+monitor (read the views, explain access), admin (change the configuration tables, read and dump all, call all but what acquires, renews, attaches, grants or reveals).
 Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
 COMMENT ON FUNCTION egress_credential_public_key(bigint) IS
 'The public key of a credential''s private_key, as wg pubkey prints it, for whoever may not open the private key.

@@ -310,7 +310,7 @@ CREATE TABLE egress_lease (
 REVOKE ALL ON egress_lease FROM PUBLIC;
 CREATE INDEX egress_lease_gateway ON egress_lease (egress_gateway_id);
 COMMENT ON TABLE egress_lease IS
-    'one row a live connection; written by egress_acquire_credential and egress_release_credential only';
+    'one row a lease that was not ended yet, expired or not; written by functions of the extension only';
 COMMENT ON COLUMN egress_lease.slot IS
     'which of the credential''s connections, counted from 1; NULL when it had no limit';
 
@@ -337,7 +337,7 @@ CREATE TABLE egress_lease_expiry (
 REVOKE ALL ON egress_lease_expiry FROM PUBLIC;
 CREATE INDEX egress_lease_expiry_credential ON egress_lease_expiry (egress_credential_id);
 COMMENT ON TABLE egress_lease_expiry IS
-    'when leases end by themselves; written by egress_acquire_credential and egress_renew_lease only';
+    'when leases end by themselves; written by functions of the extension only';
 COMMENT ON COLUMN egress_lease_expiry.egress_credential_id IS 'the lease''s';
 
 /*
@@ -617,7 +617,7 @@ REVOKE ALL ON FUNCTION egress_sync_gateways(bigint, jsonb, float8) FROM PUBLIC;
 COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb, float8) IS
 'Makes the gateways of a managed provider those of a list: adds new ones (enabled exactly when enable_new_managed_gateways), updates known ones, withdraws missing ones, takes back returning ones.
 egress_provider_id: a provider that is managed. gateways: an array of objects with name, and country, city and config where the provider gives them; a gateway is known by its name. Other keys are ignored.
-max_withdrawn: from 0 to 1, the largest share of the provider''s gateways, of those not withdrawn yet, that the list may withdraw when they are ten or more; 1 lets it withdraw all.
+max_withdrawn: from 0 to 1; a list is refused that would withdraw ten gateways or more, and more than this share of those that are not withdrawn yet; 1 lets it withdraw all.
 Never touches enabled of a known gateway. Writes only rows that change. Sessions acquire meanwhile; another sync of the provider waits.
 Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned.
 SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, or an entry is malformed or comes twice; 55000 the provider is not managed;
@@ -663,7 +663,7 @@ REVOKE ALL ON FUNCTION egress_grant_access(name, text) FROM PUBLIC;
 COMMENT ON FUNCTION egress_grant_access(name, text) IS
 'Grants a role what its work needs, and USAGE on the extension''s schema.
 role: an existing role. access: app (call what an application calls, read nothing else),
-monitor (read the views, explain access), admin (change the configuration tables, read and dump all tables and views, explain, sync, release, expire, prune).
+monitor (read the views, explain access), admin (change the configuration tables, read and dump all, call all but what acquires, renews, attaches, grants or reveals).
 Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
 
 /* ------------------------------------------- functions about secrets */
