@@ -63,6 +63,19 @@ INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, provide
 INSERT INTO egress_lease VALUES ('s', 31, 11, 'ann', NULL, now());
 SELECT * FROM filled;
 
+-- nor in a trigger of another table that is filled
+CREATE TABLE copied (id bigint);
+CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, provider_type) VALUES (NEW.id, 1, 'g', 'custom');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER fill AFTER INSERT ON copied FOR EACH ROW EXECUTE FUNCTION fill();
+COPY copied FROM stdin;
+11
+\.
+SELECT * FROM filled;
+
 -- but pg_restore does; then comes what all of it refers to, and nothing else
 COPY egress_lease_expiry FROM stdin;
 s	31	infinity

@@ -27,6 +27,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "tcop/pquery.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -54,7 +55,8 @@ restoring(FunctionCallInfo fcinfo)
 						trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
 				 errdetail("It is FOR EACH ROW, or not ON INSERT.")));
 	if (application_name == NULL || strcmp(application_name, "pg_restore") != 0 || !superuser() ||
-		ActivePortal == NULL || ActivePortal->commandTag != CMDTAG_COPY)
+		ActivePortal == NULL || ActivePortal->commandTag != CMDTAG_COPY ||
+		DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) > 1)
 		return false;
 	catalog_use(fcinfo->flinfo->fn_oid);
 	return true;
