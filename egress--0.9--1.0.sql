@@ -69,6 +69,7 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 ALTER FUNCTION egress_detach_sessions(regclass) RESET search_path;
 ALTER FUNCTION egress_attach_group_members(regclass, name, name) RESET search_path;
 ALTER FUNCTION egress_detach_group_members(regclass) RESET search_path;
+ALTER FUNCTION egress_grant_access(name, text) RESET search_path;
 
 -- leases whose session is not there
 CREATE FUNCTION egress_orphaned_sessions() RETURNS SETOF text

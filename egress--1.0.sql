@@ -656,9 +656,9 @@ SQLSTATE: 22004 moment is NULL.';
 
 /* ---------------------------------------- functions an owner calls */
 
+-- (without a search_path of its own, as those that attach)
 CREATE FUNCTION egress_grant_access(role name, access text) RETURNS void
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION egress_grant_access(name, text) FROM PUBLIC;
 COMMENT ON FUNCTION egress_grant_access(name, text) IS
 'Grants a role what its work needs, and USAGE on the extension''s schema.

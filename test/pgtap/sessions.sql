@@ -317,6 +317,8 @@ SELECT lives_ok(call, call) FROM unnest(ARRAY[
     $$SELECT vpn.egress_attach_group_members('app.watched', 'id', 'g')$$, $$SELECT vpn.egress_detach_group_members('app.watched')$$]) call;
 SELECT cmp_ok(count(*), '>=', 6::bigint, 'the event trigger has seen what they do') FROM ddl_log WHERE tag = 'CREATE TRIGGER';
 RESET ROLE;
+SELECT lives_ok($$SELECT vpn.egress_grant_access('sessions_monitor', 'admin')$$, 'and a grant of access');
+SELECT cmp_ok(count(*), '>=', 9::bigint, 'which it has seen, too') FROM ddl_log WHERE tag = 'GRANT';
 
 SELECT * FROM finish();
 ROLLBACK;
