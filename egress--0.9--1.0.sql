@@ -295,7 +295,10 @@ CREATE CAST (varchar AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
 CREATE FUNCTION egress_secret_analyze(internal) RETURNS boolean
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
 REVOKE ALL ON FUNCTION egress_secret_analyze(internal) FROM PUBLIC;
-ALTER TYPE egress_secret SET (ANALYZE = egress_secret_analyze);
+-- not by ALTER TYPE, which from PostgreSQL 17 on forgets that the privileges of the type's installation name its owner
+UPDATE pg_type SET typanalyze = 'egress_secret_analyze(internal)'::regprocedure WHERE oid = 'egress_secret'::regtype;
+INSERT INTO pg_depend (classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype)
+VALUES ('pg_type'::regclass, 'egress_secret'::regtype, 0, 'pg_proc'::regclass, 'egress_secret_analyze(internal)'::regprocedure, 0, 'n');
 CREATE FUNCTION egress_secret_from_bytea(bytea) RETURNS egress_secret
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION egress_secret_from_bytea(bytea) FROM PUBLIC;
