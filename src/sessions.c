@@ -16,7 +16,8 @@
  * the look at the session's lease: who has ended the session before, has ended that as well.
  *
  * The tables are found by what depends on the function in pg_depend, and kept, with their plans, until any relation of the
- * database was altered: a new trigger invalidates the relation that it is on. To find them again costs some microseconds.
+ * database was altered: a new trigger invalidates the relation that it is on. To find them again costs some microseconds, and
+ * locks none of them, because most acquires do not read one.
  * They are read with the rights of their owners: no role that acquires needs a privilege on them, and what their owners can
  * have called (the condition, a function in an index) has no rights of ours.
  */
@@ -60,7 +61,7 @@ typedef struct SessionTable
 	char	   *column_name;
 	Oid			type;			/* of the column */
 	bool		must_exist;
-	char	   *ended_when;		/* the text of the condition, or NULL */
+	Oid			ended;			/* the trigger whose condition is ended_when, or InvalidOid */
 	SPIPlanPtr	look;			/* once they are needed: reads a session's row, */
 	SPIPlanPtr	lock;			/* and locks it, too */
 } SessionTable;
@@ -207,8 +208,6 @@ read_trigger(SessionTables *tables, HeapTuple row, TupleDesc desc)
 	SessionTable *table;
 	const char *argument;
 	bool		isnull;
-	LOCAL_FCINFO(call, 1);
-	Datum		definition;
 
 	if (!TRIGGER_FOR_ROW(trigger->tgtype) || trigger->tgnargs < 1 || trigger->tgnargs > SESSION_ARGUMENTS ||
 		!OidIsValid(schema) || (isAnyTempNamespace(schema) && !isTempNamespace(schema)))
@@ -220,15 +219,8 @@ read_trigger(SessionTables *tables, HeapTuple row, TupleDesc desc)
 		table->must_exist = tables->must_exist = true;
 
 	(void) heap_getattr(row, Anum_pg_trigger_tgqual, desc, &isnull);
-	if (isnull || strcmp(NameStr(trigger->tgname), SESSION_ENDED) != 0)
-		return;
-	InitFunctionCallInfoData(*call, NULL, 1, InvalidOid, NULL, NULL);
-	call->args[0].value = ObjectIdGetDatum(trigger->oid);
-	call->args[0].isnull = false;
-	definition = pg_get_triggerdef(call);
-	/* NULL when the trigger was dropped meanwhile: then another look follows */
-	if (!call->isnull)
-		table->ended_when = when_condition(TextDatumGetCString(definition));
+	if (!isnull && strcmp(NameStr(trigger->tgname), SESSION_ENDED) == 0)
+		table->ended = trigger->oid;
 }
 
 /*
@@ -375,6 +367,15 @@ read_id(text *session_id, Oid type, Datum *value)
 	return valid;
 }
 
+/* ended_when -- the text of the condition that says which sessions of a table are over; the table is locked */
+static char *
+ended_when(SessionTable *table)
+{
+	if (!OidIsValid(table->ended))
+		return "false";
+	return when_condition(TextDatumGetCString(DirectFunctionCall1(pg_get_triggerdef, ObjectIdGetDatum(table->ended))));
+}
+
 /* prepare -- the plan that looks for a session's row: $1 is its id, $2 the same as a value of the column's base type */
 static SPIPlanPtr
 prepare(SessionTable *table, bool lock)
@@ -388,11 +389,11 @@ prepare(SessionTable *table, bool lock)
 	initStringInfo(&query);
 	/* the names NEW and OLD of a trigger: no row joins, so OLD is NULLs */
 	appendStringInfo(&query, "SELECT (%s) IS TRUE FROM %s AS new LEFT JOIN %s AS old ON false WHERE ",
-					 table->ended_when == NULL ? "false" : table->ended_when, rows, rows);
+					 ended_when(table), rows, rows);
 	application_match(&query, table->column, table->type, 2, 1);
 	if (lock)
 		appendStringInfo(&query, " FOR %s OF new",
-						 table->ended_when == NULL && application_is_unique(table->relid, table->column_name, true) ?
+						 !OidIsValid(table->ended) && application_is_unique(table->relid, table->column_name, true) ?
 						 "KEY SHARE" : "NO KEY UPDATE");
 	plan = query_prepare(query.data, lengthof(types), types, 0);
 	strings_end(strings);
