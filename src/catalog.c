@@ -275,9 +275,10 @@ load(void)
 /*
  * lock_gate -- take a lock on the extension as a whole: on egress_provider, before any other table
  *
- * DROP EXTENSION locks the tables in the order in which they were made, of which this is the first. So it waits here for all
- * who have locked one of them, and has none yet that they need; and who comes later waits here for it. In any other order, two
- * tables are enough for a deadlock.
+ * Who is about to lock the others exclusively, to drop or to update the extension, locks this one so first. So that waits here
+ * for all who have locked one of them, and has none yet that they need; and who comes later waits here for it. In any other
+ * order, two tables are enough for a deadlock. (DROP EXTENSION by itself locks the tables in the order of pg_depend's rows,
+ * which is mostly that in which they were made, this one first; but not where a vacuum has made room among those rows.)
  */
 static void
 lock_gate(void)

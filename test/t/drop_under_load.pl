@@ -1,7 +1,7 @@
 # drop_under_load.pl -- DROP EXTENSION while sessions take, renew and give back leases
 #
 # The rule: it waits for the transactions that use the extension, and those that come later wait for it. Nobody ends in a
-# deadlock: every function locks egress_provider first, which is also the first table that DROP EXTENSION locks.
+# deadlock: every function locks egress_provider first, and so does who drops the extension, as the README says.
 #
 # Some rounds, each with an extension of its own and six clients, who go on until their calls fail, because there is no
 # extension any more. In the last of them a session table is attached, which is detached first, as the README says.
@@ -44,8 +44,9 @@ for my $round (1 .. ROUNDS)
 	my $state = sqlstate {
 		$dbh->do($_)
 		  for $attached ? (q{SELECT egress_detach_sessions('session')}, q{SELECT egress_detach_group_members('membership')}) : ();
-		$dbh->do('DROP EXTENSION egress');
+		$dbh->do($_) for 'BEGIN', 'LOCK TABLE egress_provider', 'DROP EXTENSION egress', 'COMMIT';
 	};
+	$dbh->do('ROLLBACK') if $state ne '';
 	ok($all_there && $state eq '', "round $round: the extension is dropped" . ($attached ? ', detached before' : ''))
 	  or diag "SQLSTATE $state";
 	wait_until { !sqlstate { $dbh->do('DROP EXTENSION IF EXISTS egress CASCADE') } };
