@@ -28,7 +28,9 @@ $dbh->do('CREATE TABLE membership (user_id text, group_id text, PRIMARY KEY (use
 for my $round (1 .. ROUNDS)
 {
 	my $attached = $round > ROUNDS - 2;
+	# DROP EXTENSION by itself finds the tables in another order then
 	$dbh->do($_) for (
+		'VACUUM pg_depend',
 		'CREATE EXTENSION egress',
 		q{INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (1, 'Lanternway', 'custom')},
 		q{INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) VALUES (1, 1, 'nl-ams-01')},
