@@ -368,7 +368,7 @@ read_id(text *session_id, Oid type, Datum *value)
 }
 
 /* ended_when -- the text of the condition that says which sessions of a table are over; the table is locked */
-static char *
+static const char *
 ended_when(SessionTable *table)
 {
 	if (!OidIsValid(table->ended))
