@@ -8,9 +8,9 @@
  *	   transaction, the lock given back, and look again. A lease that is there is returned, if it is for the same thing,
  *	   as durable as a new one (lease_confirm()); one that has expired is ended.
  *	2. Decide access (access.c).
- *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (pool.c). Otherwise
+ *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (limit_was_full()). Otherwise
  *	   a. LOCK_GATEWAY, shared, unless it is held by now. Stop if the gateway is being deleted.
- *	   b. LOCK_CREDENTIAL, shared. Read its row again; claim a free slot (slot.c); open its secrets; insert the lease.
+ *	   b. LOCK_CREDENTIAL, shared. Read its row again; claim a free slot (limit.c); open its secrets; insert the lease.
  *		  If a transaction that committed since changed the row, or a lease is held outside 1..limit, take the lease
  *		  back. Give the lock back.
  *	   c. If that came to nothing, LOCK_CREDENTIAL, exclusive. Read its row again; find a slot, and when none is free,
@@ -52,13 +52,12 @@
 #include "errors.h"
 #include "keyring.h"
 #include "lease.h"
+#include "limit.h"
 #include "lock.h"
-#include "pool.h"
 #include "scan.h"
 #include "secret.h"
 #include "sessions.h"
 #include "shape.h"
-#include "slot.h"
 
 /* what an acquire returns */
 enum
@@ -108,25 +107,13 @@ typedef struct Acquire
 	CredentialSecret unopened;	/* this one could not be opened */
 	bool		renewed_keys;	/* the keys were read anew */
 	PassedOver	passed_over;
-	SlotSearch	slots;
-	Pool		pool;
+	LimitSearch limit;
+	LimitLook	look;
 	EgressAccess *access;
 	TimestampTz acquired_at;
 } Acquire;
 
 PG_FUNCTION_INFO_V1(egress_acquire_credential);
-
-/* what credential_limit() returns when there is none */
-#define NO_LIMIT (-1)
-
-/* credential_limit -- the limit of the credential in a scan's current row; 0 for a negative one, whose CHECK was dropped */
-static int32
-credential_limit(EgressScan *credential)
-{
-	if (!scan_bool(credential, Anum_egress_credential_limit_active_connections))
-		return NO_LIMIT;
-	return Max(DatumGetInt32(scan_value(credential, Anum_egress_credential_active_connection_limit)), 0);
-}
 
 /* open_secret -- open a secret of the credential that is the current row, if it has it; false when that cannot be done */
 static bool
@@ -141,10 +128,12 @@ open_secret(Acquire *acquire, CredentialSecret which)
 	return acquire->outcome == SECRET_OPENED;
 }
 
-/* open_secrets -- open the secrets of the credential that is the current row; false when one cannot be opened */
+/* open_secrets -- open the secrets of the credential that is the current row; false when one cannot be opened. A LimitUsable */
 static bool
-open_secrets(Acquire *acquire)
+open_secrets(void *arg)
 {
+	Acquire    *acquire = arg;
+
 	acquire->outcome = SECRET_OPENED;
 	for (CredentialSecret which = 0; which < CREDENTIAL_SECRET_COUNT; which++)
 	{
@@ -155,163 +144,6 @@ open_secrets(Acquire *acquire)
 		if (!open_secret(acquire, which))
 			return false;
 	return true;
-}
-
-/* insert_lease -- insert the row of the lease, if that is right; slot SLOT_NONE for a credential without a limit */
-static bool
-insert_lease(Acquire *acquire, int64 credential_id, int32 slot, RowCheck is_right)
-{
-	Datum		values[Natts_egress_lease];
-	bool		nulls[Natts_egress_lease] = {false};
-
-	acquire->acquired_at = GetCurrentTimestamp();
-
-	values[Anum_egress_lease_session_id - 1] = PointerGetDatum(acquire->session_id);
-	values[Anum_egress_lease_egress_credential_id - 1] = Int64GetDatum(credential_id);
-	values[Anum_egress_lease_egress_gateway_id - 1] = Int64GetDatum(acquire->gateway_id);
-	values[Anum_egress_lease_user_id - 1] = PointerGetDatum(acquire->user_id);
-	values[Anum_egress_lease_workspace_id - 1] = PointerGetDatum(acquire->workspace_id);
-	nulls[Anum_egress_lease_workspace_id - 1] = acquire->workspace_id == NULL;
-	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(acquire->acquired_at);
-	values[Anum_egress_lease_slot - 1] = Int32GetDatum(slot);
-	nulls[Anum_egress_lease_slot - 1] = slot == SLOT_NONE;
-	return insert_row_if(acquire->lease.lease.table, Natts_egress_lease, values, nulls, is_right, acquire);
-}
-
-/*
- * is_within_limit -- is the credential still what it was when it was read, and no lease outside its limit? A RowCheck
- *
- * In the other order, a limit that is lowered and then a lease outside that ends, between the two looks, would not be seen.
- * Before: the lease is inserted, its credential is the current row, and the caller holds the credential's lock.
- */
-static bool
-is_within_limit(void *arg)
-{
-	Acquire    *acquire = arg;
-	EgressScan *credential = &acquire->credentials;
-	int32		limit = credential_limit(credential);
-
-	return (limit == NO_LIMIT ||
-			!slot_any_outside(&acquire->slots, scan_id(credential, Anum_egress_credential_egress_credential_id), limit)) &&
-		!scan_row_is_replaced(credential);
-}
-
-/*
- * lease_beside_others -- lease a connection of a credential while others may do the same
- *
- * Returns whether it did. That it did not says nothing about the credential, unless its secrets could not be opened: see
- * lease_alone().
- *
- * Those who are here have slots of their own in 1..limit, so together they do not pass the limit that they have read.
- * What may be wrong with it is looked at when the lease is inserted: another limit was committed since, or there are
- * leases outside 1..limit. Of two who have read different limits, the one who read the old limit sees the change, unless
- * its lease was there before the change was; then the other sees that lease. Of a limit that the caller's own transaction has
- * set, the others see nothing, and they may have looked for leases outside theirs already: not here.
- */
-static bool
-lease_beside_others(Acquire *acquire, int64 credential_id)
-{
-	EgressScan *credential = &acquire->credentials;
-	Snapshot	snapshot;
-	bool		leased = false;
-
-	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled) &&
-		!scan_row_ends(credential) && !scan_row_is_own(credential))
-	{
-		int32		limit = credential_limit(credential);
-		int32		slot = limit == NO_LIMIT ? SLOT_NONE : slot_claim(&acquire->slots, credential_id, limit);
-
-		if (limit == NO_LIMIT || slot != SLOT_NONE)
-			leased = open_secrets(acquire) && insert_lease(acquire, credential_id, slot, is_within_limit);
-		if (slot != SLOT_NONE)
-			slot_unclaim(credential_id, slot);
-	}
-	UnregisterSnapshot(snapshot);
-	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
-	return leased;
-}
-
-/*
- * free_slot -- a slot of a credential that is free, or that the end of an expired lease makes free; SLOT_NONE if none is
- *
- * Before: the caller holds the credential's lock, exclusive, and has read the limit under it.
- */
-static int32
-free_slot(Acquire *acquire, int64 credential_id, int32 limit)
-{
-	EgressScan	expiries;
-	int32		slot = slot_find(&acquire->slots, credential_id, limit);
-
-	if (slot != SLOT_NONE || limit == 0)
-		return slot;
-
-	scan_open(&expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
-	/* not for a credential that is of no use then */
-	if (lease_any_expired(&expiries, credential_id) && open_secrets(acquire) &&
-		lease_end_expired_for(&expiries, credential_id, slot_excess(&acquire->slots, credential_id, limit)))
-		slot = slot_find(&acquire->slots, credential_id, limit);
-	scan_close(&expiries);
-	return slot;
-}
-
-/*
- * slot_alone -- a slot of the credential as it is now: SLOT_NONE for one without a limit; false when there is none
- *
- * Before: the caller holds the credential's lock, exclusive, and it is the current row.
- */
-static bool
-slot_alone(Acquire *acquire, int64 credential_id, int32 *slot)
-{
-	int32		limit = credential_limit(&acquire->credentials);
-
-	*slot = SLOT_NONE;
-	if (scan_row_ends(&acquire->credentials))
-		return false;
-	if (limit == NO_LIMIT)
-		return true;
-	*slot = free_slot(acquire, credential_id, limit);
-	return *slot != SLOT_NONE;
-}
-
-/*
- * lease_alone -- lease a connection of a credential while nobody else does
- *
- * Returns whether it did. If not, *full is set when the credential fits and has no connection to give; it is
- * left alone when the credential is disabled or gone by now, or its secrets cannot be opened.
- *
- * Nobody takes a connection meanwhile, but leases end. One that ended after the limit was lowered must not let in an acquire
- * that has read the old limit: so whether it is still the limit is asked when a slot has been found.
- */
-static bool
-lease_alone(Acquire *acquire, int64 credential_id, bool *full)
-{
-	EgressScan *credential = &acquire->credentials;
-	bool		leased = false;
-	bool		again = true;
-
-	lock_take(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
-	while (again)
-	{
-		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-
-		again = false;
-		acquire->outcome = SECRET_OPENED;
-		if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled))
-		{
-			int32		slot;
-			bool		found = slot_alone(acquire, credential_id, &slot) && open_secrets(acquire);
-
-			again = (found || acquire->outcome != SECRET_OPENED) && scan_row_is_replaced(credential);
-			if (found && !again)
-				leased = insert_lease(acquire, credential_id, slot, NULL);
-			*full |= !found && acquire->outcome == SECRET_OPENED;
-		}
-		UnregisterSnapshot(snapshot);
-	}
-	lock_give(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
-	return leased;
 }
 
 /* gateway_label -- the gateway as messages name it */
@@ -426,19 +258,6 @@ pass_over(Acquire *acquire)
 }
 
 /*
- * try_credential -- lease a connection of a credential, if it has one; *full as lease_alone() has it
- *
- * After: unless acquire->outcome is SECRET_OPENED, it did not, because the credential, the current row, cannot be opened.
- */
-static bool
-try_credential(Acquire *acquire, int64 credential_id, bool *full)
-{
-	acquire->outcome = SECRET_OPENED;
-	return lease_beside_others(acquire, credential_id) ||
-		(acquire->outcome == SECRET_OPENED && lease_alone(acquire, credential_id, full));
-}
-
-/*
  * take_lease -- decide access and lease the first credential with a connection free
  *
  * Before: the caller holds the session's lock, the session has no lease, and the gateway is the current row of
@@ -450,8 +269,15 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 	List	   *fitting;
 	ListCell   *cell;
 	bool		locked = false;
-	bool		leased = false;
 	bool		full = false;
+	bool		leased;
+	LimitLease	lease = {
+		.session_id = acquire->session_id,
+		.gateway_id = acquire->gateway_id,
+		.user_id = acquire->user_id,
+		.workspace_id = acquire->workspace_id
+	};
+	LimitOutcome outcome = LIMIT_GONE;
 	EgressVerdict verdict;
 
 	verdict = access_decide_row(acquire->access, &acquire->gateways);
@@ -459,13 +285,13 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 		refuse(acquire, verdict);
 
 	fitting = access_credentials(acquire->access, acquire->gateway_id);
-	pool_begin(&acquire->pool, snapshot, ((EgressEntitlement *) llast(fitting))->id);
+	limit_look_begin(&acquire->look, snapshot, ((EgressEntitlement *) llast(fitting))->id);
 	foreach(cell, fitting)
 	{
 		EgressEntitlement *credential = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
-		if (credential->limited && pool_is_full(&acquire->pool, credential->id, credential->limit))
+		if (credential->limited && limit_was_full(&acquire->look, credential->id, credential->limit))
 		{
 			full = true;
 			continue;
@@ -473,23 +299,26 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 		if (!locked)
 			lock_gateway(acquire);
 		locked = true;
-		leased = try_credential(acquire, credential->id, &full);
-		if (acquire->outcome == SECRET_KEY_MISSING && !acquire->renewed_keys)
+		outcome = limit_take(&acquire->limit, credential->id, &lease);
+		if (outcome == LIMIT_UNUSABLE && acquire->outcome == SECRET_KEY_MISSING && !acquire->renewed_keys)
 		{
 			lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
 			keyring_load_anew();
 			acquire->renewed_keys = true;
 			lock_gateway(acquire);
-			leased = try_credential(acquire, credential->id, &full);
+			outcome = limit_take(&acquire->limit, credential->id, &lease);
 		}
-		if (leased)
+		if (outcome == LIMIT_TAKEN)
 			break;
-		if (acquire->outcome != SECRET_OPENED)
+		full |= outcome == LIMIT_FULL;
+		if (outcome == LIMIT_UNUSABLE)
 			pass_over(acquire);
 	}
 	if (locked)
 		lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
 
+	leased = outcome == LIMIT_TAKEN;
+	acquire->acquired_at = lease.acquired_at;
 	if (leased && acquire->ttl != NULL)
 		lease_expires(acquire->session_id,
 					  scan_id(&acquire->credentials, Anum_egress_credential_egress_credential_id),
@@ -707,8 +536,8 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	scan_open(&acquire.gateways, INDEX_GATEWAY_ID, AccessShareLock);
 	scan_open(&acquire.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
 	lock_long_secrets(&acquire);
-	slot_open(&acquire.slots);
-	pool_open(&acquire.pool);
+	limit_open(&acquire.limit, &acquire.credentials, open_secrets, &acquire);
+	limit_look_open(&acquire.look);
 	(void) keyring_load();
 
 	session_key = lock_session_key(acquire.session_id);
@@ -736,8 +565,8 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 
 	row = result(fcinfo, &acquire);
 	UnregisterSnapshot(snapshot);
-	pool_close(&acquire.pool);
-	slot_close(&acquire.slots);
+	limit_look_close(&acquire.look);
+	limit_close(&acquire.limit);
 	scan_close(&acquire.credentials);
 	scan_close(&acquire.gateways);
 	lease_close(&acquire.lease);

@@ -2,7 +2,7 @@
  * capacity.c -- how many connections credentials have free, as of a snapshot
  *
  * For whoever reads: the menu and the explanations. An acquire does not ask here, because it has to see what open
- * transactions hold (slot.c); when there are none, both come to the same.
+ * transactions hold (limit.c); when there are none, both come to the same.
  *
  * A lease counts until it has expired, whether it was cleaned up since or not.
  */

@@ -14,8 +14,6 @@
  *	query.c				what SQL that the C code runs has in common
  *	scan.c				reading the tables by index, inserting rows
  *	lock.c				the four short locks and their order
- *	slot.c				the connection limit: finding a free slot
- *	pool.c				the connection limit: finding out that credentials are full, without their locks
  *	sessions.c			which sessions there are, by the application's tables: egress_orphaned_sessions
  *	access.c			who may use what
  *	capacity.c			how many connections credentials have free, for those who read
@@ -25,6 +23,7 @@
  *	history.c			ended connections: writing, pruning, egress_connections_at
  *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease
  *	sweep.c				the end of all that have expired: egress_expire_leases, egress_sweep_leases
+ *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; the proof
  *	acquire.c			egress_acquire_credential
  *	end_leases.c		egress_end_leases
  *	session_trigger.c	egress_release_on_session_end

@@ -1,0 +1,524 @@
+/*
+ * limit.c -- the connection limit: taking a connection of a credential, and finding out that it has none
+ *
+ * A lease of a credential with the limit L has a slot, a number in 1..L; a lease taken while there was no limit has
+ * none (NULL). UNIQUE (egress_credential_id, slot) is the last line of defence; it is not meant to be hit.
+ *
+ * Whether a slot is held is asked with a dirty snapshot, as a unique index does when a row is inserted: what an open
+ * transaction inserted is held, and what an open transaction deleted is still held. Neither the age of the
+ * caller's snapshot nor its isolation level matter. Leases may end meanwhile, which at worst hides a slot that became free
+ * just now. Lease rows are never updated, so a dirty scan of the index cannot miss one.
+ *
+ * Many look at once. As long as all leases are within 1..L, nobody has to count: each takes a slot of its own
+ * (slot_claim(), the credential's lock held shared, the slot's exclusive), and looks afterwards whether one is outside
+ * (slot_any_outside()). Who finds no slot so, or a lease outside, holds the credential's lock exclusive, so
+ * that nobody inserts a lease meanwhile, and counts (slot_find()).
+ *
+ * The index has an entry for every row version, also for leases that ended, until a scan finds them dead to all and
+ * marks them, or VACUUM removes them. Each step below looks at the slot in the index entry before it visits
+ * the row, so that dead entries of slots that do not matter cost next to nothing:
+ *	1. Are there leases without a slot, or above the limit (it was lowered, or set late)? They sort last. A backward
+ *	   scan sees the highest entry first; if that is within 1..L, no row is visited.
+ *	2. If there are, all leases are counted, up to the limit.
+ *	3. A gap in 1..L is sought upwards from a random slot, then from 1. A slot without any entry is free with no row
+ *	   visited. Beginning at random spreads the dead entries over all slots.
+ * Rows on pages that are visible to all are held, without a visit.
+ *
+ * Finding out that credentials are full, without their locks (limit_was_full())
+ * ----------------------------------------------------------------------------
+ * An acquire tries the credentials of a pool one after the other. If most are full, their locks would be taken for
+ * nothing, and everybody who is refused would queue for them. So it looks here first, and passes over a credential that was
+ * full when the acquire took its snapshot. That is certain, and no guess, when each of the slots 1..limit has a lease
+ *	- that is still held, dirty, and
+ *	- that was inserted by a transaction which the snapshot has as committed.
+ * All these leases were held together at the snapshot: none has ended since, and none came later. A lease whose
+ * transaction is open, or committed since, proves nothing: while it came, another may have gone. Then, and when a lease has
+ * expired, the answer is no, and limit_take() decides under the credential's lock. (An expired lease that others end between the two
+ * looks is not seen; but then it was held as one that is being given back, so the credential was full at that moment.)
+ *
+ * It costs one pass over the index of slots: the credentials are asked about by ascending id, which is the order of
+ * the index. Nothing is looked up where the next credential's entries are near.
+ */
+#include "limit.h"
+
+#include "access/htup_details.h"
+#include "access/itup.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "lease.h"
+#include "lock.h"
+
+/* the slot's column in the index (egress_credential_id, slot) */
+#define SLOT_COLUMN	2
+
+/* the slot of a lease that has none, and what is returned for a slot when there is none free */
+#define SLOT_NONE	0
+
+/* what next_slot() returns at the end; SLOT_NONE for a lease without a slot */
+#define SLOT_END	(-1)
+
+/* how many slots slot_claim() tries */
+#define CLAIM_TRIES	4
+
+/* what credential_limit() returns when there is none */
+#define NO_LIMIT	(-1)
+
+/* where more rows than this, and than are held, were visited for nothing, the entries are dead and the look gives up */
+#define DEAD_ROWS	16
+
+/*
+ * limit_open -- get ready for limit_take(), before any of the short locks is taken; before: lease_lock_tables()
+ *
+ * credentials is open, by id. usable is asked with arg.
+ */
+void
+limit_open(LimitSearch *search, EgressScan *credentials, LimitUsable usable, void *arg)
+{
+	search->credentials = credentials;
+	search->usable = usable;
+	search->arg = arg;
+	scan_open_entries(&search->all, INDEX_LEASE_SLOT);
+	scan_open_entries(&search->from, INDEX_LEASE_SLOT);
+}
+
+/* limit_close -- close what limit_open() opened */
+void
+limit_close(LimitSearch *search)
+{
+	scan_close(&search->all);
+	scan_close(&search->from);
+}
+
+/* next_slot -- the slot of the next index entry, dead or not; no row is visited */
+static int32
+next_slot(EgressScan *scan, ScanDirection direction)
+{
+	Datum		slot;
+	bool		isnull;
+
+	CHECK_FOR_INTERRUPTS();
+	if (index_getnext_tid(scan->desc, direction) == NULL)
+		return SLOT_END;
+	slot = index_getattr(scan->desc->xs_itup, SLOT_COLUMN, scan->desc->xs_itupdesc, &isnull);
+	return isnull ? SLOT_NONE : DatumGetInt32(slot);
+}
+
+/*
+ * is_held -- is the current entry's lease held?
+ *
+ * Visits the row, unless it is on a page that is visible to all, and lets the index know when it is dead to all.
+ */
+static bool
+is_held(EgressScan *scan)
+{
+	return scan_page_is_all_visible(scan) || index_fetch_heap(scan->desc, scan->slot);
+}
+
+/* slot_any_outside -- is a lease held that has no slot, or one above the limit? */
+static bool
+slot_any_outside(LimitSearch *search, int64 credential_id, int32 limit)
+{
+	int32		slot;
+
+	scan_key_id(&search->all, credential_id);
+	scan_start_dirty(&search->all);
+	while ((slot = next_slot(&search->all, BackwardScanDirection)) == SLOT_NONE || slot > limit)
+		if (is_held(&search->all))
+			return true;
+	return false;
+}
+
+/* count_held -- how many leases are held, counted up to a limit */
+static int32
+count_held(LimitSearch *search, int64 credential_id, int32 limit)
+{
+	int32		count = 0;
+
+	scan_key_id(&search->all, credential_id);
+	scan_start_dirty(&search->all);
+	while (count < limit && next_slot(&search->all, ForwardScanDirection) != SLOT_END)
+		if (is_held(&search->all))
+			count++;
+	return count;
+}
+
+/* find_gap -- the first slot from..to that is not held, SLOT_NONE if there is none; before: from <= to, an int32's largest too */
+static int32
+find_gap(LimitSearch *search, int64 credential_id, int32 from, int32 to)
+{
+	int32		candidate = from;
+
+	scan_key_id(&search->from, credential_id);
+	scan_key_at_least(&search->from, from);
+	scan_start_dirty(&search->from);
+	for (;;)
+	{
+		int32		slot = next_slot(&search->from, ForwardScanDirection);
+
+		/* all entries of the candidate have been seen, and none was held */
+		if (slot == SLOT_END || slot > candidate)
+			return candidate;
+		if (slot != candidate || !is_held(&search->from))
+			continue;
+		if (candidate == to)
+			return SLOT_NONE;
+		candidate++;
+	}
+}
+
+/* random_slot -- any of 1..limit */
+static int32
+random_slot(int32 limit)
+{
+	return (int32) pg_prng_uint64_range(&pg_global_prng_state, 1, limit);
+}
+
+/* gap_around -- the first slot that is not held from start upwards, or from 1; SLOT_NONE if there is none */
+static int32
+gap_around(LimitSearch *search, int64 credential_id, int32 start, int32 limit)
+{
+	int32		slot = find_gap(search, credential_id, start, limit);
+
+	if (slot == SLOT_NONE && start > 1)
+		slot = find_gap(search, credential_id, 1, start - 1);
+	return slot;
+}
+
+/* slot_unclaim -- let others take a slot again, which mostly has a lease now */
+static void
+slot_unclaim(int64 credential_id, int32 slot)
+{
+	lock_give(LOCK_SLOT, lock_slot_key(credential_id, slot), ExclusiveLock);
+}
+
+/*
+ * slot_claim -- a free slot in 1..limit that nobody else takes before slot_unclaim(), SLOT_NONE when none is found
+ *
+ * Before: the caller holds the credential's lock, shared. After: the slot's lock is held. Others may be taking other
+ * slots at the same time, so that none is found does not mean that the credential is full.
+ */
+static int32
+slot_claim(LimitSearch *search, int64 credential_id, int32 limit)
+{
+	int32		slot = limit == 0 ? SLOT_NONE : random_slot(limit);
+
+	for (int tries = 0; slot != SLOT_NONE && tries < CLAIM_TRIES; tries++)
+	{
+		int32		wanted = slot;
+
+		if (!lock_try(LOCK_SLOT, lock_slot_key(credential_id, wanted), ExclusiveLock))
+		{
+			slot = wanted % limit + 1;
+			continue;
+		}
+		slot = gap_around(search, credential_id, wanted, limit);
+		if (slot == wanted)
+			return slot;
+		slot_unclaim(credential_id, wanted);
+	}
+	return SLOT_NONE;
+}
+
+/*
+ * slot_find -- a free slot of a credential with a limit, SLOT_NONE when it is full
+ *
+ * Before: the caller holds the credential's lock, exclusive, and has read the limit under it.
+ */
+static int32
+slot_find(LimitSearch *search, int64 credential_id, int32 limit)
+{
+	if (limit == 0)
+		return SLOT_NONE;
+	if (slot_any_outside(search, credential_id, limit) && count_held(search, credential_id, limit) >= limit)
+		return SLOT_NONE;
+	return gap_around(search, credential_id, random_slot(limit), limit);
+}
+
+/* slot_excess -- how many leases of a credential, for which slot_find() has found no slot, have to end for one to be free */
+static int64
+slot_excess(LimitSearch *search, int64 credential_id, int32 limit)
+{
+	if (!slot_any_outside(search, credential_id, limit))
+		return 1;
+	return (int64) count_held(search, credential_id, PG_INT32_MAX) - limit + 1;
+}
+
+/* credential_limit -- the limit of the credential in a scan's current row; 0 for a negative one, whose CHECK was dropped */
+static int32
+credential_limit(EgressScan *credential)
+{
+	if (!scan_bool(credential, Anum_egress_credential_limit_active_connections))
+		return NO_LIMIT;
+	return Max(DatumGetInt32(scan_value(credential, Anum_egress_credential_active_connection_limit)), 0);
+}
+
+/* is_usable -- can the credential that is the current row be used? After: search->unusable says so, too */
+static bool
+is_usable(LimitSearch *search)
+{
+	search->unusable = !search->usable(search->arg);
+	return !search->unusable;
+}
+
+/* insert_lease -- insert the row of the lease, if that is right; slot SLOT_NONE for a credential without a limit */
+static bool
+insert_lease(LimitSearch *search, int64 credential_id, int32 slot, RowCheck is_right)
+{
+	LimitLease *lease = search->lease;
+	Datum		values[Natts_egress_lease];
+	bool		nulls[Natts_egress_lease] = {false};
+
+	lease->acquired_at = GetCurrentTimestamp();
+
+	values[Anum_egress_lease_session_id - 1] = PointerGetDatum(lease->session_id);
+	values[Anum_egress_lease_egress_credential_id - 1] = Int64GetDatum(credential_id);
+	values[Anum_egress_lease_egress_gateway_id - 1] = Int64GetDatum(lease->gateway_id);
+	values[Anum_egress_lease_user_id - 1] = PointerGetDatum(lease->user_id);
+	values[Anum_egress_lease_workspace_id - 1] = PointerGetDatum(lease->workspace_id);
+	nulls[Anum_egress_lease_workspace_id - 1] = lease->workspace_id == NULL;
+	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(lease->acquired_at);
+	values[Anum_egress_lease_slot - 1] = Int32GetDatum(slot);
+	nulls[Anum_egress_lease_slot - 1] = slot == SLOT_NONE;
+	return insert_row_if(search->all.table, Natts_egress_lease, values, nulls, is_right, search);
+}
+
+/*
+ * is_within_limit -- is the credential still what it was when it was read, and no lease outside its limit? A RowCheck
+ *
+ * In the other order, a limit that is lowered and then a lease outside that ends, between the two looks, would not be seen.
+ * Before: the lease is inserted, its credential is the current row, and the caller holds the credential's lock.
+ */
+static bool
+is_within_limit(void *arg)
+{
+	LimitSearch *search = arg;
+	EgressScan *credential = search->credentials;
+	int32		limit = credential_limit(credential);
+
+	return (limit == NO_LIMIT ||
+			!slot_any_outside(search, scan_id(credential, Anum_egress_credential_egress_credential_id), limit)) &&
+		!scan_row_is_replaced(credential);
+}
+
+/*
+ * lease_beside_others -- lease a connection of a credential while others may do the same
+ *
+ * Returns whether it did. That it did not says nothing about the credential, unless its secrets could not be opened: see
+ * lease_alone().
+ *
+ * Those who are here have slots of their own in 1..limit, so together they do not pass the limit that they have read.
+ * What may be wrong with it is looked at when the lease is inserted: another limit was committed since, or there are
+ * leases outside 1..limit. Of two who have read different limits, the one who read the old limit sees the change, unless
+ * its lease was there before the change was; then the other sees that lease. Of a limit that the caller's own transaction has
+ * set, the others see nothing, and they may have looked for leases outside theirs already: not here.
+ */
+static bool
+lease_beside_others(LimitSearch *search, int64 credential_id)
+{
+	EgressScan *credential = search->credentials;
+	Snapshot	snapshot;
+	bool		leased = false;
+
+	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled) &&
+		!scan_row_ends(credential) && !scan_row_is_own(credential))
+	{
+		int32		limit = credential_limit(credential);
+		int32		slot = limit == NO_LIMIT ? SLOT_NONE : slot_claim(search, credential_id, limit);
+
+		if (limit == NO_LIMIT || slot != SLOT_NONE)
+			leased = is_usable(search) && insert_lease(search, credential_id, slot, is_within_limit);
+		if (slot != SLOT_NONE)
+			slot_unclaim(credential_id, slot);
+	}
+	UnregisterSnapshot(snapshot);
+	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
+	return leased;
+}
+
+/*
+ * free_slot -- a slot of a credential that is free, or that the end of an expired lease makes free; SLOT_NONE if none is
+ *
+ * Before: the caller holds the credential's lock, exclusive, and has read the limit under it.
+ */
+static int32
+free_slot(LimitSearch *search, int64 credential_id, int32 limit)
+{
+	EgressScan	expiries;
+	int32		slot = slot_find(search, credential_id, limit);
+
+	if (slot != SLOT_NONE || limit == 0)
+		return slot;
+
+	scan_open(&expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
+	/* not for a credential that is of no use then */
+	if (lease_any_expired(&expiries, credential_id) && is_usable(search) &&
+		lease_end_expired_for(&expiries, credential_id, slot_excess(search, credential_id, limit)))
+		slot = slot_find(search, credential_id, limit);
+	scan_close(&expiries);
+	return slot;
+}
+
+/*
+ * slot_alone -- a slot of the credential as it is now: SLOT_NONE for one without a limit; false when there is none
+ *
+ * Before: the caller holds the credential's lock, exclusive, and it is the current row.
+ */
+static bool
+slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
+{
+	int32		limit = credential_limit(search->credentials);
+
+	*slot = SLOT_NONE;
+	if (scan_row_ends(search->credentials))
+		return false;
+	if (limit == NO_LIMIT)
+		return true;
+	*slot = free_slot(search, credential_id, limit);
+	return *slot != SLOT_NONE;
+}
+
+/*
+ * lease_alone -- lease a connection of a credential while nobody else does
+ *
+ * Nobody takes a connection meanwhile, but leases end. One that ended after the limit was lowered must not let in an acquire
+ * that has read the old limit: so whether it is still the limit is asked when a slot has been found.
+ */
+static LimitOutcome
+lease_alone(LimitSearch *search, int64 credential_id)
+{
+	EgressScan *credential = search->credentials;
+	LimitOutcome outcome = LIMIT_GONE;
+	bool		again = true;
+
+	lock_take(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
+	while (again)
+	{
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+		again = false;
+		outcome = LIMIT_GONE;
+		search->unusable = false;
+		if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled))
+		{
+			int32		slot;
+			bool		found = slot_alone(search, credential_id, &slot) && is_usable(search);
+
+			outcome = found ? LIMIT_TAKEN : search->unusable ? LIMIT_UNUSABLE : LIMIT_FULL;
+			again = outcome != LIMIT_FULL && scan_row_is_replaced(credential);
+			if (found && !again)
+				(void) insert_lease(search, credential_id, slot, NULL);
+		}
+		UnregisterSnapshot(snapshot);
+	}
+	lock_give(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
+	return outcome;
+}
+
+/*
+ * limit_take -- take a connection of a credential, if it has one, by inserting a lease
+ *
+ * Before: limit_open(); the caller holds the locks of the lease's session and gateway. After: if it is LIMIT_TAKEN or
+ * LIMIT_UNUSABLE, the credential is the current row of search->credentials; if it is LIMIT_TAKEN, lease->acquired_at is set.
+ */
+LimitOutcome
+limit_take(LimitSearch *search, int64 credential_id, LimitLease *lease)
+{
+	search->lease = lease;
+	search->unusable = false;
+	if (lease_beside_others(search, credential_id))
+		return LIMIT_TAKEN;
+	return search->unusable ? LIMIT_UNUSABLE : lease_alone(search, credential_id);
+}
+
+/* limit_look_open -- open the indexes, before any of the short locks is taken */
+void
+limit_look_open(LimitLook *look)
+{
+	scan_open_entries(&look->leases, INDEX_LEASE_SLOT);
+	scan_open_entries(&look->expiries, INDEX_LEASE_EXPIRY_CREDENTIAL);
+}
+
+/* limit_look_close -- close what limit_look_open() opened */
+void
+limit_look_close(LimitLook *look)
+{
+	scan_close(&look->expiries);
+	scan_close(&look->leases);
+}
+
+/*
+ * limit_look_begin -- say as of when is asked, and the highest id that will be
+ *
+ * The snapshot must stay registered or active as long as is asked.
+ */
+void
+limit_look_begin(LimitLook *look, Snapshot snapshot, int64 last_id)
+{
+	look->snapshot = snapshot;
+	look->last_id = last_id;
+}
+
+/* was_held -- is the current entry's lease held, and was it at the snapshot? */
+static bool
+was_held(LimitLook *look)
+{
+	EgressScan *leases = &look->leases;
+
+	if (scan_page_is_all_visible(leases))
+		return true;
+	return index_fetch_heap(leases->desc, leases->slot) &&
+		!TransactionIdIsValid(leases->dirty.xmin) &&
+		!XidInMVCCSnapshot(HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data),
+						   look->snapshot);
+}
+
+/* any_over -- is the end of a lease of the credential past, whatever becomes of it? */
+static bool
+any_over(LimitLook *look, int64 credential_id)
+{
+	EgressScan *expiries = &look->expiries;
+
+	for (bool more = scan_seek(expiries, credential_id, look->last_id, NULL); more; more = scan_seek_next(expiries))
+		if (index_fetch_heap(expiries->desc, expiries->slot) &&
+			scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= GetCurrentTimestamp())
+			return true;
+	return false;
+}
+
+/*
+ * limit_was_full -- is it certain that a credential was full at the snapshot?
+ *
+ * Before: limit is the credential's at the snapshot.
+ */
+bool
+limit_was_full(LimitLook *look, int64 credential_id, int32 limit)
+{
+	EgressScan *leases = &look->leases;
+	int64		held = 0;		/* all slots up to this one were */
+	int64		others = 0;		/* rows that prove nothing */
+
+	if (limit == 0)
+		return true;
+
+	for (bool more = scan_seek(leases, credential_id, look->last_id, NULL); more && held < limit;
+		 more = scan_seek_next(leases))
+	{
+		int64		slot = leases->entry_nulls[1] ? SLOT_NONE : DatumGetInt32(leases->entry[1]);
+
+		/* leases without a slot come last */
+		if (slot == SLOT_NONE || slot > held + 1 || others > DEAD_ROWS + held)
+			return false;
+		if (slot <= held)
+			continue;
+		if (was_held(look))
+			held++;
+		else
+			others++;
+	}
+	return held == limit && !any_over(look, credential_id);
+}

@@ -1,0 +1,61 @@
+/*
+ * limit.h -- the connection limit
+ */
+#ifndef EGRESS_LIMIT_H
+#define EGRESS_LIMIT_H
+
+#include "scan.h"
+
+/* What the row of a lease holds besides its credential and its slot. */
+typedef struct LimitLease
+{
+	text	   *session_id;
+	int64		gateway_id;
+	text	   *user_id;
+	text	   *workspace_id;	/* or NULL */
+	TimestampTz acquired_at;	/* set by limit_take() */
+} LimitLease;
+
+/* What came of limit_take(). */
+typedef enum LimitOutcome
+{
+	LIMIT_TAKEN,
+	LIMIT_FULL,					/* the credential has no connection to give */
+	LIMIT_UNUSABLE,				/* LimitUsable said so */
+	LIMIT_GONE					/* it is disabled or deleted by now */
+} LimitOutcome;
+
+/* asked by limit_take() whether the credential in the current row can be used at all; called with short locks held */
+typedef bool (*LimitUsable) (void *arg);
+
+/* Taking connections, of one credential after the other. */
+typedef struct LimitSearch
+{
+	EgressScan *credentials;	/* current row: the credential */
+	EgressScan	all;			/* all leases of a credential */
+	EgressScan	from;			/* those with a slot, from one upwards */
+	LimitUsable usable;
+	void	   *arg;			/* what it is asked with */
+	bool		unusable;		/* what it said */
+	LimitLease *lease;			/* what limit_take() inserts */
+} LimitSearch;
+
+/* Looking whether credentials were full, one after the other. */
+typedef struct LimitLook
+{
+	Snapshot	snapshot;		/* full means: was full when this was taken */
+	int64		last_id;		/* no credential above this one is asked about */
+	EgressScan	leases;			/* by credential and slot */
+	EgressScan	expiries;		/* by credential */
+} LimitLook;
+
+extern void limit_open(LimitSearch *search, EgressScan *credentials, LimitUsable usable, void *arg);
+extern LimitOutcome limit_take(LimitSearch *search, int64 credential_id, LimitLease *lease);
+extern void limit_close(LimitSearch *search);
+
+extern void limit_look_open(LimitLook *look);
+extern void limit_look_begin(LimitLook *look, Snapshot snapshot, int64 last_id);
+extern bool limit_was_full(LimitLook *look, int64 credential_id, int32 limit);
+extern void limit_look_close(LimitLook *look);
+
+#endif							/* EGRESS_LIMIT_H */
