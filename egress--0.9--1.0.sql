@@ -17,6 +17,37 @@ DROP INDEX egress_gateway_menu;
 CREATE INDEX egress_gateway_menu
     ON egress_gateway (egress_provider_id, country, city, name, egress_gateway_id) INCLUDE (enabled, withdrawn);
 
+-- which credentials may have a connection free
+CREATE FUNCTION egress_pool_handler(internal) RETURNS index_am_handler
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+REVOKE ALL ON FUNCTION egress_pool_handler(internal) FROM PUBLIC;
+CREATE ACCESS METHOD egress_pool TYPE INDEX HANDLER egress_pool_handler;
+-- it compares nothing, and has nothing to say but that the column may be in such an index
+CREATE OPERATOR CLASS egress_pool_ops DEFAULT FOR TYPE bigint USING egress_pool AS STORAGE bigint;
+DROP INDEX egress_credential_subject;
+-- the last two columns tell at once whether there is a credential that any gateway can have
+CREATE INDEX egress_credential_subject
+    ON egress_credential (subject_type, subject_id, egress_provider_id, allow_all_gateways, enabled);
+-- which credentials may have a connection free: not in any row, and not for the planner. See src/pool_index.c
+CREATE INDEX egress_credential_pool
+    ON egress_credential USING egress_pool (egress_credential_id)
+    INCLUDE (subject_type, subject_id, egress_provider_id, enabled, allow_all_gateways, limit_active_connections,
+             active_connection_limit);
+CREATE FUNCTION egress_connection_freed() RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_connection_freed() FROM PUBLIC;
+-- what is written by hand, or comes from another server, may free a connection, too: the functions say so themselves, see src/pool.c
+CREATE TRIGGER egress_connection_freed AFTER UPDATE OR DELETE ON egress_lease
+    FOR EACH ROW EXECUTE FUNCTION egress_connection_freed();
+CREATE TRIGGER egress_connections_freed AFTER TRUNCATE ON egress_lease
+    FOR EACH STATEMENT EXECUTE FUNCTION egress_connection_freed();
+CREATE TRIGGER egress_connection_freed AFTER INSERT OR UPDATE ON egress_lease_expiry
+    FOR EACH ROW EXECUTE FUNCTION egress_connection_freed();
+ALTER TABLE egress_lease ENABLE ALWAYS TRIGGER egress_connection_freed;
+ALTER TABLE egress_lease ENABLE ALWAYS TRIGGER egress_connections_freed;
+ALTER TABLE egress_lease_expiry ENABLE ALWAYS TRIGGER egress_connection_freed;
+
 -- a restore, or a hand, does not write into the mirror of a table
 CREATE FUNCTION egress_leave_members_to_source() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
@@ -478,3 +509,9 @@ COMMENT ON FUNCTION egress_credential_leases(bigint) IS
 egress_credential_id: the credential, or no longer one. Works on a hot standby. SQLSTATE: 22004 egress_credential_id is NULL.';
 COMMENT ON VIEW egress_orphaned_connection IS
     'the live leases whose session is in no attached session table, or over; none where no table is attached';
+COMMENT ON FUNCTION egress_pool_handler(internal) IS 'The access method egress_pool. SQLSTATE: 0A000 an index on other columns than those of egress_credential_pool.';
+COMMENT ON ACCESS METHOD egress_pool IS 'of the index egress_credential_pool, which tells credentials that may have a connection free from those that are full';
+COMMENT ON OPERATOR CLASS egress_pool_ops USING egress_pool IS 'for the index egress_credential_pool only';
+COMMENT ON OPERATOR FAMILY egress_pool_ops USING egress_pool IS 'for the index egress_credential_pool only';
+COMMENT ON FUNCTION egress_connection_freed() IS
+'Trigger of egress_lease and egress_lease_expiry, for whoever writes them by hand: lets the index egress_credential_pool know that a credential may have a connection free. SQLSTATE: none of its own.';

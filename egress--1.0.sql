@@ -116,6 +116,19 @@ CREATE OPERATOR CLASS egress_secret_ops DEFAULT FOR TYPE egress_secret USING has
 COMMENT ON OPERATOR CLASS egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
 COMMENT ON OPERATOR FAMILY egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
 
+/* ------------------------------------------------- the index of a pool */
+
+CREATE FUNCTION egress_pool_handler(internal) RETURNS index_am_handler
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+REVOKE ALL ON FUNCTION egress_pool_handler(internal) FROM PUBLIC;
+CREATE ACCESS METHOD egress_pool TYPE INDEX HANDLER egress_pool_handler;
+COMMENT ON FUNCTION egress_pool_handler(internal) IS 'The access method egress_pool. SQLSTATE: 0A000 an index on other columns than those of egress_credential_pool.';
+COMMENT ON ACCESS METHOD egress_pool IS 'of the index egress_credential_pool, which tells credentials that may have a connection free from those that are full';
+-- it compares nothing, and has nothing to say but that the column may be in such an index
+CREATE OPERATOR CLASS egress_pool_ops DEFAULT FOR TYPE bigint USING egress_pool AS STORAGE bigint;
+COMMENT ON OPERATOR CLASS egress_pool_ops USING egress_pool IS 'for the index egress_credential_pool only';
+COMMENT ON OPERATOR FAMILY egress_pool_ops USING egress_pool IS 'for the index egress_credential_pool only';
+
 /* ------------------------------------------------- configuration tables */
 
 CREATE TABLE egress_provider (
@@ -229,8 +242,14 @@ CREATE TABLE egress_credential (
 );
 REVOKE ALL ON egress_credential FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_credential_egress_credential_id_seq FROM PUBLIC;
+-- the last two columns tell at once whether there is a credential that any gateway can have
 CREATE INDEX egress_credential_subject
-    ON egress_credential (subject_type, subject_id, egress_provider_id);
+    ON egress_credential (subject_type, subject_id, egress_provider_id, allow_all_gateways, enabled);
+-- which credentials may have a connection free: not in any row, and not for the planner. See src/pool_index.c
+CREATE INDEX egress_credential_pool
+    ON egress_credential USING egress_pool (egress_credential_id)
+    INCLUDE (subject_type, subject_id, egress_provider_id, enabled, allow_all_gateways, limit_active_connections,
+             active_connection_limit);
 COMMENT ON TABLE egress_credential IS 'credentials of a provider, and who may connect with them';
 COMMENT ON COLUMN egress_credential.subject_id IS 'the application''s id; NULL exactly for everyone';
 COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a config with certificates';
@@ -774,6 +793,13 @@ REVOKE ALL ON FUNCTION egress_leave_members_to_source() FROM PUBLIC;
 COMMENT ON FUNCTION egress_leave_members_to_source() IS
 'Trigger of egress_group_member: while a membership table is attached, leaves out the changes that its triggers do not make. SQLSTATE: 55000 TRUNCATE.';
 
+CREATE FUNCTION egress_connection_freed() RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_connection_freed() FROM PUBLIC;
+COMMENT ON FUNCTION egress_connection_freed() IS
+'Trigger of egress_lease and egress_lease_expiry, for whoever writes them by hand: lets the index egress_credential_pool know that a credential may have a connection free. SQLSTATE: none of its own.';
+
 CREATE FUNCTION egress_restore_in_any_order() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
 SET search_path = pg_catalog, pg_temp;
@@ -828,6 +854,17 @@ CREATE TRIGGER egress_refuse_delete_in_use AFTER DELETE ON egress_credential
     FOR EACH ROW EXECUTE FUNCTION egress_refuse_delete_in_use();
 
 -- what triggers write is the mirror of the table that is attached, or somebody's own way of keeping one
+-- what is written by hand, or comes from another server, may free a connection, too: the functions say so themselves, see src/pool.c
+CREATE TRIGGER egress_connection_freed AFTER UPDATE OR DELETE ON egress_lease
+    FOR EACH ROW EXECUTE FUNCTION egress_connection_freed();
+CREATE TRIGGER egress_connections_freed AFTER TRUNCATE ON egress_lease
+    FOR EACH STATEMENT EXECUTE FUNCTION egress_connection_freed();
+CREATE TRIGGER egress_connection_freed AFTER INSERT OR UPDATE ON egress_lease_expiry
+    FOR EACH ROW EXECUTE FUNCTION egress_connection_freed();
+ALTER TABLE egress_lease ENABLE ALWAYS TRIGGER egress_connection_freed;
+ALTER TABLE egress_lease ENABLE ALWAYS TRIGGER egress_connections_freed;
+ALTER TABLE egress_lease_expiry ENABLE ALWAYS TRIGGER egress_connection_freed;
+
 CREATE TRIGGER egress_leave_members_to_source BEFORE INSERT OR UPDATE OR DELETE ON egress_group_member FOR EACH ROW
     WHEN (pg_trigger_depth() = 0)
     EXECUTE FUNCTION egress_leave_members_to_source();

@@ -21,11 +21,14 @@
 #include "access.h"
 
 #include "catalog/pg_collation.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/varlena.h"
 
+#include "arguments.h"
 #include "errors.h"
+#include "freed.h"
 
 /* the gateway's column in the indexes of selections, counted from 0 */
 #define SELECTION_GATEWAY_ID 1
@@ -113,16 +116,22 @@ overrides(text *workspace_id, Snapshot snapshot)
  * The snapshot must stay registered or active as long as the call is asked about.
  */
 void
-access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot, bool explain)
+access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot, TimestampTz moment,
+			 EgressPurpose purpose)
 {
 	EgressScan	scan;
 
 	call->user_id = user_id;
 	call->workspace_id = workspace_id;
 	call->snapshot = snapshot;
-	call->explain = explain;
+	call->moment = moment;
+	call->purpose = purpose;
+	/* a serializable transaction has read what it has decided by, which takes a row to say */
+	call->pools = freed_is_told() && purpose != ACCESS_TO_EXPLAIN &&
+		!(purpose == ACCESS_TO_READ && IsolationIsSerializable());
 	call->overrides = workspace_id != NULL && overrides(workspace_id, snapshot);
 	call->subjects = NIL;
+	call->big = NIL;
 
 	add_subject(call, SUBJECT_EVERYONE, NULL);
 	add_subject(call, SUBJECT_USER, user_id);
@@ -149,14 +158,37 @@ compare_entitlements(const ListCell *a, const ListCell *b)
 	return left->id < right->id ? -1 : left->id > right->id;
 }
 
+/* entitlement_of -- the mapping or credential in a scan's current row, which has a subject */
+static EgressEntitlement *
+entitlement_of(EgressCall *call, const EntitlementKind *kind, EgressScan *row, EgressSubject *subject)
+{
+	EgressEntitlement *entitlement = palloc0(sizeof(EgressEntitlement));
+
+	entitlement->subject = subject;
+	entitlement->enabled = scan_bool(row, kind->enabled);
+	entitlement->left_out = kind == &mappings && call->overrides && subject->type != SUBJECT_WORKSPACE;
+	entitlement->provider_id = scan_id(row, kind->provider_id);
+	entitlement->id = scan_id(row, kind->id);
+	entitlement->all_gateways = scan_bool(row, kind->all_gateways);
+	entitlement->active = -1;
+	if (kind->limited != 0 && scan_bool(row, kind->limited))
+	{
+		entitlement->limited = true;
+		entitlement->limit = DatumGetInt32(scan_value(row, kind->limit));
+	}
+	return entitlement;
+}
+
 /*
  * entitled -- the mappings or credentials that have one of the call's subjects; the enabled ones, unless it explains
  *
- * Of one provider, or of every provider when provider_id is NULL. By provider, then ascending id.
+ * Of one provider, or of every provider when provider_id is NULL. By provider, then ascending id. Where pools are searched, of
+ * a provider no more are read than tell a big pool: POOL_BIG of each subject, enabled or not.
  */
 static List *
 entitled(EgressCall *call, const EntitlementKind *kind, const int64 *provider_id)
 {
+	bool		stops = kind == &credentials && call->pools;
 	List	   *result = NIL;
 	EgressScan	scan;
 	ListCell   *cell;
@@ -165,33 +197,41 @@ entitled(EgressCall *call, const EntitlementKind *kind, const int64 *provider_id
 	foreach(cell, call->subjects)
 	{
 		EgressSubject *subject = lfirst(cell);
+		int64		from = PG_INT64_MIN;
+		int64		of_provider = 0;
+		bool		more = true;
 
-		CHECK_FOR_INTERRUPTS();
-		scan_key_subject(&scan, subject->type, subject->id);
-		if (provider_id != NULL)
-			scan_key_id(&scan, *provider_id);
-		scan_start(&scan, call->snapshot);
-		while (scan_next(&scan))
+		while (more)
 		{
-			bool		enabled = scan_bool(&scan, kind->enabled);
-			EgressEntitlement *entitlement;
-
-			if (!enabled && !call->explain)
-				continue;
-			entitlement = palloc0(sizeof(EgressEntitlement));
-			entitlement->subject = subject;
-			entitlement->enabled = enabled;
-			entitlement->left_out = kind == &mappings && call->overrides && subject->type != SUBJECT_WORKSPACE;
-			entitlement->provider_id = scan_id(&scan, kind->provider_id);
-			entitlement->id = scan_id(&scan, kind->id);
-			entitlement->all_gateways = scan_bool(&scan, kind->all_gateways);
-			entitlement->active = -1;
-			if (kind->limited != 0 && scan_bool(&scan, kind->limited))
+			CHECK_FOR_INTERRUPTS();
+			more = false;
+			scan_key_subject(&scan, subject->type, subject->id);
+			if (provider_id != NULL)
+				scan_key_id(&scan, *provider_id);
+			else if (stops)
+				scan_key_id_at_least(&scan, from);
+			scan_start(&scan, call->snapshot);
+			while (!more && scan_next(&scan))
 			{
-				entitlement->limited = true;
-				entitlement->limit = DatumGetInt32(scan_value(&scan, kind->limit));
+				int64		provider = scan_id(&scan, kind->provider_id);
+
+				if (scan_bool(&scan, kind->enabled) || call->purpose == ACCESS_TO_EXPLAIN)
+					result = lappend(result, entitlement_of(call, kind, &scan, subject));
+				of_provider = provider == from ? of_provider + 1 : 1;
+				from = provider;
+				more = stops && of_provider == POOL_BIG;
 			}
-			result = lappend(result, entitlement);
+			if (more)
+			{
+				int64	   *big = palloc(sizeof(int64));
+
+				*big = from;
+				call->big = lappend(call->big, big);
+			}
+			/* on to the next provider, if there is one */
+			more = more && provider_id == NULL && from < PG_INT64_MAX;
+			from += more ? 1 : 0;
+			of_provider = 0;
 		}
 	}
 	scan_close(&scan);
@@ -286,6 +326,150 @@ add_entitlements(EgressCall *call, EgressAccess *access, const EntitlementKind *
 		scan_close(&scan);
 }
 
+/* is_big -- are the credentials of a provider, of which these were read, a big pool? */
+static bool
+is_big(EgressCall *call, int64 provider_id, List *credentialed)
+{
+	ListCell   *cell;
+
+	foreach(cell, call->big)
+		if (*(int64 *) lfirst(cell) == provider_id)
+			return true;
+	return call->pools && list_length(credentialed) >= POOL_BIG;
+}
+
+/* any_allows_all -- does an enabled credential of a provider that has one of the call's subjects allow all gateways? */
+static bool
+any_allows_all(EgressCall *call, int64 provider_id)
+{
+	EgressScan	scan;
+	ListCell   *cell;
+	bool		any = false;
+
+	scan_open(&scan, INDEX_CREDENTIAL_SUBJECT, AccessShareLock);
+	foreach(cell, call->subjects)
+	{
+		EgressSubject *subject = lfirst(cell);
+
+		scan_key_subject(&scan, subject->type, subject->id);
+		scan_key_id(&scan, provider_id);
+		scan_key_bool(&scan, true);
+		scan_key_bool(&scan, true);
+		scan_start(&scan, call->snapshot);
+		any = scan_next(&scan);
+		if (any)
+			break;
+	}
+	scan_close(&scan);
+	return any;
+}
+
+/* has_subject -- is a subject that of the credential in a scan's current row? */
+static bool
+has_subject(EgressScan *credential, EgressSubject *subject)
+{
+	return scan_value(credential, Anum_egress_credential_subject_type) == catalog_subject_type(subject->type) &&
+		same_text(scan_text(credential, Anum_egress_credential_subject_id), subject->id);
+}
+
+/* subject_of -- which of the call's subjects the credential in a scan's current row has; NULL: none */
+static EgressSubject *
+subject_of(EgressCall *call, EgressScan *credential)
+{
+	ListCell   *cell;
+
+	foreach(cell, call->subjects)
+		if (has_subject(credential, lfirst(cell)))
+			return lfirst(cell);
+	return NULL;
+}
+
+/*
+ * any_selects -- does an enabled credential of a big pool, which has one of the call's subjects, select a gateway?
+ *
+ * From the gateway's side, because the pool is big.
+ */
+static bool
+any_selects(EgressAccess *access, int64 gateway_id)
+{
+	EgressCall *call = access->call;
+	EgressScan	selections;
+	EgressScan	rows;
+	bool		any = false;
+
+	scan_open(&selections, INDEX_CREDENTIAL_GATEWAY_GATEWAY, AccessShareLock);
+	scan_open(&rows, INDEX_CREDENTIAL_ID, AccessShareLock);
+	scan_key_id(&selections, gateway_id);
+	scan_start(&selections, call->snapshot);
+	while (!any && scan_next(&selections))
+	{
+		CHECK_FOR_INTERRUPTS();
+		any = scan_find_id(&rows, scan_id(&selections, Anum_egress_credential_gateway_egress_credential_id),
+						   call->snapshot) &&
+			scan_bool(&rows, Anum_egress_credential_enabled) &&
+			!scan_bool(&rows, Anum_egress_credential_allow_all_gateways) &&
+			subject_of(call, &rows) != NULL;
+	}
+	scan_close(&rows);
+	scan_close(&selections);
+	return any;
+}
+
+/* search_groups -- let a pool be searched for a provider's credentials that have one of the call's subjects */
+static void
+search_groups(EgressAccess *access, Pool *pool)
+{
+	List	   *subjects = access->call->subjects;
+	uint64	   *groups = palloc(list_length(subjects) * sizeof(uint64));
+	ListCell   *cell;
+
+	foreach(cell, subjects)
+	{
+		EgressSubject *subject = lfirst(cell);
+
+		groups[foreach_current_index(cell)] = pool_group(catalog_subject_type(subject->type), subject->id,
+														 access->provider_id);
+	}
+	pool_search(pool, groups, list_length(subjects));
+}
+
+/* found_credential -- the credential that a search came to, if the snapshot has it and it has a subject of the call; or NULL */
+static EgressEntitlement *
+found_credential(EgressAccess *access, Pool *pool, int group, int64 id)
+{
+	EgressSubject *subject = list_nth(access->call->subjects, group);
+
+	if (!pool_find_row(pool, id) || !has_subject(&pool->rows, subject) ||
+		scan_id(&pool->rows, Anum_egress_credential_egress_provider_id) != access->provider_id)
+		return NULL;
+	return entitlement_of(access->call, &credentials, &pool->rows, subject);
+}
+
+/* maybe_free -- the enabled credentials of a big pool that may have had a connection free for the call, by ascending id */
+static List *
+maybe_free(EgressAccess *access)
+{
+	EgressCall *call = access->call;
+	List	   *result = NIL;
+	Pool		pool;
+	int			group;
+	int64		id;
+
+	pool_begin_reading(&pool, call->snapshot, call->moment);
+	search_groups(access, &pool);
+	while (pool_next(&pool, &group, &id))
+	{
+		EgressEntitlement *credential;
+
+		CHECK_FOR_INTERRUPTS();
+		credential = found_credential(access, &pool, group, id);
+		if (credential != NULL && credential->enabled)
+			result = lappend(result, credential);
+	}
+	pool_close(&pool);
+	return result;
+}
+
 /*
  * access_to -- what a call may do with one provider, its mappings and credentials given
  *
@@ -310,7 +494,14 @@ access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed,
 	access->provider_managed = scan_bool(&scan, Anum_egress_provider_managed);
 	scan_close(&scan);
 
+	access->call = call;
 	access->mappings = mapped;
+	access->big = is_big(call, provider_id, credentialed);
+	if (access->big)
+	{
+		access->credential_all = any_allows_all(call, provider_id);
+		credentialed = call->purpose == ACCESS_TO_ACQUIRE ? NIL : maybe_free(access);
+	}
 	access->credentials = credentialed;
 	add_entitlements(call, access, &mappings, mapped, gateway_id);
 	add_entitlements(call, access, &credentials, credentialed, gateway_id);
@@ -385,7 +576,7 @@ access_to_providers(EgressCall *call)
 		List	   *mapped = take_provider(all_mappings, provider_id, &mapping);
 		List	   *credentialed = take_provider(all_credentials, provider_id, &credential);
 
-		if (credentialed != NIL)
+		if (credentialed != NIL || is_big(call, provider_id, NIL))
 		{
 			EgressAccess *access = access_to(call, provider_id, mapped, credentialed, NULL);
 
@@ -461,6 +652,155 @@ access_credentials(EgressAccess *access, int64 gateway_id)
 	return result;
 }
 
+/* access_fitting -- begin to go through the credentials that fit a gateway, for an acquire; pool is open and has begun */
+void
+access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, Pool *pool)
+{
+	fitting->access = access;
+	fitting->gateway_id = gateway_id;
+	fitting->pool = pool;
+	fitting->position = 0;
+	fitting->list = NIL;
+	if (access->big)
+	{
+		pool_begin(pool, access->call->snapshot, PG_INT64_MAX);
+		search_groups(access, pool);
+	}
+	else
+	{
+		fitting->list = access_credentials(access, gateway_id);
+		pool_begin(pool, access->call->snapshot, ((EgressEntitlement *) llast(fitting->list))->id);
+	}
+}
+
+/* selects -- does a credential select a gateway? */
+static bool
+selects(EgressCall *call, int64 credential_id, int64 gateway_id)
+{
+	EgressScan	scan;
+	bool		result;
+
+	scan_open(&scan, INDEX_CREDENTIAL_GATEWAY_ID, AccessShareLock);
+	scan_key_id(&scan, credential_id);
+	scan_key_id(&scan, gateway_id);
+	scan_start(&scan, call->snapshot);
+	result = scan_next(&scan);
+	scan_close(&scan);
+	return result;
+}
+
+/* access_next_fitting -- the next credential that fits, by ascending id; of a big pool, of those that may have a connection free. Or NULL */
+EgressEntitlement *
+access_next_fitting(EgressFitting *fitting)
+{
+	EgressAccess *access = fitting->access;
+	int			group;
+	int64		id;
+
+	if (!access->big)
+		return fitting->position < list_length(fitting->list) ? list_nth(fitting->list, fitting->position++) : NULL;
+
+	while (pool_next(fitting->pool, &group, &id))
+	{
+		EgressEntitlement *credential;
+
+		CHECK_FOR_INTERRUPTS();
+		credential = found_credential(access, fitting->pool, group, id);
+		if (credential == NULL)
+			continue;
+		if (!credential->enabled)
+			pool_has_none(fitting->pool);
+		else if (credential->all_gateways || selects(access->call, id, fitting->gateway_id))
+			return credential;
+	}
+	return NULL;
+}
+
+/* access_is_full -- is it certain that the credential that access_next_fitting() gave last is full? */
+bool
+access_is_full(EgressFitting *fitting, EgressEntitlement *credential)
+{
+	if (!credential->limited)
+		return false;
+	return pool_is_full(fitting->pool,
+						pool_group(catalog_subject_type(credential->subject->type), credential->subject->id,
+								   credential->provider_id),
+						credential->id, credential->limit, fitting->access->big);
+}
+
+/* access_found_full -- the credential that access_next_fitting() gave last was found to have no connection to give */
+void
+access_found_full(EgressFitting *fitting)
+{
+	if (fitting->access->big)
+		pool_has_none(fitting->pool);
+}
+
+/* access_count_fitting -- how many credentials fit a gateway, for a message: of a big pool, all are read */
+int
+access_count_fitting(EgressAccess *access, int64 gateway_id)
+{
+	EgressCall	call = *access->call;
+
+	if (access->big)
+	{
+		call.pools = false;
+		call.big = NIL;
+		access = access_to(&call, access->provider_id, NIL, entitled(&call, &credentials, &access->provider_id), &gateway_id);
+	}
+	return access == NULL ? 0 : list_length(access_credentials(access, gateway_id));
+}
+
+/* compare_items -- by group, then id */
+static int
+compare_items(const void *a, const void *b)
+{
+	const PoolItem *left = a;
+	const PoolItem *right = b;
+
+	if (left->group != right->group)
+		return left->group < right->group ? -1 : 1;
+	return left->id < right->id ? -1 : left->id > right->id;
+}
+
+/* access_tell_full -- let the next reader step over the credentials of a big pool that were counted and are full, if they are many */
+void
+access_tell_full(EgressAccess *access)
+{
+	PoolItem   *items;
+	int			count = 0;
+	ListCell   *cell;
+
+	if (!access->big || list_length(access->credentials) < POOL_BIG)
+		return;
+	items = palloc0(list_length(access->credentials) * sizeof(PoolItem));
+	foreach(cell, access->credentials)
+	{
+		EgressEntitlement *credential = lfirst(cell);
+
+		if (credential->limited && credential->active >= credential->limit)
+			items[count++] = (PoolItem) {
+				.group = pool_group(catalog_subject_type(credential->subject->type), credential->subject->id,
+									credential->provider_id),
+				.id = credential->id
+			};
+	}
+	if (count >= POOL_BIG)
+	{
+		qsort(items, count, sizeof(PoolItem), compare_items);
+		pool_tell_full(items, count);
+	}
+	pfree(items);
+}
+
+/* has_credential -- is there a credential that fits a gateway, full or not? entry is the gateway's among the selected, or NULL */
+static bool
+has_credential(EgressAccess *access, EgressSelected *entry, int64 gateway_id)
+{
+	return access->credentials_all != NIL || (entry != NULL && entry->credentials != NIL) ||
+		(access->big && (access->credential_all || any_selects(access, gateway_id)));
+}
+
 /* access_decide -- is a gateway of the provider, with these switches, available to the call? */
 EgressVerdict
 access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
@@ -476,7 +816,7 @@ access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdra
 		return ACCESS_PROVIDER_DISABLED;
 	if (!access->mapped_all && (entry == NULL || !entry->mapped))
 		return access->left_out_all || (entry != NULL && entry->left_out) ? ACCESS_OVERRIDDEN : ACCESS_NOT_MAPPED;
-	if (access->credentials_all == NIL && (entry == NULL || entry->credentials == NIL))
+	if (!has_credential(access, entry, gateway_id))
 		return ACCESS_NO_CREDENTIAL;
 	return ACCESS_AVAILABLE;
 }

@@ -9,6 +9,7 @@
 #include "utils/hsearch.h"
 #include "utils/snapshot.h"
 
+#include "pool.h"
 #include "scan.h"
 
 /* One of the subjects of a call. */
@@ -18,15 +19,26 @@ typedef struct EgressSubject
 	text	   *id;				/* NULL for everyone */
 } EgressSubject;
 
+/* What the answer is for. */
+typedef enum EgressPurpose
+{
+	ACCESS_TO_ACQUIRE,
+	ACCESS_TO_READ,
+	ACCESS_TO_EXPLAIN			/* also what names the call and is disabled, and each credential */
+} EgressPurpose;
+
 /* Whose access is decided, and as of when. */
 typedef struct EgressCall
 {
 	text	   *user_id;
 	text	   *workspace_id;	/* or NULL */
 	Snapshot	snapshot;
-	bool		explain;		/* also remember what names the call and is disabled */
+	TimestampTz moment;			/* for leases that end by themselves */
+	EgressPurpose purpose;
+	bool		pools;			/* big pools are searched, and not read */
 	bool		overrides;		/* the workspace's override is on */
 	List	   *subjects;		/* of EgressSubject */
+	List	   *big;			/* of int64: providers of which one subject alone has a big pool */
 } EgressCall;
 
 /* A mapping or credential that has one of the subjects. */
@@ -35,7 +47,7 @@ typedef struct EgressEntitlement
 	int64		provider_id;
 	int64		id;
 	EgressSubject *subject;
-	bool		enabled;		/* always, unless EgressCall.explain */
+	bool		enabled;		/* always, unless it is to explain */
 	bool		left_out;		/* a mapping that does not count, by the workspace's override */
 	bool		all_gateways;
 	bool		limited;		/* credentials only, as is: */
@@ -60,7 +72,21 @@ typedef struct EgressAccess
 	bool		left_out_all;	/* a mapping that the override leaves out does */
 	List	   *credentials_all;	/* of EgressEntitlement, by ascending id: those that allow all gateways */
 	HTAB	   *selected;		/* gateways that a mapping or credential selects */
+	bool		big;			/* its credentials are a big pool: of these, only those are above that may have a
+								 * connection free; for an acquire none is, and access_next_credential() finds them */
+	bool		credential_all; /* and one, full or not, allows all gateways */
+	EgressCall *call;
 } EgressAccess;
+
+/* The credentials that fit a gateway, one after the other. */
+typedef struct EgressFitting
+{
+	EgressAccess *access;
+	int64		gateway_id;
+	Pool	   *pool;
+	List	   *list;			/* unless it is a big pool */
+	int			position;
+} EgressFitting;
 
 /* A gateway that is in EgressAccess.selected. */
 typedef struct EgressSelected
@@ -84,13 +110,20 @@ typedef enum EgressVerdict
 } EgressVerdict;
 
 extern void access_lock_tables(void);
-extern void access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot, bool explain);
+extern void access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot, TimestampTz moment,
+						 EgressPurpose purpose);
 extern bool access_gateway_required(text *workspace_id, Snapshot snapshot);
 extern List *access_to_providers(EgressCall *call);
 extern List *access_to_all_providers(EgressCall *call);
 extern void access_find_gateway(EgressScan *gateway, int64 gateway_id, Snapshot snapshot);
 extern EgressAccess *access_to_gateway(EgressCall *call, EgressScan *gateway);
 extern void access_sort_by_name(List *providers);
+extern void access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, Pool *pool);
+extern EgressEntitlement *access_next_fitting(EgressFitting *fitting);
+extern bool access_is_full(EgressFitting *fitting, EgressEntitlement *credential);
+extern void access_found_full(EgressFitting *fitting);
+extern int	access_count_fitting(EgressAccess *access, int64 gateway_id);
+extern void access_tell_full(EgressAccess *access);
 extern List *access_credentials(EgressAccess *access, int64 gateway_id);
 extern EgressVerdict access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn);
 extern EgressVerdict access_decide_row(EgressAccess *access, EgressScan *gateway);

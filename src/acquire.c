@@ -54,6 +54,7 @@
 #include "lease.h"
 #include "limit.h"
 #include "lock.h"
+#include "pool.h"
 #include "scan.h"
 #include "secret.h"
 #include "sessions.h"
@@ -108,7 +109,7 @@ typedef struct Acquire
 	bool		renewed_keys;	/* the keys were read anew */
 	PassedOver	passed_over;
 	LimitSearch limit;
-	LimitLook	look;
+	Pool		pool;
 	EgressAccess *access;
 	TimestampTz acquired_at;
 } Acquire;
@@ -196,14 +197,19 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 
 /* refuse_full -- raise NG004; some of the credentials that fit may have been passed over for another reason */
 pg_noreturn static void
-refuse_full(Acquire *acquire, int fitting)
+refuse_full(Acquire *acquire)
 {
 	const char *caller = call_label(acquire->user_id, acquire->workspace_id);
 	int			unopened = acquire->passed_over.count;
+	/* nobody reads a big pool to be told how big it is */
+	int			fitting = acquire->access->big && unopened == 0 ? POOL_BIG :
+		access_count_fitting(acquire->access, acquire->gateway_id);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_EGRESS_AT_LIMIT),
 			 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
+			 acquire->access->big && unopened == 0 ?
+			 errdetail("More than %d credentials fit %s, and all are at their limits.", fitting - 1, caller) :
 			 unopened == 0 ?
 			 errdetail_plural("%d credential fits %s, and it is at its limit.",
 							  "%d credentials fit %s, and all are at their limits.",
@@ -266,8 +272,8 @@ pass_over(Acquire *acquire)
 static void
 take_lease(Acquire *acquire, Snapshot snapshot)
 {
-	List	   *fitting;
-	ListCell   *cell;
+	EgressFitting fitting;
+	EgressEntitlement *credential;
 	bool		locked = false;
 	bool		full = false;
 	bool		leased;
@@ -284,14 +290,11 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 	if (verdict != ACCESS_AVAILABLE)
 		refuse(acquire, verdict);
 
-	fitting = access_credentials(acquire->access, acquire->gateway_id);
-	limit_look_begin(&acquire->look, snapshot, ((EgressEntitlement *) llast(fitting))->id);
-	foreach(cell, fitting)
+	access_fitting(&fitting, acquire->access, acquire->gateway_id, &acquire->pool);
+	while ((credential = access_next_fitting(&fitting)) != NULL)
 	{
-		EgressEntitlement *credential = lfirst(cell);
-
 		CHECK_FOR_INTERRUPTS();
-		if (credential->limited && limit_was_full(&acquire->look, credential->id, credential->limit))
+		if (access_is_full(&fitting, credential))
 		{
 			full = true;
 			continue;
@@ -310,6 +313,8 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 		}
 		if (outcome == LIMIT_TAKEN)
 			break;
+		if (outcome == LIMIT_FULL)
+			access_found_full(&fitting);
 		full |= outcome == LIMIT_FULL;
 		if (outcome == LIMIT_UNUSABLE)
 			pass_over(acquire);
@@ -328,12 +333,15 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 	{
 		PassedOver *passed_over = &acquire->passed_over;
 
+		if (!leased && !full && acquire->access->big)
+			full = access_count_fitting(acquire->access, acquire->gateway_id) > passed_over->count;
 		if (!leased && !full)
 			secret_refuse(passed_over->secret, passed_over->outcome, passed_over->label);
 		secret_log_passed_over(passed_over->secret, passed_over->outcome, passed_over->label, passed_over->count - 1);
 	}
-	if (!leased && full)
-		refuse_full(acquire, list_length(fitting));
+	/* of a big pool one fits, or it would not be available; what was not among those that may be free is full */
+	if (!leased && (full || acquire->access->big))
+		refuse_full(acquire);
 	if (!leased)
 		refuse(acquire, ACCESS_NO_CREDENTIAL);
 }
@@ -537,7 +545,7 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	scan_open(&acquire.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
 	lock_long_secrets(&acquire);
 	limit_open(&acquire.limit, &acquire.credentials, open_secrets, &acquire);
-	limit_look_open(&acquire.look);
+	pool_open(&acquire.pool);
 	(void) keyring_load();
 
 	session_key = lock_session_key(acquire.session_id);
@@ -554,7 +562,7 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	access_find_gateway(&acquire.gateways, acquire.gateway_id, snapshot);
-	access_begin(&call, acquire.user_id, acquire.workspace_id, snapshot, false);
+	access_begin(&call, acquire.user_id, acquire.workspace_id, snapshot, GetCurrentTimestamp(), ACCESS_TO_ACQUIRE);
 	acquire.access = access_to_gateway(&call, &acquire.gateways);
 	held = state == LEASE_LIVE && return_lease(&acquire, snapshot);
 	if (!held)
@@ -565,7 +573,7 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 
 	row = result(fcinfo, &acquire);
 	UnregisterSnapshot(snapshot);
-	limit_look_close(&acquire.look);
+	pool_close(&acquire.pool);
 	limit_close(&acquire.limit);
 	scan_close(&acquire.credentials);
 	scan_close(&acquire.gateways);

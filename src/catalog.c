@@ -50,9 +50,11 @@ static const char *const version_names[EGRESS_VERSION_COUNT] = {
 static const struct
 {
 	EgressVersion index;		/* has the index */
-	EgressVersion include;		/* has the columns behind its keys */
+	EgressVersion include;		/* has all of its columns */
 }			index_since[EGRESS_INDEX_COUNT] = {
 	[INDEX_GATEWAY_MENU] = {VERSION_0_9, VERSION_1_0},
+	[INDEX_CREDENTIAL_SUBJECT] = {VERSION_0_9, VERSION_1_0},
+	[INDEX_CREDENTIAL_POOL] = {VERSION_1_0, VERSION_1_0},
 };
 
 static const char *const table_names[EGRESS_TABLE_COUNT] = {
@@ -82,6 +84,8 @@ static const struct
 	[INDEX_MAPPING_GATEWAY_ID] = {TABLE_MAPPING_GATEWAY, "egress_provider_mapping_gateway_pkey"},
 	[INDEX_CREDENTIAL_ID] = {TABLE_CREDENTIAL, "egress_credential_pkey"},
 	[INDEX_CREDENTIAL_SUBJECT] = {TABLE_CREDENTIAL, "egress_credential_subject"},
+	[INDEX_CREDENTIAL_POOL] = {TABLE_CREDENTIAL, "egress_credential_pool"},
+	[INDEX_CREDENTIAL_GATEWAY_GATEWAY] = {TABLE_CREDENTIAL_GATEWAY, "egress_credential_gateway_gateway"},
 	[INDEX_CREDENTIAL_GATEWAY_ID] = {TABLE_CREDENTIAL_GATEWAY, "egress_credential_gateway_pkey"},
 	[INDEX_GROUP_MEMBER_ID] = {TABLE_GROUP_MEMBER, "egress_group_member_pkey"},
 	[INDEX_WORKSPACE_ID] = {TABLE_WORKSPACE, "egress_workspace_pkey"},
@@ -381,7 +385,14 @@ catalog_index_table(EgressIndex index)
 	return indexes[index].table;
 }
 
-/* catalog_index_includes -- has an index, in the version that is installed, the columns that are not its keys? */
+/* catalog_has_index -- has the version that is installed an index? */
+bool
+catalog_has_index(EgressIndex index)
+{
+	return catalog.version >= index_since[index].index;
+}
+
+/* catalog_index_includes -- has an index, in the version that is installed, the columns that came later? */
 bool
 catalog_index_includes(EgressIndex index)
 {

@@ -47,7 +47,9 @@ typedef enum EgressIndex
 	INDEX_MAPPING_GATEWAY_ID,
 	INDEX_CREDENTIAL_ID,
 	INDEX_CREDENTIAL_SUBJECT,
+	INDEX_CREDENTIAL_POOL,
 	INDEX_CREDENTIAL_GATEWAY_ID,
+	INDEX_CREDENTIAL_GATEWAY_GATEWAY,
 	INDEX_GROUP_MEMBER_ID,
 	INDEX_WORKSPACE_ID,
 	INDEX_LEASE_SESSION,
@@ -218,6 +220,7 @@ extern Oid	catalog_table(EgressTable table);
 extern EgressTable catalog_table_of(Oid relid);
 extern EgressTable catalog_index_table(EgressIndex index);
 extern Oid	catalog_index(EgressIndex index);
+extern bool catalog_has_index(EgressIndex index);
 extern bool catalog_index_includes(EgressIndex index);
 extern Oid	catalog_history_sequence(void);
 extern Oid	catalog_type(EgressType type);

@@ -105,6 +105,13 @@ typedef bool EgressUpdateIndexes;
 #define egress_index_flags(update_indexes) 0
 #endif
 
+/* PostgreSQL 18 tells an ANALYZE's delay from a VACUUM's */
+#if PG_VERSION_NUM >= 180000
+#define egress_vacuum_delay() vacuum_delay_point(false)
+#else
+#define egress_vacuum_delay() vacuum_delay_point()
+#endif
+
 /* PostgreSQL 17 added flush */
 #if PG_VERSION_NUM < 170000
 #define LogLogicalMessage(prefix, message, size, transactional, flush) \

@@ -4,6 +4,7 @@
  * The rooms, from the bottom up; each needs only those above it in this list:
  *	errors.h, compat.h	SQLSTATEs; differences between PostgreSQL majors
  *	catalog.c			where the extension's tables are
+ *	pool_index.c		the access method egress_pool: the index of credentials that may have a connection free
  *	shape.c				whether tables, indexes and row types are as the C code has them
  *	arguments.c			checking what a caller gave
  *	application.c		the application's own tables: ids in them, our triggers on them, rights to read them
@@ -15,19 +16,21 @@
  *	scan.c				reading the tables by index, inserting rows
  *	lock.c				the four short locks and their order
  *	sessions.c			which sessions there are, by the application's tables: egress_orphaned_sessions
+ *	freed.c				telling the pool's index that a connection may be free
+ *	history.c			ended connections: writing, pruning, egress_connections_at
+ *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease
+ *	sweep.c				the end of all that have expired: egress_expire_leases, egress_sweep_leases
+ *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; the proof
+ *	pool.c				which credentials of a big pool may have a connection free; the proof
  *	access.c			who may use what
  *	capacity.c			how many connections credentials have free, for those who read
  *	usage.c				how many connections gateways and credentials have, for the views
  *	menu.c				egress_available_gateways, egress_gateway_required
  *	explain.c			egress_explain_access
- *	history.c			ended connections: writing, pruning, egress_connections_at
- *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease
- *	sweep.c				the end of all that have expired: egress_expire_leases, egress_sweep_leases
- *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; the proof
  *	acquire.c			egress_acquire_credential
  *	end_leases.c		egress_end_leases
  *	session_trigger.c	egress_release_on_session_end
- *	integrity.c			triggers of the configuration tables
+ *	integrity.c			triggers that keep the tables whole
  *	restore.c			triggers for pg_restore with several jobs
  *	group_members.c		egress_follow_group_members: the mirror of the application's memberships
  *	attach.c			egress_attach_sessions, egress_attach_group_members, and back

@@ -449,8 +449,8 @@ egress_explain_access(PG_FUNCTION_ARGS)
 	explanation.context = CurrentMemoryContext;
 	explanation.row_context = AllocSetContextCreate(CurrentMemoryContext, "egress explanation", ALLOCSET_DEFAULT_SIZES);
 
-	access_begin(&explanation.call, user_id, workspace_id, GetActiveSnapshot(), true);
-	capacity_begin(&explanation.capacity, GetActiveSnapshot(), query_moment(fcinfo));
+	access_begin(&explanation.call, user_id, workspace_id, GetActiveSnapshot(), query_moment(fcinfo), ACCESS_TO_EXPLAIN);
+	capacity_begin(&explanation.capacity, explanation.call.snapshot, explanation.call.moment);
 	/* the keys that an acquire would have */
 	keyring_load_anew();
 	scan_open(&explanation.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);

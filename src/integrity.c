@@ -1,13 +1,14 @@
 /*
- * integrity.c -- triggers that keep the configuration tables whole
+ * integrity.c -- triggers that keep the tables whole
  *
- * What SQL can declare is declared in the install script. Three things it cannot:
+ * What SQL can declare is declared in the install script. Four things it cannot:
  *	- The tables repeat a column of their parent (the provider's type, the mapping's provider), so that foreign keys over two
  *	  columns can refuse what does not belong together. Triggers fill that column in.
  *	- An acquire inserts a lease without the foreign keys' own checks (acquire.c says why). So whoever deletes a
  *	  gateway or a credential looks for leases of open transactions, in this order: mark the row deleted, take the row's
  *	  lock, look. An acquire takes the same lock, looks for the mark, inserts, and gives the lock back. Whichever is
  *	  second sees the other. Committed leases are found by the foreign key as well, and before.
+ *	- Who ends a lease by hand, or applies another server's change, does not tell that a connection may be free (freed.c).
  *	- An expired lease is no reason to keep what it used, whether a sweep has seen it or not. So those are ended before.
  *
  * Where a foreign key's own message would not say what to do, a BEFORE trigger looks, without a lock, and says it. What it does
@@ -27,6 +28,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "freed.h"
 #include "integrity.h"
 #include "lease.h"
 #include "lock.h"
@@ -49,6 +51,7 @@ PG_FUNCTION_INFO_V1(egress_fill_selection_provider);
 PG_FUNCTION_INFO_V1(egress_refuse_move);
 PG_FUNCTION_INFO_V1(egress_end_expired_leases);
 PG_FUNCTION_INFO_V1(egress_refuse_delete_in_use);
+PG_FUNCTION_INFO_V1(egress_connection_freed);
 
 /*
  * trigger_begin -- what each trigger does first: returns which of our tables it is attached to
@@ -383,4 +386,36 @@ egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 	if (held)
 		refuse_delete(trigger, table, id, "Another transaction is taking or giving back a connection.");
 	return PointerGetDatum(NULL);
+}
+
+/* tell_freed -- a row of a lease, or of its end, was written by hand: its credential may have a connection free */
+static void
+tell_freed(TriggerData *trigger, HeapTuple row, EgressTable table)
+{
+	int64		id;
+
+	if (row_id(trigger, row, table == TABLE_LEASE ? Anum_egress_lease_egress_credential_id :
+			   Anum_egress_lease_expiry_egress_credential_id, &id))
+		freed_connection(id);
+}
+
+/*
+ * egress_connection_freed -- AFTER UPDATE or DELETE of egress_lease, AFTER INSERT or UPDATE of egress_lease_expiry, by row; and
+ * AFTER TRUNCATE of egress_lease
+ */
+Datum
+egress_connection_freed(PG_FUNCTION_ARGS)
+{
+	EgressTable table = trigger_begin(fcinfo, ON_TABLE(TABLE_LEASE) | ON_TABLE(TABLE_LEASE_EXPIRY) | ON_TRUNCATE);
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		freed_all_connections();
+	else
+	{
+		tell_freed(trigger, trigger->tg_trigtuple, table);
+		if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+			tell_freed(trigger, trigger->tg_newtuple, table);
+	}
+	return PointerGetDatum(trigger->tg_trigtuple);
 }

@@ -35,6 +35,7 @@
 
 #include "arguments.h"
 #include "compat.h"
+#include "freed.h"
 #include "history.h"
 #include "lock.h"
 
@@ -166,6 +167,7 @@ end_lease(LeaseLook *look, const char *reason, TimestampTz released_at)
 	if (look->has_expiry)
 		(void) scan_delete(&look->expiry);
 	history_write(&look->lease, reason, released_at);
+	freed_connection(scan_id(&look->lease, Anum_egress_lease_egress_credential_id));
 	return true;
 }
 
@@ -467,13 +469,17 @@ static TimestampTz
 renew(LeaseLook *look, text *session_id, Interval *ttl)
 {
 	TimestampTz expires_at = ttl == NULL ? DT_NOEND : ttl_end(GetCurrentTimestamp(), ttl);
+	TimestampTz before = look->has_expiry ? scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at) : DT_NOEND;
+	int64		credential_id = scan_id(&look->lease, Anum_egress_lease_egress_credential_id);
 
 	if (ttl == NULL && look->has_expiry)
 		(void) scan_delete(&look->expiry);
 	else if (look->has_expiry)
 		scan_update(&look->expiry, Anum_egress_lease_expiry_expires_at, TimestampTzGetDatum(expires_at));
 	else if (ttl != NULL)
-		lease_expires(session_id, scan_id(&look->lease, Anum_egress_lease_egress_credential_id), expires_at);
+		lease_expires(session_id, credential_id, expires_at);
+	if (expires_at < before)
+		freed_connection(credential_id);
 	return expires_at;
 }
 

@@ -43,8 +43,11 @@
 
 #include "access/htup_details.h"
 #include "access/itup.h"
+#include "access/transam.h"
+#include "access/xact.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "storage/procarray.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -454,71 +457,132 @@ limit_look_close(LimitLook *look)
 /*
  * limit_look_begin -- say as of when is asked, and the highest id that will be
  *
- * The snapshot must stay registered or active as long as is asked.
+ * The snapshot must stay registered or active as long as is asked. Ids are asked about in ascending order from here on, and
+ * the indexes are read from here on.
  */
 void
 limit_look_begin(LimitLook *look, Snapshot snapshot, int64 last_id)
 {
 	look->snapshot = snapshot;
 	look->last_id = last_id;
-}
-
-/* was_held -- is the current entry's lease held, and was it at the snapshot? */
-static bool
-was_held(LimitLook *look)
-{
-	EgressScan *leases = &look->leases;
-
-	if (scan_page_is_all_visible(leases))
-		return true;
-	return index_fetch_heap(leases->desc, leases->slot) &&
-		!TransactionIdIsValid(leases->dirty.xmin) &&
-		!XidInMVCCSnapshot(HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data),
-						   look->snapshot);
-}
-
-/* any_over -- is the end of a lease of the credential past, whatever becomes of it? */
-static bool
-any_over(LimitLook *look, int64 credential_id)
-{
-	EgressScan *expiries = &look->expiries;
-
-	for (bool more = scan_seek(expiries, credential_id, look->last_id, NULL); more; more = scan_seek_next(expiries))
-		if (index_fetch_heap(expiries->desc, expiries->slot) &&
-			scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= GetCurrentTimestamp())
-			return true;
-	return false;
+	look->leases.sought = false;
+	look->expiries.sought = false;
 }
 
 /*
- * limit_was_full -- is it certain that a credential was full at the snapshot?
+ * was_held -- is the current entry's lease held, and was it at the snapshot?
  *
- * Before: limit is the credential's at the snapshot.
+ * One that this transaction has inserted is held by it. *seen is lowered by what may end without a word.
  */
-bool
-limit_was_full(LimitLook *look, int64 credential_id, int32 limit)
+static bool
+was_held(LimitLook *look, LimitSeen *seen)
 {
 	EgressScan *leases = &look->leases;
-	int64		held = 0;		/* all slots up to this one were */
+	TransactionId inserter;
+
+	if (scan_page_is_all_visible(leases))
+		return true;
+	if (!index_fetch_heap(leases->desc, leases->slot) || TransactionIdIsValid(leases->dirty.xmin))
+		return false;
+	inserter = HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data);
+	if (TransactionIdIsCurrentTransactionId(inserter))
+		*seen = Min(*seen, LIMIT_SEEN_FULL_WITH_OWN);
+	else if (XidInMVCCSnapshot(inserter, look->snapshot))
+		return false;
+	if (TransactionIdIsValid(leases->dirty.xmax))
+		*seen = LIMIT_SEEN_FULL_ONCE;
+	return true;
+}
+
+/*
+ * counts -- does the version of an end in the current row count? *seen as for was_held()
+ *
+ * Unless it never was, or the snapshot has its deletion as committed: one that was replaced later has a successor, whose entry may
+ * not have been there yet when the index's page was read.
+ */
+static bool
+counts(LimitLook *look, LimitSeen *seen)
+{
+	TransactionId inserter;
+	TransactionId ender;
+	bool		ends = scan_row_version(&look->expiries, &inserter, &ender);
+
+	if (TransactionIdIsCurrentTransactionId(inserter))
+		*seen = Min(*seen, LIMIT_SEEN_FULL_WITH_OWN);
+	else if (TransactionIdIsInProgress(inserter))
+		*seen = LIMIT_SEEN_FULL_ONCE;
+	else if (!TransactionIdDidCommit(inserter))
+		return false;
+
+	if (!ends)
+		return true;
+	if (TransactionIdIsCurrentTransactionId(ender))
+		*seen = Min(*seen, LIMIT_SEEN_FULL_WITH_OWN);
+	else if (TransactionIdIsInProgress(ender))
+		*seen = LIMIT_SEEN_FULL_ONCE;
+	else
+		return XidInMVCCSnapshot(ender, look->snapshot);
+	return true;
+}
+
+/* earliest_end -- when the first of a credential's leases ends by itself, whatever becomes of its open transactions; *seen likewise */
+static TimestampTz
+earliest_end(LimitLook *look, int64 credential_id, LimitSeen *seen)
+{
+	EgressScan *expiries = &look->expiries;
+	TimestampTz end = DT_NOEND;
+
+	for (bool more = scan_seek(expiries, credential_id, look->last_id, SnapshotAny); more; more = scan_seek_next(expiries))
+	{
+		/* an entry is of all the versions of a row that was updated in its place */
+		do
+		{
+			if (index_fetch_heap(expiries->desc, expiries->slot) && counts(look, seen))
+				end = Min(end, scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at));
+		} while (expiries->desc->xs_heap_continue);
+	}
+	return end;
+}
+
+/*
+ * limit_look -- is it certain that a credential was full at the snapshot?
+ *
+ * Before: limit is the credential's at the snapshot. patient: step over as many dead entries as there are. count: also leases
+ * outside 1..limit, which takes as long as there are leases. After: until is when the first of the leases ends by itself,
+ * unless it is LIMIT_NOT_SEEN_FULL.
+ */
+LimitSeen
+limit_look(LimitLook *look, int64 credential_id, int32 limit, bool patient, bool count, TimestampTz *until)
+{
+	EgressScan *leases = &look->leases;
+	LimitSeen	seen = LIMIT_SEEN_FULL;
+	int64		held = 0;		/* all slots up to this one; or so many leases, if they are counted */
 	int64		others = 0;		/* rows that prove nothing */
 
+	*until = DT_NOEND;
 	if (limit == 0)
-		return true;
+		return LIMIT_SEEN_FULL;
 
 	for (bool more = scan_seek(leases, credential_id, look->last_id, NULL); more && held < limit;
 		 more = scan_seek_next(leases))
 	{
 		int64		slot = leases->entry_nulls[1] ? SLOT_NONE : DatumGetInt32(leases->entry[1]);
 
+		if (!patient && others > DEAD_ROWS + held)
+			return LIMIT_NOT_SEEN_FULL;
 		/* leases without a slot come last */
-		if (slot == SLOT_NONE || slot > held + 1 || others > DEAD_ROWS + held)
-			return false;
-		if (slot <= held)
+		if (!count && (slot == SLOT_NONE || slot > held + 1))
+			return LIMIT_NOT_SEEN_FULL;
+		if (!count && slot <= held)
 			continue;
-		if (was_held(look))
+		if (was_held(look, &seen))
 			held++;
 		else
 			others++;
 	}
-	return held == limit && !any_over(look, credential_id);
+	if (held < limit)
+		return LIMIT_NOT_SEEN_FULL;
+
+	*until = earliest_end(look, credential_id, &seen);
+	return *until <= GetCurrentTimestamp() ? LIMIT_NOT_SEEN_FULL : seen;
 }

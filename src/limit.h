@@ -40,6 +40,15 @@ typedef struct LimitSearch
 	LimitLease *lease;			/* what limit_take() inserts */
 } LimitSearch;
 
+/* What a look without locks says of a credential; each says more than those before. */
+typedef enum LimitSeen
+{
+	LIMIT_NOT_SEEN_FULL,
+	LIMIT_SEEN_FULL_ONCE,		/* it was, and an open transaction is about to change that */
+	LIMIT_SEEN_FULL_WITH_OWN,	/* counting what this transaction has taken */
+	LIMIT_SEEN_FULL				/* for everybody, until a lease ends */
+} LimitSeen;
+
 /* Looking whether credentials were full, one after the other. */
 typedef struct LimitLook
 {
@@ -55,7 +64,8 @@ extern void limit_close(LimitSearch *search);
 
 extern void limit_look_open(LimitLook *look);
 extern void limit_look_begin(LimitLook *look, Snapshot snapshot, int64 last_id);
-extern bool limit_was_full(LimitLook *look, int64 credential_id, int32 limit);
+extern LimitSeen limit_look(LimitLook *look, int64 credential_id, int32 limit, bool patient, bool count,
+							TimestampTz *until);
 extern void limit_look_close(LimitLook *look);
 
 #endif							/* EGRESS_LIMIT_H */

@@ -252,7 +252,7 @@ put_provider(Menu *menu)
 	EgressAccess *access = menu->access;
 	MenuGateway *next;
 
-	if (access->mapped_all && access->credentials_all != NIL)
+	if (access->mapped_all && (access->credentials_all != NIL || access->big))
 		(void) put_in_order(menu, PG_INT64_MAX);
 	else if (access->selected != NULL)
 	{
@@ -277,8 +277,8 @@ egress_available_gateways(PG_FUNCTION_ARGS)
 	menu.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	shape_check_result(menu.result->setDesc, "egress_available_gateway", MENU_TYPES);
 
-	access_begin(&menu.call, user_id, workspace_id, GetActiveSnapshot(), false);
-	capacity_begin(&menu.capacity, GetActiveSnapshot(), query_moment(fcinfo));
+	access_begin(&menu.call, user_id, workspace_id, GetActiveSnapshot(), query_moment(fcinfo), ACCESS_TO_READ);
+	capacity_begin(&menu.capacity, menu.call.snapshot, menu.call.moment);
 	providers = access_to_providers(&menu.call);
 	access_sort_by_name(providers);
 
@@ -290,6 +290,8 @@ egress_available_gateways(PG_FUNCTION_ARGS)
 		put_provider(&menu);
 	}
 	capacity_end(&menu.capacity);
+	foreach(cell, providers)
+		access_tell_full(lfirst(cell));
 
 	return (Datum) 0;
 }

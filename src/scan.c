@@ -31,6 +31,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -130,6 +131,35 @@ open_index(EgressIndex index, LOCKMODE lockmode)
 	}
 }
 
+/* refuse_dropped_index -- raise 42P01 for an index that is not there any more */
+pg_noreturn static void
+refuse_dropped_index(EgressTable table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("an index of table \"%s\" does not exist", get_rel_name(catalog_table(table))),
+			 errdetail("It was dropped while this statement ran.")));
+}
+
+/*
+ * scan_open_pool_index -- open the index of credentials that may have a connection free, whose table is locked
+ *
+ * It is not read by scans: pool_index.c. Who uses it does so at once, and closes it: what REINDEX CONCURRENTLY has put in its
+ * place since is heard of here, also by a transaction that has it open for long.
+ */
+Relation
+scan_open_pool_index(void)
+{
+	Relation	index;
+
+	AcceptInvalidationMessages();
+	index = open_index(INDEX_CREDENTIAL_POOL, AccessShareLock);
+	if (index == NULL)
+		refuse_dropped_index(TABLE_CREDENTIAL);
+	shape_check_pool_index(index, catalog_table(TABLE_CREDENTIAL));
+	return index;
+}
+
 /*
  * scan_open -- open an index and its table, as open_table() does
  *
@@ -142,10 +172,7 @@ scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
 	scan->table = open_table(catalog_index_table(index), lockmode);
 	scan->index = open_index(index, lockmode);
 	if (scan->index == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("an index of table \"%s\" does not exist", RelationGetRelationName(scan->table)),
-				 errdetail("It was dropped while this statement ran.")));
+		refuse_dropped_index(catalog_index_table(index));
 	shape_check_index(scan->index, index, RelationGetRelid(scan->table));
 	init_scan(scan, lockmode);
 }
@@ -201,6 +228,20 @@ void
 scan_key_id(EgressScan *scan, int64 id)
 {
 	add_key(scan, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+}
+
+/* scan_key_id_at_least -- the next column of the index is not below an id; the last key */
+void
+scan_key_id_at_least(EgressScan *scan, int64 id)
+{
+	add_key(scan, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(id));
+}
+
+/* scan_key_bool -- the next column of the index is this */
+void
+scan_key_bool(EgressScan *scan, bool value)
+{
+	add_key(scan, BTEqualStrategyNumber, F_BOOLEQ, BoolGetDatum(value));
 }
 
 /* scan_key_text -- the next column of the index equals a text, which must live as long as the scan */
@@ -484,6 +525,30 @@ scan_row_is_replaced(EgressScan *scan)
 
 	return version_ends(scan->table, &tid, &inserter, &ender, &next) &&
 		!TransactionIdIsInProgress(ender) && TransactionIdDidCommit(ender);
+}
+
+/*
+ * scan_row_version -- who inserted the version of a row that is the current one, and who deleted or replaced it
+ *
+ * Returns whether somebody did the latter, who may still commit.
+ */
+bool
+scan_row_version(EgressScan *scan, TransactionId *inserter, TransactionId *ender)
+{
+	ItemPointerData tid = scan->slot->tts_tid;
+	ItemPointerData next;
+
+	return version_ends(scan->table, &tid, inserter, ender, &next);
+}
+
+/* scan_row_is_changing -- has a transaction that may still commit changed or deleted the current row, or one since it was read? */
+bool
+scan_row_is_changing(EgressScan *scan)
+{
+	TransactionId inserter;
+	TransactionId ender;
+
+	return scan_row_version(scan, &inserter, &ender);
 }
 
 /* scan_row_is_own -- has this transaction itself written the current row? */

@@ -18,7 +18,7 @@
 #include "catalog.h"
 #include "shape.h"
 
-#define SCAN_MAX_KEYS 3
+#define SCAN_MAX_KEYS 5
 
 /* One index scan, or one pass over a table. The row of the last scan_next() is in slot. */
 typedef struct EgressScan
@@ -46,11 +46,14 @@ typedef struct EgressScan
 typedef bool (*RowCheck) (void *arg);
 
 extern Relation open_table(EgressTable table, LOCKMODE lockmode);
+extern Relation scan_open_pool_index(void);
 extern void scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode);
 extern void scan_open_entries(EgressScan *scan, EgressIndex index);
 extern void scan_open_pass(EgressScan *scan, EgressTable table, LOCKMODE lockmode);
 extern void scan_start_pass(EgressScan *scan, Snapshot snapshot, BlockNumber from);
 extern void scan_key_id(EgressScan *scan, int64 id);
+extern void scan_key_id_at_least(EgressScan *scan, int64 id);
+extern void scan_key_bool(EgressScan *scan, bool value);
 extern void scan_key_text(EgressScan *scan, text *value);
 extern void scan_key_at_least(EgressScan *scan, int32 value);
 extern void scan_key_subject(EgressScan *scan, EgressSubjectType type, text *id);
@@ -68,6 +71,8 @@ extern char *scan_name(EgressScan *scan, AttrNumber column);
 extern void scan_put(EgressScan *scan, AttrNumber column, int position, Datum *values, bool *nulls);
 extern bool scan_row_ends(EgressScan *scan);
 extern bool scan_row_is_replaced(EgressScan *scan);
+extern bool scan_row_version(EgressScan *scan, TransactionId *inserter, TransactionId *ender);
+extern bool scan_row_is_changing(EgressScan *scan);
 extern bool scan_row_is_own(EgressScan *scan);
 extern bool scan_next_entry(EgressScan *scan);
 extern bool scan_seek(EgressScan *scan, int64 id, int64 last_id, Snapshot snapshot);

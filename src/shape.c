@@ -24,6 +24,7 @@
 #include "utils/lsyscache.h"
 
 #include "compat.h"
+#include "pool_index.h"
 
 /* the types of a table's columns, in the order of the enums in catalog.h, a letter each, a capital one for NOT NULL: column_type() */
 static const char *const columns[EGRESS_TABLE_COUNT] = {
@@ -45,30 +46,33 @@ static const struct
 {
 	bool		unique;
 	int			keys;			/* so many of the columns; INCLUDE has the others */
+	int			keys_before;	/* before a version that added columns, if they are not the same */
 	AttrNumber	columns[SHAPE_MAX_COLUMNS];	/* up to a 0 */
 }			indexes[EGRESS_INDEX_COUNT] = {
-	[INDEX_PROVIDER_ID] = {true, 1, {Anum_egress_provider_egress_provider_id}},
-	[INDEX_GATEWAY_ID] = {true, 1, {Anum_egress_gateway_egress_gateway_id}},
-	[INDEX_GATEWAY_MENU] = {false, 5, {Anum_egress_gateway_egress_provider_id, Anum_egress_gateway_country,
+	[INDEX_PROVIDER_ID] = {true, 1, 0, {Anum_egress_provider_egress_provider_id}},
+	[INDEX_GATEWAY_ID] = {true, 1, 0, {Anum_egress_gateway_egress_gateway_id}},
+	[INDEX_GATEWAY_MENU] = {false, 5, 0, {Anum_egress_gateway_egress_provider_id, Anum_egress_gateway_country,
 			Anum_egress_gateway_city, Anum_egress_gateway_name, Anum_egress_gateway_egress_gateway_id,
 			Anum_egress_gateway_enabled, Anum_egress_gateway_withdrawn}},
-	[INDEX_MAPPING_ID] = {true, 1, {Anum_egress_provider_mapping_egress_provider_mapping_id}},
-	[INDEX_MAPPING_SUBJECT] = {false, 3, {Anum_egress_provider_mapping_subject_type,
+	[INDEX_MAPPING_ID] = {true, 1, 0, {Anum_egress_provider_mapping_egress_provider_mapping_id}},
+	[INDEX_MAPPING_SUBJECT] = {false, 3, 0, {Anum_egress_provider_mapping_subject_type,
 			Anum_egress_provider_mapping_subject_id, Anum_egress_provider_mapping_egress_provider_id}},
-	[INDEX_MAPPING_GATEWAY_ID] = {true, 2, {Anum_egress_provider_mapping_gateway_egress_provider_mapping_id,
+	[INDEX_MAPPING_GATEWAY_ID] = {true, 2, 0, {Anum_egress_provider_mapping_gateway_egress_provider_mapping_id,
 			Anum_egress_provider_mapping_gateway_egress_gateway_id}},
-	[INDEX_CREDENTIAL_ID] = {true, 1, {Anum_egress_credential_egress_credential_id}},
-	[INDEX_CREDENTIAL_SUBJECT] = {false, 3, {Anum_egress_credential_subject_type, Anum_egress_credential_subject_id,
-			Anum_egress_credential_egress_provider_id}},
-	[INDEX_CREDENTIAL_GATEWAY_ID] = {true, 2, {Anum_egress_credential_gateway_egress_credential_id,
+	[INDEX_CREDENTIAL_ID] = {true, 1, 0, {Anum_egress_credential_egress_credential_id}},
+	[INDEX_CREDENTIAL_SUBJECT] = {false, 5, 3, {Anum_egress_credential_subject_type, Anum_egress_credential_subject_id,
+			Anum_egress_credential_egress_provider_id, Anum_egress_credential_allow_all_gateways,
+			Anum_egress_credential_enabled}},
+	[INDEX_CREDENTIAL_GATEWAY_ID] = {true, 2, 0, {Anum_egress_credential_gateway_egress_credential_id,
 			Anum_egress_credential_gateway_egress_gateway_id}},
-	[INDEX_GROUP_MEMBER_ID] = {true, 2, {Anum_egress_group_member_user_id, Anum_egress_group_member_group_id}},
-	[INDEX_WORKSPACE_ID] = {true, 1, {Anum_egress_workspace_workspace_id}},
-	[INDEX_LEASE_SESSION] = {true, 1, {Anum_egress_lease_session_id}},
-	[INDEX_LEASE_SLOT] = {true, 2, {Anum_egress_lease_egress_credential_id, Anum_egress_lease_slot}},
-	[INDEX_LEASE_GATEWAY] = {false, 1, {Anum_egress_lease_egress_gateway_id}},
-	[INDEX_LEASE_EXPIRY_SESSION] = {true, 1, {Anum_egress_lease_expiry_session_id}},
-	[INDEX_LEASE_EXPIRY_CREDENTIAL] = {false, 1, {Anum_egress_lease_expiry_egress_credential_id}},
+	[INDEX_GROUP_MEMBER_ID] = {true, 2, 0, {Anum_egress_group_member_user_id, Anum_egress_group_member_group_id}},
+	[INDEX_WORKSPACE_ID] = {true, 1, 0, {Anum_egress_workspace_workspace_id}},
+	[INDEX_CREDENTIAL_GATEWAY_GATEWAY] = {false, 1, 0, {Anum_egress_credential_gateway_egress_gateway_id}},
+	[INDEX_LEASE_SESSION] = {true, 1, 0, {Anum_egress_lease_session_id}},
+	[INDEX_LEASE_SLOT] = {true, 2, 0, {Anum_egress_lease_egress_credential_id, Anum_egress_lease_slot}},
+	[INDEX_LEASE_GATEWAY] = {false, 1, 0, {Anum_egress_lease_egress_gateway_id}},
+	[INDEX_LEASE_EXPIRY_SESSION] = {true, 1, 0, {Anum_egress_lease_expiry_session_id}},
+	[INDEX_LEASE_EXPIRY_CREDENTIAL] = {false, 1, 0, {Anum_egress_lease_expiry_egress_credential_id}},
 };
 
 /* the CHECK constraints of the tables that the C code writes, which what it writes satisfies */
@@ -163,7 +167,9 @@ shape_check_table(Relation relation, EgressTable table)
 static bool
 has_columns(Relation relation, EgressIndex index)
 {
-	int			most = catalog_index_includes(index) ? SHAPE_MAX_COLUMNS : indexes[index].keys;
+	bool		before = !catalog_index_includes(index);
+	int			keys = before && indexes[index].keys_before != 0 ? indexes[index].keys_before : indexes[index].keys;
+	int			most = before ? keys : SHAPE_MAX_COLUMNS;
 	int			count = 0;
 
 	while (count < most && indexes[index].columns[count] != 0)
@@ -173,9 +179,9 @@ has_columns(Relation relation, EgressIndex index)
 			return false;
 		count++;
 	}
-	if (relation->rd_index->indnatts != count || relation->rd_index->indnkeyatts != indexes[index].keys)
+	if (relation->rd_index->indnatts != count || relation->rd_index->indnkeyatts != keys)
 		return false;
-	for (int i = 0; i < indexes[index].keys; i++)
+	for (int i = 0; i < keys; i++)
 		if (relation->rd_indoption[i] != 0)
 			return false;
 	return true;
@@ -197,6 +203,18 @@ shape_check_index(Relation relation, EgressIndex index, Oid table)
 		refuse(relation, "It has a condition, and lacks rows.");
 	if (indexes[index].unique && !(form->indisunique && form->indimmediate))
 		refuse(relation, "It is not unique, or is deferrable.");
+}
+
+/* shape_check_pool_index -- refuse an index that is not the one of credentials that may have a connection free, on a table */
+void
+shape_check_pool_index(Relation relation, Oid table)
+{
+	if (relation->rd_index->indrelid != table)
+		refuse(relation, "It is an index of another table.");
+	if (!relation->rd_index->indisvalid)
+		refuse(relation, "It is not valid.");
+	if (!pool_index_is_one(relation) || relation->rd_index->indkey.values[0] != Anum_egress_credential_egress_credential_id)
+		refuse(relation, "It is not of the access method that it was made for.");
 }
 
 /* is_own_check -- is a CHECK constraint of a table the extension's, by its name? */

@@ -14,6 +14,7 @@
 
 extern void shape_check_table(Relation relation, EgressTable table);
 extern void shape_check_result(TupleDesc desc, const char *type, const char *types);
+extern void shape_check_pool_index(Relation relation, Oid table);
 extern void shape_check_index(Relation relation, EgressIndex index, Oid table);
 extern bool shape_has_other_checks(Relation relation, EgressTable table);
 extern void shape_check_foreign_keys(Relation relation, EgressTable table, int side);

@@ -328,7 +328,8 @@ SELECT results_eq($$
                   || CASE WHEN i.indnullsnotdistinct THEN ', nulls not distinct' ELSE '' END) COLLATE "default"
     FROM unnest(ARRAY['egress_provider_pkey', 'egress_gateway_pkey', 'egress_gateway_menu',
                       'egress_provider_mapping_pkey', 'egress_provider_mapping_subject', 'egress_provider_mapping_gateway_pkey',
-                      'egress_credential_pkey', 'egress_credential_subject', 'egress_credential_gateway_pkey',
+                      'egress_credential_pkey', 'egress_credential_subject', 'egress_credential_pool',
+                      'egress_credential_gateway_pkey', 'egress_credential_gateway_gateway',
                       'egress_group_member_pkey', 'egress_workspace_pkey', 'egress_lease_pkey', 'egress_lease_egress_credential_id_slot_key',
                       'egress_lease_gateway', 'egress_lease_expiry_pkey', 'egress_lease_expiry_credential']) WITH ORDINALITY wanted (name, nr)
     LEFT JOIN pg_index i ON i.indexrelid = to_regclass('vpn.' || wanted.name) AND i.indisvalid AND i.indpred IS NULL
@@ -342,8 +343,11 @@ ARRAY[
     'vpn.egress_provider_mapping_gateway_pkey: vpn.egress_provider_mapping_gateway '
         '(egress_provider_mapping_id, egress_gateway_id) unique',
     'vpn.egress_credential_pkey: vpn.egress_credential (egress_credential_id) unique',
-    'vpn.egress_credential_subject: vpn.egress_credential (subject_type, subject_id, egress_provider_id)',
+    'vpn.egress_credential_subject: vpn.egress_credential (subject_type, subject_id, egress_provider_id, allow_all_gateways, enabled)',
+    'vpn.egress_credential_pool: vpn.egress_credential (egress_credential_id, subject_type, subject_id, '
+        'egress_provider_id, enabled, allow_all_gateways, limit_active_connections, active_connection_limit)',
     'vpn.egress_credential_gateway_pkey: vpn.egress_credential_gateway (egress_credential_id, egress_gateway_id) unique',
+    'vpn.egress_credential_gateway_gateway: vpn.egress_credential_gateway (egress_gateway_id)',
     'vpn.egress_group_member_pkey: vpn.egress_group_member (user_id, group_id) unique',
     'vpn.egress_workspace_pkey: vpn.egress_workspace (workspace_id) unique',
     'vpn.egress_lease_pkey: vpn.egress_lease (session_id) unique',
@@ -376,6 +380,9 @@ ARRAY[
     'egress_check_restored AFTER INSERT ON egress_lease: egress_check_restored()',
     'egress_check_restored AFTER INSERT ON egress_provider: egress_check_restored()',
     'egress_check_restored AFTER INSERT ON egress_provider_mapping: egress_check_restored()',
+    'egress_connection_freed AFTER DELETE OR UPDATE ON egress_lease: egress_connection_freed(), always',
+    'egress_connection_freed AFTER INSERT OR UPDATE ON egress_lease_expiry: egress_connection_freed(), always',
+    'egress_connections_freed AFTER TRUNCATE ON egress_lease: egress_connection_freed(), always',
     'egress_end_expired_leases BEFORE DELETE ON egress_credential: egress_end_expired_leases()',
     'egress_end_expired_leases BEFORE DELETE ON egress_gateway: egress_end_expired_leases()',
     'egress_end_expired_leases BEFORE DELETE ON egress_provider: egress_end_expired_leases()',
@@ -417,6 +424,7 @@ ARRAY[
         '-> void',
     'egress_available_gateways(user_id text, workspace_id text DEFAULT NULL::text) -> SETOF egress_available_gateway',
     'egress_check_restored() -> trigger',
+    'egress_connection_freed() -> trigger',
     'egress_connections_at(moment timestamp with time zone, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_lease_history',
     'egress_credential_leases(egress_credential_id bigint, OUT active_connections bigint, '
@@ -439,6 +447,7 @@ ARRAY[
     'egress_grant_access(role name, access text) -> void',
     'egress_leave_members_to_source() -> trigger',
     'egress_orphaned_sessions() -> SETOF text',
+    'egress_pool_handler(internal) -> index_am_handler',
     'egress_prune_history(older_than interval) -> bigint',
     'egress_prune_history(older_than interval, max_rows bigint) -> bigint',
     'egress_refuse_delete_in_use() -> trigger',
@@ -486,6 +495,7 @@ ARRAY[
     'egress_attach_sessions c volatile unsafe',
     'egress_available_gateways c stable safe',
     'egress_check_restored c volatile unsafe',
+    'egress_connection_freed c volatile unsafe',
     'egress_connections_at c stable unsafe',
     'egress_credential_leases c volatile restricted',
     'egress_credential_public_key c stable safe',
@@ -505,6 +515,7 @@ ARRAY[
     'egress_grant_access c volatile unsafe',
     'egress_leave_members_to_source c volatile unsafe',
     'egress_orphaned_sessions c stable unsafe',
+    'egress_pool_handler c volatile unsafe strict',
     'egress_prune_history c volatile unsafe',
     'egress_prune_history c volatile unsafe',
     'egress_refuse_delete_in_use c volatile unsafe',
@@ -529,7 +540,7 @@ ARRAY[
     'egress_sweep_leases c volatile unsafe',
     'egress_sync_gateways c volatile unsafe',
     'egress_wireguard_public_key c immutable safe'
-], 'volatility and parallel safety; only a type''s own functions are strict, because NULL is an error elsewhere');
+], 'volatility and parallel safety; only a type''s own functions are strict, and an access method''s, because NULL is an error elsewhere');
 
 /* ------------------------------------------------------------- comments */
 

@@ -57,7 +57,7 @@ CREATE VIEW io_functions AS
 SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend, typanalyze])::oid AS oid
 FROM pg_type JOIN members ON classid = 'pg_type'::regclass AND objid = pg_type.oid WHERE typtype = 'b'
 UNION ALL
-SELECT objid FROM members WHERE object ~ '^function egress_secret_(eq|ne|hash|from_bytea)\(';
+SELECT objid FROM members WHERE object ~ '^function egress_(secret_(eq|ne|hash|from_bytea)|pool_handler)\(';
 
 -- What a role gets when it runs a statement: a SQLSTATE, or 'ok'. Nothing stays of it.
 CREATE FUNCTION outcome(who name, statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -76,9 +76,10 @@ SELECT is((SELECT count(*)::int FROM pg_depend
            WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
              AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'egress')
              AND (classid, objid) NOT IN (SELECT classid, objid FROM members)
-             AND classid NOT IN ('pg_cast'::regclass, 'pg_operator'::regclass, 'pg_opfamily'::regclass, 'pg_opclass'::regclass)
+             AND classid NOT IN ('pg_cast'::regclass, 'pg_operator'::regclass, 'pg_opfamily'::regclass, 'pg_opclass'::regclass,
+                             'pg_am'::regclass)
              AND NOT (classid = 'pg_type'::regclass AND is_dependent_type(objid))), 0,
-          'the members are relations, functions, types, and what has no privileges: casts, operators and their classes');
+          'the members are relations, functions, types, and what has no privileges: casts, operators and their classes, an access method');
 SELECT cmp_ok((SELECT count(*) FROM members), '>', 20::bigint, 'there are members');
 SELECT is_empty($$SELECT object, owner::regrole FROM members WHERE owner <> '"Egress ""Owner"""'::regrole$$,
                 'all are owned by the role that installed them');
@@ -167,6 +168,7 @@ $$VALUES
     ('function egress_attach_sessions(regclass, name, text, boolean)', 'EXECUTE', NULL,                  NULL),
     ('function egress_available_gateways(text, text)',         'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_check_restored()',                       NULL,      NULL,                          NULL),
+    ('function egress_connection_freed()',                     NULL,      NULL,                          NULL),
     ('function egress_connections_at(timestamp with time zone, bigint)',
                                                                NULL,      'EXECUTE',                     NULL),
     ('function egress_credential_leases(bigint)',              NULL,      'EXECUTE',                     'EXECUTE'),
@@ -187,6 +189,7 @@ $$VALUES
     ('function egress_grant_access(name, text)',               NULL,      NULL,                          NULL),
     ('function egress_leave_members_to_source()',              NULL,      NULL,                          NULL),
     ('function egress_orphaned_sessions()',                    NULL,      'EXECUTE',                     'EXECUTE'),
+    ('function egress_pool_handler(internal)',                 NULL,      NULL,                          NULL),
     ('function egress_prune_history(interval)',                NULL,      'EXECUTE',                     NULL),
     ('function egress_prune_history(interval, bigint)',        NULL,      'EXECUTE',                     NULL),
     ('function egress_refuse_delete_in_use()',                 NULL,      NULL,                          NULL),
@@ -389,6 +392,7 @@ ARRAY[
     'egress_attach_sessions as caller',
     'egress_available_gateways as owner',
     'egress_check_restored as caller',
+    'egress_connection_freed as owner',
     'egress_connections_at as owner',
     'egress_credential_leases as caller',
     'egress_credential_public_key as owner',
@@ -408,6 +412,7 @@ ARRAY[
     'egress_grant_access as caller',
     'egress_leave_members_to_source as owner',
     'egress_orphaned_sessions as owner',
+    'egress_pool_handler as caller',
     'egress_prune_history as owner',
     'egress_prune_history as owner',
     'egress_refuse_delete_in_use as owner',

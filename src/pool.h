@@ -1,0 +1,50 @@
+/*
+ * pool.h -- which credentials of a big pool may have a connection free
+ */
+#ifndef EGRESS_POOL_H
+#define EGRESS_POOL_H
+
+#include "limit.h"
+#include "pool_index.h"
+#include "scan.h"
+
+/* From so many credentials on that have one of a call's subjects, those of a provider are a big pool. */
+#define POOL_BIG 33
+
+/* One of the groups that a search goes through. */
+typedef struct PoolCursor
+{
+	uint64		group;
+	int64		from_id;		/* what comes next has this id or more */
+	PoolItem	item;			/* that, if at_item */
+	bool		at_item;
+	bool		at_end;
+	int			full;			/* so many were full, one after the other */
+} PoolCursor;
+
+/* Looking for credentials that are not full. */
+typedef struct Pool
+{
+	Snapshot	snapshot;		/* full means: was full when this was taken */
+	bool		reads;			/* for a reader's snapshot: nothing is decided about what is full now */
+	TimestampTz moment;			/* and then, for leases that end by themselves */
+	LimitLook	look;			/* unless it reads */
+	bool		opened;			/* rows is */
+	EgressScan	rows;			/* credentials, by id */
+	PoolCursor *cursors;
+	int			count;			/* of these */
+	PoolCursor *current;		/* that of the credential that came last */
+} Pool;
+
+extern void pool_open(Pool *pool);
+extern void pool_begin(Pool *pool, Snapshot snapshot, int64 last_id);
+extern void pool_begin_reading(Pool *pool, Snapshot snapshot, TimestampTz moment);
+extern void pool_search(Pool *pool, uint64 *groups, int count);
+extern bool pool_next(Pool *pool, int *group, int64 *id);
+extern bool pool_find_row(Pool *pool, int64 id);
+extern bool pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, bool big);
+extern void pool_has_none(Pool *pool);
+extern void pool_close(Pool *pool);
+extern void pool_tell_full(PoolItem *items, int count);
+
+#endif							/* EGRESS_POOL_H */
