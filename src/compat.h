@@ -118,6 +118,13 @@ typedef bool EgressUpdateIndexes;
 	LogLogicalMessage(prefix, message, size, transactional)
 #endif
 
+/* PostgreSQL 19 takes an access method's routine as it is; before, it frees what it was given when it has copied it */
+#if PG_VERSION_NUM >= 190000
+#define egress_index_am(routine) (routine)
+#else
+#define egress_index_am(routine) memcpy(palloc(sizeof(IndexAmRoutine)), routine, sizeof(IndexAmRoutine))
+#endif
+
 /* PostgreSQL 16 exported the look-up of a setting by its name; NULL when there is none */
 static inline struct config_generic *
 egress_find_setting(const char *name)

@@ -942,23 +942,24 @@ pool_index_is_one(Relation relation)
 	return relation->rd_indam != NULL && relation->rd_indam->aminsert == pool_insert;
 }
 
+static const IndexAmRoutine routine = {
+	.type = T_IndexAmRoutine,
+	.amcanmulticol = true,
+	.amoptionalkey = true,
+	.amcaninclude = true,
+	.ambuild = pool_build,
+	.ambuildempty = pool_build_empty,
+	.aminsert = pool_insert,
+	.ambulkdelete = pool_bulk_delete,
+	.amvacuumcleanup = pool_clean_up,
+	.amcostestimate = pool_cost_estimate,
+	.amoptions = pool_options,
+	.amvalidate = pool_validate,
+};
+
 /* egress_pool_handler -- the access method */
 Datum
 egress_pool_handler(PG_FUNCTION_ARGS)
 {
-	IndexAmRoutine *routine = makeNode(IndexAmRoutine);
-
-	routine->amcanmulticol = true;
-	routine->amoptionalkey = true;
-	routine->amcaninclude = true;
-	routine->amkeytype = InvalidOid;
-	routine->ambuild = pool_build;
-	routine->ambuildempty = pool_build_empty;
-	routine->aminsert = pool_insert;
-	routine->ambulkdelete = pool_bulk_delete;
-	routine->amvacuumcleanup = pool_clean_up;
-	routine->amcostestimate = pool_cost_estimate;
-	routine->amoptions = pool_options;
-	routine->amvalidate = pool_validate;
-	PG_RETURN_POINTER(routine);
+	PG_RETURN_POINTER(egress_index_am(&routine));
 }
