@@ -311,9 +311,9 @@ COMMENT ON COLUMN egress_workspace.override_egress_gateways IS
  */
 
 /*
- * Rows are inserted by src/acquire.c and deleted by src/lease.c, never updated. UNIQUE (credential, slot) is the
+ * Rows are inserted by src/limit.c and deleted by src/lease.c, never updated. UNIQUE (credential, slot) is the
  * last line of defence of the limit; see src/limit.c. The foreign keys hold for every row, but the C code does
- * not run their insert-side checks, which could wait: src/acquire.c and src/integrity.c say what does their work.
+ * not run their insert-side checks, which could wait: src/limit.c and src/integrity.c say what does their work.
  */
 CREATE TABLE egress_lease (
     session_id            text COLLATE "C" CONSTRAINT egress_lease_pkey PRIMARY KEY CHECK (octet_length(session_id) BETWEEN 1 AND 255),

@@ -9,24 +9,13 @@
  *	   as durable as a new one (lease_confirm()); one that has expired is ended.
  *	2. Decide access (access.c).
  *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (limit_was_full()). Otherwise
- *	   a. LOCK_GATEWAY, shared, unless it is held by now. Stop if the gateway is being deleted.
- *	   b. LOCK_CREDENTIAL, shared. Read its row again; claim a free slot (limit.c); open its secrets; insert the lease.
- *		  If a transaction that committed since changed the row, or a lease is held outside 1..limit, take the lease
- *		  back. Give the lock back.
- *	   c. If that came to nothing, LOCK_CREDENTIAL, exclusive. Read its row again; find a slot, and when none is free,
- *		  end as many expired leases of the credential as it takes (lease.c); open; insert the lease; give the lock back.
+ *	   take LOCK_GATEWAY, shared, unless it is held by now; stop if the gateway is being deleted; and take a connection of
+ *	   the credential, if it has one (limit_take()).
  *	   A credential with a secret that cannot be opened is passed over, like a full one. The keys are read before the
  *	   locks are taken. If one is missing, the locks are given back, the keys read anew, and the credential tried again.
  *	4. With a ttl, insert when the lease ends.
  *	5. Put the credential into the gateway's config.
- * Nothing but the new row lives to commit: other transactions see it with a dirty snapshot, as they see a
- * row whose deletion is not committed, and both count as held. So a rollback of any kind needs no clean-up.
- *
- * Why the foreign keys of egress_lease are not checked by their own triggers here: such a check locks the credential
- * and the gateway row FOR KEY SHARE, which waits for whoever renames or deletes the row in an open transaction, and
- * makes a hot credential's row carry the locks of all its leases' transactions. Steps 3a to 3c do the same work without
- * waiting: they see a deletion's mark in the row under a lock that the deleter takes after it made the mark, to look
- * for leases (integrity.c). Whichever comes second sees the other.
+ * Why that keeps the limit, why nobody waits, and why a rollback of any kind needs no clean-up is in limit.c.
  */
 #include "postgres.h"
 

@@ -4,7 +4,7 @@
  * What SQL can declare is declared in the install script. Four things it cannot:
  *	- The tables repeat a column of their parent (the provider's type, the mapping's provider), so that foreign keys over two
  *	  columns can refuse what does not belong together. Triggers fill that column in.
- *	- An acquire inserts a lease without the foreign keys' own checks (acquire.c says why). So whoever deletes a
+ *	- An acquire inserts a lease without the foreign keys' own checks (limit.c says why). So whoever deletes a
  *	  gateway or a credential looks for leases of open transactions, in this order: mark the row deleted, take the row's
  *	  lock, look. An acquire takes the same lock, looks for the mark, inserts, and gives the lock back. Whichever is
  *	  second sees the other. Committed leases are found by the foreign key as well, and before.

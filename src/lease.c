@@ -1,7 +1,7 @@
 /*
  * lease.c -- the leases of sessions: looking at one, ending it, and when it ends by itself
  *
- * A lease is a row of egress_lease, which is inserted (acquire.c) and deleted (here), never updated. One that ends by
+ * A lease is a row of egress_lease, which is inserted (limit.c) and deleted (here), never updated. One that ends by
  * itself has a row in egress_lease_expiry besides, which a renewal updates. Whoever takes, renews or ends the lease of a
  * session holds LOCK_SESSION from looking at both rows to having changed them, and looks with a dirty snapshot: so
  * nobody changes them in between, and what another open transaction has done is seen, whatever the age of the

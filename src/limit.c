@@ -1,43 +1,140 @@
 /*
  * limit.c -- the connection limit: taking a connection of a credential, and finding out that it has none
  *
- * A lease of a credential with the limit L has a slot, a number in 1..L; a lease taken while there was no limit has
- * none (NULL). UNIQUE (egress_credential_id, slot) is the last line of defence; it is not meant to be hit.
+ * A credential with a limit has so many connections; a session that has one holds a lease. This is the whole argument
+ * why a limit holds, whatever other sessions and their transactions do. test/model goes through its steps in every
+ * interleaving.
  *
- * Whether a slot is held is asked with a dirty snapshot, as a unique index does when a row is inserted: what an open
- * transaction inserted is held, and what an open transaction deleted is still held. Neither the age of the
- * caller's snapshot nor its isolation level matter. Leases may end meanwhile, which at worst hides a slot that became free
- * just now. Lease rows are never updated, so a dirty scan of the index cannot miss one.
+ * What is promised
+ * ----------------
+ * Exact: let each open transaction end in the way that leaves the most leases. Then whoever gets a connection gets it
+ * at a moment, between call and answer, at which the credential's leases, with the new one, are not above the limit:
+ * the one that is committed at that moment, or that the acquire's own transaction has set. So who begins after a limit
+ * was committed goes by it, and one below what is in use lets nobody in until enough leases have ended.
+ * Nobody waits for another session's open transaction: what that may still take or keep counts as held.
+ * Nothing leaks: a connection is taken as long as the row of its lease is there, and nothing else has to be undone.
  *
- * Many look at once. As long as all leases are within 1..L, nobody has to count: each takes a slot of its own
- * (slot_claim(), the credential's lock held shared, the slot's exclusive), and looks afterwards whether one is outside
- * (slot_any_outside()). Who finds no slot so, or a lease outside, holds the credential's lock exclusive, so
- * that nobody inserts a lease meanwhile, and counts (slot_find()).
+ * The row of a lease
+ * ------------------
+ * It is inserted here, deleted in lease.c, and never updated. Its slot is a number in 1..L for the limit L, or NULL if
+ * there was none. It is, one after the other,
+ *	- inserted by an open transaction, which may commit: held;
+ *	- committed: held;
+ *	- deleted by an open transaction, which may roll back: held;
+ *	- gone, since the inserter rolled back or the deleter committed. What is gone does not come back.
+ * A dirty snapshot sees exactly what is held (HeapTupleSatisfiesDirty(); unique indexes look so, too). It is about now:
+ * the age of the caller's snapshot and the isolation level do not matter.
  *
- * The index has an entry for every row version, also for leases that ended, until a scan finds them dead to all and
- * marks them, or VACUUM removes them. Each step below looks at the slot in the index entry before it visits
- * the row, so that dead entries of slots that do not matter cost next to nothing:
- *	1. Are there leases without a slot, or above the limit (it was lowered, or set late)? They sort last. A backward
- *	   scan sees the highest entry first; if that is within 1..L, no row is visited.
- *	2. If there are, all leases are counted, up to the limit.
- *	3. A gap in 1..L is sought upwards from a random slot, then from 1. A slot without any entry is free with no row
- *	   visited. Beginning at random spreads the dead entries over all slots.
- * Rows on pages that are visible to all are held, without a visit.
+ * A look misses no row
+ * --------------------
+ * A look is a scan of the index (credential, slot) with a dirty snapshot. Such a scan can miss a row that is updated
+ * meanwhile: the new version's entry comes where the scan has been, and the old version is gone when the scan gets
+ * there. But a lease has one version, and one entry in the index as long as it is held. So what had its entry when the
+ * look began, and is held when the look ends, is seen; and what the look found gone stays gone. Only a row that has no
+ * entry yet can be missed, for the row is inserted first. Whoever is at that point holds the slot's lock or, alone, the
+ * credential's: nobody wants the same slot meanwhile, nobody counts. Others may look beside him for leases outside
+ * 1..L; so they look twice, as follows.
  *
- * Finding out that credentials are full, without their locks (limit_was_full())
- * ----------------------------------------------------------------------------
+ * Beside others: lease_beside_others()
+ * ------------------------------------
+ *	1. Take LOCK_CREDENTIAL, shared. (It is one of the short locks of lock.c. The caller holds those of session and
+ *	   gateway.)
+ *	2. Read the credential, with a new snapshot: L is its limit. Go on if it is enabled, is not being deleted, and was
+ *	   not written by this transaction itself.
+ *	3. Claim a slot in 1..L (slot_claim()): try its LOCK_SLOT; then look whether it is held, and if so, try another.
+ *	4. Insert the row with that slot, speculatively, and then its index entries.
+ *	5. First look: is a lease held outside 1..L, that is above L or without a slot (slot_any_outside())?
+ *	6. Second look: has a transaction that committed since 2 changed the credential (scan_row_is_replaced())?
+ *	7. If either is so, take the lease back, otherwise confirm it. Give back LOCK_SLOT, then LOCK_CREDENTIAL.
+ * Without a limit there is no slot, and 3 and 5 fall away. That nothing came of it does not mean that the credential is
+ * full: the acquire then goes alone. In both ways, when there is a slot, the caller is asked whether the credential can
+ * be used at all (LimitUsable); if not, nothing is taken.
+ *
+ * Within 1..L there are at most L leases, as no two take the same slot: the second has LOCK_SLOT only when the first
+ * has given it back, with his entry there or his lease taken back.
+ *
+ * The moment is the end of the first look. L is the limit then, as the second look finds no change. And no lease is
+ * held outside 1..L: what had its entry when the first look began was seen, and whoever came later with one outside has
+ * read another limit than L (or that there is none):
+ *	- An older one. If its change was committed before his second look, he takes his lease back. If not, his entry was
+ *	  there before that commit, and so before we read L and looked.
+ *	- A newer one. Then our second look sees the change, or he has read it, and come, after that look.
+ * In the other order, between the two looks, a limit could be lowered and then the last lease outside end: neither look
+ * would show it, and at no moment was a connection free.
+ *
+ * How a lease is taken back
+ * -------------------------
+ * It was inserted as INSERT ... ON CONFLICT does (insert_row_if()): held like any other, and killed if it is not right,
+ * as if it had never been. A deletion would be that of an open transaction: until it ends, a connection would be held
+ * that nobody has. And nobody is refused because of a lease that is taken back: who counts has waited for
+ * LOCK_CREDENTIAL until it was.
+ *
+ * Alone: lease_alone()
+ * --------------------
+ *	1. Take LOCK_CREDENTIAL, exclusive: nobody is at 2 to 7 above, nor here.
+ *	2. Read the credential, with a new snapshot.
+ *	3. Is a lease held outside 1..L? Then count all that are held; if these are L or more, it is full. Otherwise find a
+ *	   slot in 1..L that is not held: there is one if fewer than L leases are (slot_find()).
+ *	4. If it is full, but so many leases have expired as have to end for one to be free, end them (lease.c), and find
+ *	   the slot then. To others they are held until this transaction commits; if it is rolled back, so is its own lease.
+ *	5. If there is a slot: has a transaction that committed since 2 changed the credential? Then go back to 2.
+ *	6. Insert the row with that slot. Give the lock back.
+ * The moment is 5: L is the limit, and the slot is free, as nobody else inserts. Without 5, the limit could be lowered
+ * between 2 and 3, and then a lease end: a slot is found, and at no moment was a connection free.
+ *
+ * A limit that was lowered below what is in use, or set late
+ * ----------------------------------------------------------
+ * Whoever changes a limit takes no lock, and looks for nothing. Leases outside 1..L are held like others. As long as
+ * there is one, all acquires go alone, and all leases are counted together; when the last of them has ended, slots are
+ * enough again.
+ *
+ * What the same transaction did before
+ * ------------------------------------
+ * What it has deleted is gone for itself (for a unique index, too) and held to others, who may see two leases of it in
+ * one slot. Both are never left: what undoes the deletion, a rollback or one to a savepoint, undoes what came after it.
+ * A limit that it has set itself, nobody else sees. If that is a higher one, others may have found nothing outside
+ * theirs, and be at their second look, when its lease comes there. So it goes alone (scan_row_is_own()), before they
+ * look or after.
+ *
+ * No deadlock, no clean-up
+ * ------------------------
+ * lock.c gives the locks their order. They are held for microseconds, and whoever holds one waits for no transaction,
+ * not in a unique index either: LOCK_SESSION keeps a second lease of the session away, LOCK_SLOT or LOCK_CREDENTIAL one
+ * with the same slot. UNIQUE (egress_credential_id, slot) is the last line of defence, which is not meant to be hit.
+ * Only the row lives to commit. A rollback of any kind makes it gone and gives back what locks are held; after a crash
+ * it is that of a transaction that has not committed; a prepared transaction is an open one, also after a restart.
+ *
+ * Who deletes the credential or the gateway
+ * -----------------------------------------
+ * The foreign keys' own checks are not run for a lease. They lock both rows FOR KEY SHARE, which waits for whoever
+ * renames or deletes one in an open transaction, and makes a hot credential's row carry the locks of all its leases'
+ * transactions. Instead, the deleter marks the row deleted, then takes its lock (LOCK_GATEWAY, LOCK_CREDENTIAL)
+ * exclusive and looks for leases (integrity.c). Under the same lock an acquire looks for the mark (scan_row_ends()) and
+ * inserts. Whichever is second sees the other.
+ *
+ * What it costs
+ * -------------
+ * The index has entries of leases that are gone, until a scan finds them dead to all and marks them, or VACUUM removes
+ * them. Each look reads the slot in the entry before it visits the row, so that dead entries of slots that do not
+ * matter cost next to nothing. Leases outside sort last: a backward scan sees the highest entry first, and visits no
+ * row if that is within 1..L. A gap is sought upwards from a random slot, then from 1: a slot without any entry is free
+ * with no row visited, and beginning at random spreads the dead entries over all slots. Rows on pages that are visible
+ * to all are held, without a visit.
+ *
+ * Full for certain, without a lock: limit_was_full()
+ * --------------------------------------------------
  * An acquire tries the credentials of a pool one after the other. If most are full, their locks would be taken for
- * nothing, and everybody who is refused would queue for them. So it looks here first, and passes over a credential that was
- * full when the acquire took its snapshot. That is certain, and no guess, when each of the slots 1..limit has a lease
- *	- that is still held, dirty, and
+ * nothing, and everybody who is refused would queue for them. So it looks here first, and passes over a credential that
+ * was full when the acquire took its snapshot. That is certain, and no guess, when each of the slots 1..L has a lease
+ *	- that is still held, and
  *	- that was inserted by a transaction which the snapshot has as committed.
  * All these leases were held together at the snapshot: none has ended since, and none came later. A lease whose
- * transaction is open, or committed since, proves nothing: while it came, another may have gone. Then, and when a lease has
- * expired, the answer is no, and limit_take() decides under the credential's lock. (An expired lease that others end between the two
- * looks is not seen; but then it was held as one that is being given back, so the credential was full at that moment.)
- *
- * It costs one pass over the index of slots: the credentials are asked about by ascending id, which is the order of
- * the index. Nothing is looked up where the next credential's entries are near.
+ * transaction is open, or committed since, proves nothing: while it came, another may have gone. Then, and when a lease
+ * has expired, the answer is no, and limit_take() decides. (An expired lease that others end between the look at the
+ * leases and that at their ends is not seen; but then it was held as one that is being given back, so the credential
+ * was full at that moment.)
+ * It costs one pass over the index of slots: the credentials are asked about by ascending id, which is the order of the
+ * index. Nothing is looked up where the next credential's entries are near.
  */
 #include "limit.h"
 
@@ -289,10 +386,9 @@ insert_lease(LimitSearch *search, int64 credential_id, int32 slot, RowCheck is_r
 }
 
 /*
- * is_within_limit -- is the credential still what it was when it was read, and no lease outside its limit? A RowCheck
+ * is_within_limit -- is no lease outside the credential's limit, and that still what it was? A RowCheck
  *
- * In the other order, a limit that is lowered and then a lease outside that ends, between the two looks, would not be seen.
- * Before: the lease is inserted, its credential is the current row, and the caller holds the credential's lock.
+ * The first look and the second, in the order that they need. Before: the lease is inserted, its credential is the current row, and the caller holds the credential's lock.
  */
 static bool
 is_within_limit(void *arg)
@@ -309,14 +405,7 @@ is_within_limit(void *arg)
 /*
  * lease_beside_others -- lease a connection of a credential while others may do the same
  *
- * Returns whether it did. That it did not says nothing about the credential, unless its secrets could not be opened: see
- * lease_alone().
- *
- * Those who are here have slots of their own in 1..limit, so together they do not pass the limit that they have read.
- * What may be wrong with it is looked at when the lease is inserted: another limit was committed since, or there are
- * leases outside 1..limit. Of two who have read different limits, the one who read the old limit sees the change, unless
- * its lease was there before the change was; then the other sees that lease. Of a limit that the caller's own transaction has
- * set, the others see nothing, and they may have looked for leases outside theirs already: not here.
+ * Returns whether it did. That it did not says nothing about the credential, unless search->unusable is set.
  */
 static bool
 lease_beside_others(LimitSearch *search, int64 credential_id)
@@ -385,12 +474,7 @@ slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 	return *slot != SLOT_NONE;
 }
 
-/*
- * lease_alone -- lease a connection of a credential while nobody else does
- *
- * Nobody takes a connection meanwhile, but leases end. One that ended after the limit was lowered must not let in an acquire
- * that has read the old limit: so whether it is still the limit is asked when a slot has been found.
- */
+/* lease_alone -- lease a connection of a credential while nobody else does; what came of it says what the credential is */
 static LimitOutcome
 lease_alone(LimitSearch *search, int64 credential_id)
 {

@@ -83,7 +83,7 @@ static const char *const checks[EGRESS_TABLE_COUNT][MAX_CHECKS] = {
 	[TABLE_LEASE_HISTORY] = {"egress_lease_history_check", "egress_lease_history_release_reason_check"},
 };
 
-/* the foreign keys from and to these tables, to whose rows acquire.c, lease.c and integrity.c see */
+/* the foreign keys from and to these tables, to whose rows limit.c, lease.c and integrity.c see */
 static const struct
 {
 	EgressTable table;
