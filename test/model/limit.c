@@ -185,7 +185,7 @@ next_entry(bool backward)
 		next_entry(backward); \
 	} while (0)
 
-/* is_held (slot.c) -- is the present entry's lease held? */
+/* is_held (src/limit.c) -- is the present entry's lease held? */
 static bool
 is_held(void)
 {
@@ -210,7 +210,7 @@ slot_name(int slot)
 	return slot == SLOT_NONE ? "none" : slot == 1 ? "1" : "2";
 }
 
-/* slot_any_outside (slot.c) -- p->answer: is a lease held that has no slot, or one above p->limit? */
+/* slot_any_outside (src/limit.c) -- p->answer: is a lease held that has no slot, or one above p->limit? */
 static Result
 slot_any_outside(void)
 {
@@ -234,7 +234,7 @@ slot_any_outside(void)
 	END;
 }
 
-/* count_held (slot.c) -- p->count: how many leases are held, counted up to p->to */
+/* count_held (src/limit.c) -- p->count: how many leases are held, counted up to p->to */
 static Result
 count_held(void)
 {
@@ -254,7 +254,7 @@ count_held(void)
 	END;
 }
 
-/* find_gap (slot.c) -- p->candidate: the first slot from there to p->to that is not held, SLOT_NONE if there is none */
+/* find_gap (src/limit.c) -- p->candidate: the first slot from there to p->to that is not held, SLOT_NONE if there is none */
 static Result
 find_gap(void)
 {
@@ -277,7 +277,7 @@ find_gap(void)
 	END;
 }
 
-/* gap_around (slot.c) -- p->candidate: the first slot that is not held from p->wanted upwards, or from 1 */
+/* gap_around (src/limit.c) -- p->candidate: the first slot that is not held from p->wanted upwards, or from 1 */
 static Result
 gap_around(void)
 {
@@ -296,7 +296,7 @@ gap_around(void)
 	END;
 }
 
-/* slot_claim (slot.c) -- p->slot: a free slot in 1..p->limit whose lock is held now, SLOT_NONE when none is found */
+/* slot_claim (src/limit.c) -- p->slot: a free slot in 1..p->limit whose lock is held now, SLOT_NONE when none is found */
 static Result
 slot_claim(void)
 {
@@ -329,7 +329,7 @@ slot_claim(void)
 	END;
 }
 
-/* slot_find (slot.c) -- p->slot: a free slot, SLOT_NONE when the credential is full */
+/* slot_find (src/limit.c) -- p->slot: a free slot, SLOT_NONE when the credential is full */
 static Result
 slot_find(void)
 {
@@ -356,7 +356,7 @@ slot_find(void)
 	END;
 }
 
-/* slot_excess (slot.c) -- p->excess: how many leases have to end for a slot to be free */
+/* slot_excess (src/limit.c) -- p->excess: how many leases have to end for a slot to be free */
 static Result
 slot_excess(void)
 {
@@ -572,7 +572,7 @@ lease_end_expired_for(void)
 	END;
 }
 
-/* free_slot (acquire.c) -- p->slot: one that is free, or that the end of expired leases makes free */
+/* free_slot (src/limit.c) -- p->slot: one that is free, or that the end of expired leases makes free */
 static Result
 free_slot(void)
 {
@@ -605,7 +605,7 @@ free_slot(void)
  * Acquiring (acquire.c).
  */
 
-/* is_within_limit (acquire.c) -- p->answer: is the credential still what it was, and no lease outside its limit? */
+/* is_within_limit (src/limit.c) -- p->answer: is the credential still what it was, and no lease outside its limit? */
 static Result
 is_within_limit(void)
 {
@@ -655,7 +655,7 @@ check_unique(int entry)
 }
 
 /*
- * insert_lease (acquire.c), insert_row_if (scan.c) -- insert the lease; p->answer: is it right?
+ * insert_lease (src/limit.c), insert_row_if (scan.c) -- insert the lease; p->answer: is it right?
  *
  * Speculatively, where p->answer says that it has to be asked.
  */
@@ -723,7 +723,7 @@ read_credential(void)
 		say(p->limit == NO_LIMIT ? "credential %d has no limit" : "the limit of credential %d is %d", p->credential, p->limit);
 }
 
-/* lease_beside_others (acquire.c) -- p->leased: lease a connection while others may do the same */
+/* lease_beside_others (src/limit.c) -- p->leased: lease a connection while others may do the same */
 static Result
 lease_beside_others(void)
 {
@@ -766,7 +766,7 @@ lease_beside_others(void)
 	END;
 }
 
-/* lease_alone (acquire.c) -- p->leased: lease a connection while nobody else does; p->full when there is none */
+/* lease_alone (src/limit.c) -- p->leased: lease a connection while nobody else does; p->full when there is none */
 static Result
 lease_alone(void)
 {
@@ -833,7 +833,7 @@ lease_alone(void)
 	END;
 }
 
-/* any_over (pool.c) -- p->answer: is the end of a lease of the credential past? */
+/* any_over (src/limit.c) -- p->answer: is the end of a lease of the credential past? */
 static Result
 any_over(void)
 {
@@ -851,7 +851,7 @@ any_over(void)
 	END;
 }
 
-/* was_held (pool.c) -- is the present entry's lease held, and was it at the snapshot? */
+/* was_held (src/limit.c) -- is the present entry's lease held, and was it at the snapshot? */
 static bool
 was_held(void)
 {
@@ -864,9 +864,9 @@ was_held(void)
 		(!(row->since & 1 << self) || mutant == full_with_later_leases);
 }
 
-/* pool_is_full (pool.c) -- p->answer: is it certain that the credential was full at the snapshot? */
+/* limit_was_full (src/limit.c) -- p->answer: is it certain that the credential was full at the snapshot? */
 static Result
-pool_is_full(void)
+limit_was_full(void)
 {
 	enum { D = 2 };
 
@@ -879,7 +879,7 @@ pool_is_full(void)
 	p->count = 0;
 	while (p->count < p->limit)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "pool_is_full");
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "limit_was_full");
 		if (p->entry == 0 || p->entry_slot == SLOT_NONE || p->entry_slot > p->count + 1)
 			RETURN;
 		if (p->entry_slot <= p->count)
@@ -896,7 +896,7 @@ pool_is_full(void)
 	END;
 }
 
-/* take_snapshot -- the acquire's snapshot, by which pool.c asks: which credentials are there, which leases are committed */
+/* take_snapshot -- the acquire's snapshot, by which limit_was_full() asks: what credentials there are, what is committed */
 static void
 take_snapshot(void)
 {
@@ -947,7 +947,7 @@ acquire(bool ttl)
 		{
 			if (!p->snapshot[p->credential])
 				continue;
-			CALL(pool_is_full());
+			CALL(limit_was_full());
 			if (p->answer)
 			{
 				p->full = true;
