@@ -8,9 +8,9 @@
  *	   transaction, the lock given back, and look again. A lease that is there is returned, if it is for the same thing,
  *	   as durable as a new one (lease_confirm()); one that has expired is ended.
  *	2. Decide access (access.c).
- *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (limit_was_full()). Otherwise
- *	   take LOCK_GATEWAY, shared, unless it is held by now; stop if the gateway is being deleted; and take a connection of
- *	   the credential, if it has one (limit_take()).
+ *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (limit_was_full()).
+ *	   Otherwise take LOCK_GATEWAY, shared, unless it is held by now; stop if the gateway is being deleted; and take a
+ *	   connection of the credential, if it has one (limit_take()).
  *	   A credential with a secret that cannot be opened is passed over, like a full one. The keys are read before the
  *	   locks are taken. If one is missing, the locks are given back, the keys read anew, and the credential tried again.
  *	4. With a ttl, insert when the lease ends.
@@ -118,7 +118,7 @@ open_secret(Acquire *acquire, CredentialSecret which)
 	return acquire->outcome == SECRET_OPENED;
 }
 
-/* open_secrets -- open the secrets of the credential that is the current row; false when one cannot be opened. A LimitUsable */
+/* open_secrets -- open the secrets of the credential that is the current row; false if one cannot be; a LimitUsable */
 static bool
 open_secrets(void *arg)
 {
@@ -300,11 +300,11 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 			lock_gateway(acquire);
 			outcome = limit_take(&acquire->limit, credential->id, &lease);
 		}
+		full |= outcome == LIMIT_FULL;
 		if (outcome == LIMIT_TAKEN)
 			break;
 		if (outcome == LIMIT_FULL)
 			access_found_full(&fitting);
-		full |= outcome == LIMIT_FULL;
 		if (outcome == LIMIT_UNUSABLE)
 			pass_over(acquire);
 	}

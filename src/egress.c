@@ -20,8 +20,8 @@
  *	history.c			ended connections: writing, pruning, egress_connections_at
  *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease
  *	sweep.c				the end of all that have expired: egress_expire_leases, egress_sweep_leases
- *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; the proof
- *	pool.c				which credentials of a big pool may have a connection free; the proof
+ *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; proof
+ *	pool.c				which credentials of a big pool may have a connection free; proof
  *	access.c			who may use what
  *	capacity.c			how many connections credentials have free, for those who read
  *	usage.c				how many connections gateways and credentials have, for the views

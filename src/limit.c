@@ -121,7 +121,7 @@
  * with no row visited, and beginning at random spreads the dead entries over all slots. Rows on pages that are visible
  * to all are held, without a visit.
  *
- * Full for certain, without a lock: limit_was_full()
+ * Full for certain, without a lock: limit_look()
  * --------------------------------------------------
  * An acquire tries the credentials of a pool one after the other. If most are full, their locks would be taken for
  * nothing, and everybody who is refused would queue for them. So it looks here first, and passes over a credential that
@@ -133,6 +133,8 @@
  * has expired, the answer is no, and limit_take() decides. (An expired lease that others end between the look at the
  * leases and that at their ends is not seen; but then it was held as one that is being given back, so the credential
  * was full at that moment.)
+ * What an open transaction ends, and what the caller's own has taken, is held, but may change without a word, by a commit or a
+ * rollback: LimitSeen says so. pool.c remembers only what is certain for everybody.
  * It costs one pass over the index of slots: the credentials are asked about by ascending id, which is the order of the
  * index. Nothing is looked up where the next credential's entries are near.
  */
@@ -388,7 +390,8 @@ insert_lease(LimitSearch *search, int64 credential_id, int32 slot, RowCheck is_r
 /*
  * is_within_limit -- is no lease outside the credential's limit, and that still what it was? A RowCheck
  *
- * The first look and the second, in the order that they need. Before: the lease is inserted, its credential is the current row, and the caller holds the credential's lock.
+ * The first look and the second, in the order that they need. Before: the lease is inserted, its credential is the
+ * current row, and the caller holds the credential's lock.
  */
 static bool
 is_within_limit(void *arg)
@@ -474,7 +477,7 @@ slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 	return *slot != SLOT_NONE;
 }
 
-/* lease_alone -- lease a connection of a credential while nobody else does; what came of it says what the credential is */
+/* lease_alone -- lease a connection of a credential while nobody else does */
 static LimitOutcome
 lease_alone(LimitSearch *search, int64 credential_id)
 {
@@ -510,7 +513,7 @@ lease_alone(LimitSearch *search, int64 credential_id)
  * limit_take -- take a connection of a credential, if it has one, by inserting a lease
  *
  * Before: limit_open(); the caller holds the locks of the lease's session and gateway. After: if it is LIMIT_TAKEN or
- * LIMIT_UNUSABLE, the credential is the current row of search->credentials; if it is LIMIT_TAKEN, lease->acquired_at is set.
+ * LIMIT_UNUSABLE, the credential is the current row of search->credentials; if LIMIT_TAKEN, lease->acquired_at is set.
  */
 LimitOutcome
 limit_take(LimitSearch *search, int64 credential_id, LimitLease *lease)
