@@ -6,6 +6,7 @@
 #include "freed.h"
 
 #include "access/table.h"
+#include "storage/lmgr.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -16,6 +17,14 @@ bool
 freed_is_told(void)
 {
 	return catalog_has_index(INDEX_CREDENTIAL_POOL);
+}
+
+/* freed_lock_index -- lock the index, for whoever must not wait for it later; before: its table is locked */
+void
+freed_lock_index(void)
+{
+	if (freed_is_told())
+		LockRelationOid(catalog_index(INDEX_CREDENTIAL_POOL), AccessShareLock);
 }
 
 /* freed_group -- the group of the credential in a scan's current row */

@@ -9,6 +9,7 @@
 #include "scan.h"
 
 extern bool freed_is_told(void);
+extern void freed_lock_index(void);
 extern uint64 freed_group(EgressScan *credential);
 extern void freed_connection(int64 credential_id);
 extern void freed_all_connections(void);

@@ -58,6 +58,7 @@ lease_lock_tables(void)
 	LockRelationOid(catalog_table(TABLE_LEASE), RowExclusiveLock);
 	LockRelationOid(catalog_table(TABLE_LEASE_EXPIRY), RowExclusiveLock);
 	history_lock_tables();
+	freed_lock_index();
 }
 
 /* lease_open -- get ready to look at leases; before: lease_lock_tables() */

@@ -64,6 +64,9 @@ enum
 /* from the root to a leaf; a WAL record holds so many pages */
 #define MAX_LEVELS	MAX_GENERIC_XLOG_PAGES
 
+/* since when a credential is full is kept for so many transactions */
+#define KEPT_XIDS	100000000
+
 /* says that a page is one of ours */
 #define PAGE_MAGIC	0x4547
 
@@ -494,6 +497,16 @@ take_out(PoolItem *item, PoolItem *wanted, PageEnd *root)
 	return memcmp(item, wanted, sizeof(PoolItem)) == 0 ? ITEM_GOES : ITEM_STAYS;
 }
 
+/* take_age -- since when it is what it is does not matter any more, if it is as it was */
+static ItemChange
+take_age(PoolItem *item, PoolItem *wanted, PageEnd *root)
+{
+	if (memcmp(item, wanted, sizeof(PoolItem)) != 0)
+		return ITEM_STAYS;
+	item->since = InvalidTransactionId;
+	return ITEM_CHANGES;
+}
+
 /* pool_index_opened -- a credential may have a connection free, because a lease ends, or ends earlier; does nothing if so it says */
 void
 pool_index_opened(Relation index, uint64 group, int64 id)
@@ -822,19 +835,21 @@ group_of_row(Relation index, TupleTableSlot *row)
 	return group_of(values, isnull);
 }
 
-/* has_row -- has the table, by its primary key, a row of an item's id in its group, be it an open transaction's? */
+/*
+ * has_row -- has the table, by its primary key, any version of a row of an item's id in its group?
+ *
+ * Be it one that nobody sees yet, or that only an old snapshot sees.
+ */
 static bool
 has_row(Relation index, Relation table, Relation key, const PoolItem *item)
 {
 	TupleTableSlot *row = table_slot_create(table, NULL);
-	SnapshotData dirty;
 	ScanKeyData id;
 	IndexScanDesc scan;
 	bool		found = false;
 
-	InitDirtySnapshot(dirty);
 	ScanKeyInit(&id, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(item->id));
-	scan = index_beginscan(table, key, &dirty, NULL, 1, 0, SO_NONE);
+	scan = index_beginscan(table, key, SnapshotAny, NULL, 1, 0, SO_NONE);
 	index_rescan(scan, &id, 1, NULL, 0);
 	while (!found && index_getnext_slot(scan, ForwardScanDirection, row))
 		found = group_of_row(index, row) == item->group;
@@ -865,11 +880,18 @@ open_key(Relation index, Relation table)
 	return OidIsValid(oid) ? index_open(oid, AccessShareLock) : NULL;
 }
 
+/* is_old -- is a transaction id so old that no snapshot asks for it, not even a standby's, and that it has to go? */
+static bool
+is_old(TransactionId since, TransactionId horizon)
+{
+	return TransactionIdIsNormal(since) && (int32) (horizon - since) > KEPT_XIDS;
+}
+
 /*
- * pool_clean_up -- amvacuumcleanup: take out the items without a row
+ * pool_clean_up -- amvacuumcleanup: take out the items without a row, and transaction ids before they come again
  *
  * An item comes with a row that may not be in the table's other indexes yet, so one whose inserter is open stays. If it is not, and
- * no row of its id and group is there, not even of an open transaction, it may go, unless it was changed in between.
+ * no row of its id and group is there, it may go, unless it was changed in between.
  */
 static IndexBulkDeleteResult *
 pool_clean_up(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
@@ -877,6 +899,8 @@ pool_clean_up(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	Relation	table;
 	Relation	key;
 	PoolItem   *items;
+	PoolItem   *old;
+	TransactionId horizon;
 
 	if (info->analyze_only)
 		return stats;
@@ -885,11 +909,14 @@ pool_clean_up(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	stats->estimated_count = true;
 	table = table_open(info->index->rd_index->indrelid, AccessShareLock);
 	key = open_key(info->index, table);
+	horizon = GetOldestNonRemovableTransactionId(table);
 	items = palloc(ITEMS_PER_PAGE * sizeof(PoolItem));
+	old = palloc(ITEMS_PER_PAGE * sizeof(PoolItem));
 	for (BlockNumber block = ROOT_BLOCK; block < RelationGetNumberOfBlocks(info->index); block++)
 	{
 		int			count = copy_leaf(info->index, block, items);
 		int			gone = 0;
+		int			aged = 0;
 
 		for (int i = 0; i < count; i++)
 		{
@@ -897,8 +924,11 @@ pool_clean_up(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 			if (key != NULL && !(TransactionIdIsNormal(items[i].since) && TransactionIdIsInProgress(items[i].since)) &&
 				!has_row(info->index, table, key, &items[i]))
 				items[gone++] = items[i];
+			else if (is_old(items[i].since, horizon))
+				old[aged++] = items[i];
 		}
 		change_items(info->index, items, gone, take_out);
+		change_items(info->index, old, aged, take_age);
 		stats->num_index_tuples += count - gone;
 		stats->tuples_removed += gone;
 	}
@@ -906,6 +936,7 @@ pool_clean_up(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	if (key != NULL)
 		index_close(key, AccessShareLock);
 	table_close(table, AccessShareLock);
+	pfree(old);
 	pfree(items);
 	return stats;
 }
