@@ -118,6 +118,13 @@ typedef bool EgressUpdateIndexes;
 	LogLogicalMessage(prefix, message, size, transactional)
 #endif
 
+/* PostgreSQL 16 renamed where a relation's file is said */
+#if PG_VERSION_NUM >= 160000
+#define egress_file_number(relation) ((relation)->rd_locator.relNumber)
+#else
+#define egress_file_number(relation) ((relation)->rd_node.relNode)
+#endif
+
 /* PostgreSQL 19 takes an access method's routine as it is; before, it frees what it was given when it has copied it */
 #if PG_VERSION_NUM >= 190000
 #define egress_index_am(routine) (routine)

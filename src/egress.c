@@ -4,6 +4,7 @@
  * The rooms, from the bottom up; each needs only those above it in this list:
  *	errors.h, compat.h	SQLSTATEs; differences between PostgreSQL majors
  *	catalog.c			where the extension's tables are
+ *	lock.c				the four short locks and their order
  *	pool_index.c		the access method egress_pool: the index of credentials that may have a connection free
  *	shape.c				whether tables, indexes and row types are as the C code has them
  *	arguments.c			checking what a caller gave
@@ -14,7 +15,6 @@
  *	config_openvpn.c	and config_wireguard.c: checking and rendering
  *	query.c				what SQL that the C code runs has in common
  *	scan.c				reading the tables by index, inserting rows
- *	lock.c				the four short locks and their order
  *	sessions.c			which sessions there are, by the application's tables: egress_orphaned_sessions
  *	freed.c				telling the pool's index that a connection may be free
  *	history.c			ended connections: writing, pruning, egress_connections_at

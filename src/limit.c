@@ -32,46 +32,37 @@
  * there. But a lease has one version, and one entry in the index as long as it is held. So what had its entry when the
  * look began, and is held when the look ends, is seen; and what the look found gone stays gone. Only a row that has no
  * entry yet can be missed, for the row is inserted first. Whoever is at that point holds the slot's lock or, alone, the
- * credential's: nobody wants the same slot meanwhile, nobody counts. Others may look beside him for leases outside
- * 1..L; so they look twice, as follows.
+ * credential's: nobody wants the same slot meanwhile, nobody counts.
+ *
+ * A limit stays while somebody holds the credential's lock
+ * --------------------------------------------------------
+ * Whoever changes a credential writes its row, then takes LOCK_CREDENTIAL, exclusive, and gives it back at once; and
+ * commits later. PostgreSQL calls for that: it inserts the new version into the index egress_credential_pool, whoever
+ * writes it, and the index's access method takes the lock (pool_index.c). So whoever holds the lock, and sees that nobody
+ * has begun to change the row (scan_row_is_changing()), has the credential as it is until he gives the lock back: who
+ * begins later cannot commit before.
  *
  * Beside others: lease_beside_others()
  * ------------------------------------
  *	1. Take LOCK_CREDENTIAL, shared. (It is one of the short locks of lock.c. The caller holds those of session and
  *	   gateway.)
- *	2. Read the credential, with a new snapshot: L is its limit. Go on if it is enabled, is not being deleted, and was
- *	   not written by this transaction itself.
- *	3. Claim a slot in 1..L (slot_claim()): try its LOCK_SLOT; then look whether it is held, and if so, try another.
- *	4. Insert the row with that slot, speculatively, and then its index entries.
- *	5. First look: is a lease held outside 1..L, that is above L or without a slot (slot_any_outside())?
- *	6. Second look: has a transaction that committed since 2 changed the credential (scan_row_is_replaced())?
- *	7. If either is so, take the lease back, otherwise confirm it. Give back LOCK_SLOT, then LOCK_CREDENTIAL.
- * Without a limit there is no slot, and 3 and 5 fall away. That nothing came of it does not mean that the credential is
+ *	2. Read the credential, with a new snapshot: L is its limit. Go on if it is enabled, and nobody is changing or
+ *	   deleting it, nor has this transaction itself.
+ *	3. Is a lease held outside 1..L, that is above L or without a slot (slot_any_outside())? Then go no further.
+ *	4. Claim a slot in 1..L (slot_claim()): try its LOCK_SLOT; then look whether it is held, and if so, try another.
+ *	5. Insert the row with that slot, and then its index entries. Give back LOCK_SLOT, then LOCK_CREDENTIAL.
+ * Without a limit there is no slot, and 3 and 4 fall away. That nothing came of it does not mean that the credential is
  * full: the acquire then goes alone. In both ways, when there is a slot, the caller is asked whether the credential can
  * be used at all (LimitUsable); if not, nothing is taken.
  *
- * Within 1..L there are at most L leases, as no two take the same slot: the second has LOCK_SLOT only when the first
- * has given it back, with his entry there or his lease taken back.
- *
- * The moment is the end of the first look. L is the limit then, as the second look finds no change. And no lease is
- * held outside 1..L: what had its entry when the first look began was seen, and whoever came later with one outside has
- * read another limit than L (or that there is none):
- *	- An older one. If its change was committed before his second look, he takes his lease back. If not, his entry was
- *	  there before that commit, and so before we read L and looked.
- *	- A newer one. Then our second look sees the change, or he has read it, and come, after that look.
- * In the other order, between the two looks, a limit could be lowered and then the last lease outside end: neither look
- * would show it, and at no moment was a connection free.
- *
- * How a lease is taken back
- * -------------------------
- * It was inserted as INSERT ... ON CONFLICT does (insert_row_if()): held like any other, and killed if it is not right,
- * as if it had never been. A deletion would be that of an open transaction: until it ends, a connection would be held
- * that nobody has. And nobody is refused because of a lease that is taken back: who counts has waited for
- * LOCK_CREDENTIAL until it was.
+ * The moment is 5. L is the limit, by 2. Within 1..L there are at most L leases, as no two take the same slot: the second
+ * has LOCK_SLOT only when the first has given it back, with his entry there. And none is held outside 1..L: none was at 3,
+ * and whoever inserts one goes by another limit. He has not read it beside us, where all read L; and who goes alone has
+ * the lock before us, so that his lease was there at 3, or after us.
  *
  * Alone: lease_alone()
  * --------------------
- *	1. Take LOCK_CREDENTIAL, exclusive: nobody is at 2 to 7 above, nor here.
+ *	1. Take LOCK_CREDENTIAL, exclusive: nobody is at 2 to 5 above, nor here.
  *	2. Read the credential, with a new snapshot.
  *	3. Is a lease held outside 1..L? Then count all that are held; if these are L or more, it is full. Otherwise find a
  *	   slot in 1..L that is not held: there is one if fewer than L leases are (slot_find()).
@@ -84,7 +75,7 @@
  *
  * A limit that was lowered below what is in use, or set late
  * ----------------------------------------------------------
- * Whoever changes a limit takes no lock, and looks for nothing. Leases outside 1..L are held like others. As long as
+ * Whoever changes a limit looks for nothing. Leases outside 1..L are held like others. As long as
  * there is one, all acquires go alone, and all leases are counted together; when the last of them has ended, slots are
  * enough again.
  *
@@ -92,9 +83,8 @@
  * ------------------------------------
  * What it has deleted is gone for itself (for a unique index, too) and held to others, who may see two leases of it in
  * one slot. Both are never left: what undoes the deletion, a rollback or one to a savepoint, undoes what came after it.
- * A limit that it has set itself, nobody else sees. If that is a higher one, others may have found nothing outside
- * theirs, and be at their second look, when its lease comes there. So it goes alone (scan_row_is_own()), before they
- * look or after.
+ * A limit that it has set itself, nobody else sees. So it goes alone (scan_row_is_own()): it counts, and its lease, which may
+ * be outside the limit that others read, is there before they look or comes after they are done.
  *
  * No deadlock, no clean-up
  * ------------------------
@@ -150,6 +140,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "freed.h"
 #include "lease.h"
 #include "lock.h"
 
@@ -365,9 +356,9 @@ is_usable(LimitSearch *search)
 	return !search->unusable;
 }
 
-/* insert_lease -- insert the row of the lease, if that is right; slot SLOT_NONE for a credential without a limit */
-static bool
-insert_lease(LimitSearch *search, int64 credential_id, int32 slot, RowCheck is_right)
+/* insert_lease -- insert the row of the lease; slot SLOT_NONE for a credential without a limit */
+static void
+insert_lease(LimitSearch *search, int64 credential_id, int32 slot)
 {
 	LimitLease *lease = search->lease;
 	Datum		values[Natts_egress_lease];
@@ -384,25 +375,7 @@ insert_lease(LimitSearch *search, int64 credential_id, int32 slot, RowCheck is_r
 	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(lease->acquired_at);
 	values[Anum_egress_lease_slot - 1] = Int32GetDatum(slot);
 	nulls[Anum_egress_lease_slot - 1] = slot == SLOT_NONE;
-	return insert_row_if(search->all.table, Natts_egress_lease, values, nulls, is_right, search);
-}
-
-/*
- * is_within_limit -- is no lease outside the credential's limit, and that still what it was? A RowCheck
- *
- * The first look and the second, in the order that they need. Before: the lease is inserted, its credential is the
- * current row, and the caller holds the credential's lock.
- */
-static bool
-is_within_limit(void *arg)
-{
-	LimitSearch *search = arg;
-	EgressScan *credential = search->credentials;
-	int32		limit = credential_limit(credential);
-
-	return (limit == NO_LIMIT ||
-			!slot_any_outside(search, scan_id(credential, Anum_egress_credential_egress_credential_id), limit)) &&
-		!scan_row_is_replaced(credential);
+	insert_row(search->all.table, Natts_egress_lease, values, nulls);
 }
 
 /*
@@ -417,16 +390,27 @@ lease_beside_others(LimitSearch *search, int64 credential_id)
 	Snapshot	snapshot;
 	bool		leased = false;
 
+	/* in tables of before, a change of a limit does not wait for this lock */
+	if (!freed_is_told())
+		return false;
+
 	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled) &&
-		!scan_row_ends(credential) && !scan_row_is_own(credential))
+		!scan_row_is_changing(credential) && !scan_row_is_own(credential))
 	{
 		int32		limit = credential_limit(credential);
-		int32		slot = limit == NO_LIMIT ? SLOT_NONE : slot_claim(search, credential_id, limit);
+		int32		slot = SLOT_NONE;
 
-		if (limit == NO_LIMIT || slot != SLOT_NONE)
-			leased = is_usable(search) && insert_lease(search, credential_id, slot, is_within_limit);
+		if (limit == NO_LIMIT)
+			leased = is_usable(search);
+		else if (!slot_any_outside(search, credential_id, limit))
+		{
+			slot = slot_claim(search, credential_id, limit);
+			leased = slot != SLOT_NONE && is_usable(search);
+		}
+		if (leased)
+			insert_lease(search, credential_id, slot);
 		if (slot != SLOT_NONE)
 			slot_unclaim(credential_id, slot);
 	}
@@ -501,7 +485,7 @@ lease_alone(LimitSearch *search, int64 credential_id)
 			outcome = found ? LIMIT_TAKEN : search->unusable ? LIMIT_UNUSABLE : LIMIT_FULL;
 			again = outcome != LIMIT_FULL && scan_row_is_replaced(credential);
 			if (found && !again)
-				(void) insert_lease(search, credential_id, slot, NULL);
+				insert_lease(search, credential_id, slot);
 		}
 		UnregisterSnapshot(snapshot);
 	}

@@ -5,9 +5,10 @@
  *		Two acquires of one session do not both find nothing.
  * LOCK_GATEWAY, shared: an acquire, from seeing that the gateway is not being deleted to having inserted the lease.
  *		Exclusive: the deleter of the gateway, while it looks for leases, the row already marked.
- * LOCK_CREDENTIAL, shared: an acquire, from reading the credential to having inserted a lease in a slot of its own and
- *		looked whether that is right. Exclusive: an acquire that has to count, from reading the limit and the leases to
- *		having inserted one. The deleter of the credential, while it looks for leases, the row already marked.
+ * LOCK_CREDENTIAL, shared: an acquire, from reading the credential to having inserted a lease in a slot of its own.
+ *		Exclusive: an acquire that has to count, from reading the limit and the leases to having inserted one. The deleter
+ *		of the credential, while it looks for leases, the row already marked. Who changes the credential, for a moment, the
+ *		new row already written: so it does not change under an acquire.
  * LOCK_SLOT, exclusive: an acquire that holds LOCK_CREDENTIAL shared, from seeing that a slot is free to having inserted a
  *		lease with it. Only tried: who does not get it looks for another slot.
  *

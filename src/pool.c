@@ -50,6 +50,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "freed.h"
 
 /* so many credentials of a group have to be full, one after the other, before the next are looked at together */
@@ -67,6 +68,8 @@ static struct
 	bool		registered;		/* the callbacks below are */
 	int			count;
 	int			next;			/* the place of the next, when there is no other */
+	Oid			index;			/* of which these are: numbers of looks begin anew with the index, */
+	Oid			file;			/* or its file */
 	PoolItem	items[MOST_OWN];
 }			own;
 
@@ -220,6 +223,13 @@ forget_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransaction
 		own.count = 0;
 }
 
+/* is_of_index -- is what is remembered of an index as it is? */
+static bool
+is_of_index(Relation index)
+{
+	return own.index == RelationGetRelid(index) && own.file == egress_file_number(index);
+}
+
 /* is_remembered -- is a credential full, counting own leases, and has none of it ended since? */
 static bool
 is_remembered(uint64 group, int64 id)
@@ -229,7 +239,7 @@ is_remembered(uint64 group, int64 id)
 		{
 			Relation	index = scan_open_pool_index();
 			PoolItem	item;
-			bool		found = pool_index_find(index, group, id, &item) &&
+			bool		found = is_of_index(index) && pool_index_find(index, group, id, &item) &&
 				item.wake == DT_NOBEGIN && item.look == own.items[i].look;
 
 			index_close_pool(index);
@@ -264,6 +274,10 @@ remember(Pool *pool, uint64 group, int64 id, int32 limit)
 		if (item.look != 0 &&
 			limit_look(&pool->look, id, limit, true, false, &until) >= LIMIT_SEEN_FULL_WITH_OWN && until == DT_NOEND)
 		{
+			if (!is_of_index(index))
+				own.count = 0;
+			own.index = RelationGetRelid(index);
+			own.file = egress_file_number(index);
 			for (place = 0; place < own.count && own.items[place].id != id; place++)
 				;
 			if (place == MOST_OWN)

@@ -49,6 +49,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "lock.h"
 
 /* the columns of the index that make its group; the others are there so that their changes are heard of */
 enum
@@ -742,12 +743,20 @@ group_of(Datum *values, bool *isnull)
 					  DatumGetInt64(values[COLUMN_PROVIDER_ID]));
 }
 
-/* pool_insert -- aminsert: after the heap's row, so that who finds the item open sees the change in the row */
+/*
+ * pool_insert -- aminsert: after the heap's row, so that who finds the item open sees the change in the row
+ *
+ * And so that who goes by the row beside others, holding the credential's lock, sees the change or is waited for: limit.c.
+ */
 static bool
 pool_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relation heap,
 			IndexUniqueCheck unique, bool unchanged, struct IndexInfo *info)
 {
-	insert_or_open(index, group_of(values, isnull), DatumGetInt64(values[COLUMN_ID]), GetCurrentTransactionId());
+	int64		id = DatumGetInt64(values[COLUMN_ID]);
+
+	lock_take(LOCK_CREDENTIAL, id, ExclusiveLock);
+	lock_give(LOCK_CREDENTIAL, id, ExclusiveLock);
+	insert_or_open(index, group_of(values, isnull), id, GetCurrentTransactionId());
 	return false;
 }
 

@@ -734,28 +734,23 @@ default_value(Relation table, int column, EState *estate, bool *isnull)
 }
 
 /*
- * insert_row_if -- insert a row and its index entries, if that is right
+ * insert_row -- insert a row and its index entries
  *
  * Before: the table is open and locked RowExclusiveLock; values and nulls hold its first nvalues columns, and satisfy the
  * constraints of the extension's own. Those that somebody added are kept, and columns that somebody added have their
  * defaults. No trigger is run: the callers are this extension's own code for its own tables, and say what takes the
  * place of ours.
  *
- * When is_right is given, it is asked when the row and its entries are there for others to see, and if it says no, the row is
- * killed as if it had never been: a row that is deleted would be there for dirty snapshots until this transaction ends.
- * That is the speculative insertion of INSERT ... ON CONFLICT (executor/nodeModifyTable.c, ExecInsert()).
- *
- * After: the row is there for the next command of this transaction, which has begun; or it is not, and false is returned. The
- * shape is that of ExecSimpleRelationInsert() in executor/execReplication.c.
+ * After: the row is there for the next command of this transaction, which has begun. The shape is that of
+ * ExecSimpleRelationInsert() in executor/execReplication.c.
  */
-bool
-insert_row_if(Relation relation, int nvalues, const Datum *values, const bool *nulls, RowCheck is_right, void *arg)
+void
+insert_row(Relation relation, int nvalues, const Datum *values, const bool *nulls)
 {
 	EgressTable table = catalog_table_of(RelationGetRelid(relation));
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *rri = makeNode(ResultRelInfo);
 	TupleTableSlot *slot = table_slot_create(relation, NULL);
-	bool		right = true;
 
 	shape_check_foreign_keys(relation, table, RI_TRIGGER_FK);
 	InitResultRelInfo(rri, relation, 0, NULL, 0);
@@ -775,35 +770,13 @@ insert_row_if(Relation relation, int nvalues, const Datum *values, const bool *n
 	ExecStoreVirtualTuple(slot);
 
 	keep_constraints(rri, table, slot, estate, CMD_INSERT);
-	if (is_right == NULL)
-	{
-		table_tuple_insert(relation, slot, GetCurrentCommandId(true), 0, NULL);
-		list_free(ExecInsertIndexTuples(rri, estate, 0, slot, NIL, NULL));
-	}
-	else
-	{
-		TransactionId xid = GetCurrentTransactionId();
-		uint32		token = SpeculativeInsertionLockAcquire(xid);
-
-		table_tuple_insert_speculative(relation, slot, GetCurrentCommandId(true), 0, NULL, token);
-		list_free(ExecInsertIndexTuples(rri, estate, 0, slot, NIL, NULL));
-		right = is_right(arg);
-		table_tuple_complete_speculative(relation, slot, token, right);
-		SpeculativeInsertionLockRelease(xid);
-	}
+	table_tuple_insert(relation, slot, GetCurrentCommandId(true), 0, NULL);
+	list_free(ExecInsertIndexTuples(rri, estate, 0, slot, NIL, NULL));
 
 	ExecCloseIndices(rri);
 	ExecDropSingleTupleTableSlot(slot);
 	FreeExecutorState(estate);
 	CommandCounterIncrement();
-	return right;
-}
-
-/* insert_row -- insert a row and its index entries; before and after: as for insert_row_if() */
-void
-insert_row(Relation relation, int nvalues, const Datum *values, const bool *nulls)
-{
-	(void) insert_row_if(relation, nvalues, values, nulls, NULL, NULL);
 }
 
 /* refuse_changed -- raise 40001: somebody changed the current row by hand, in between */

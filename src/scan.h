@@ -42,9 +42,6 @@ typedef struct EgressScan
 	ScanKeyData keys[SCAN_MAX_KEYS];
 } EgressScan;
 
-/* asked by insert_row_if() whether a row that it has inserted may stay */
-typedef bool (*RowCheck) (void *arg);
-
 extern Relation open_table(EgressTable table, LOCKMODE lockmode);
 extern Relation scan_open_pool_index(void);
 extern void scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode);
@@ -84,8 +81,6 @@ extern void scan_close(EgressScan *scan);
 
 extern bool scan_delete(EgressScan *scan);
 extern void scan_update(EgressScan *scan, AttrNumber column, Datum value);
-extern bool insert_row_if(Relation relation, int nvalues, const Datum *values, const bool *nulls,
-						  RowCheck is_right, void *arg);
 extern void insert_row(Relation relation, int nvalues, const Datum *values, const bool *nulls);
 
 #endif							/* EGRESS_SCAN_H */
