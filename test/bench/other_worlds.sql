@@ -33,15 +33,6 @@ SELECT 'full-' || i || '-' || s, 2000 + i, 2000, 'other', now(), s FROM generate
 UNION ALL
 SELECT 'pool-' || i || '-' || s, 3000 + i, 2100, 'other', now(), s FROM generate_series(1, 1000) i, generate_series(1, 2) s;
 
--- refused: an acquire that is refused, without an error for pgbench to stop at
-CREATE FUNCTION refused(u text, gateway bigint, session int) RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM egress_acquire_credential(u, 'workspace', gateway, session::text);
-    RAISE EXCEPTION 'there is a connection free';
-EXCEPTION WHEN SQLSTATE 'NG004' THEN
-    RETURN true;
-END $$;
-
 -- menus: users menu-all, whose 20 groups have all 20,000 gateways each, and menu-selected, whose 20 have 1,000 each
 CREATE TEMP TABLE menus AS SELECT * FROM (VALUES (22, 'all'), (23, 'selected')) m (provider, kind);
 INSERT INTO egress_provider (egress_provider_id, name, provider_type) SELECT provider, 'Menu ' || kind, 'openvpn' FROM menus;
