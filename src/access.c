@@ -131,7 +131,7 @@ access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snaps
 		!(purpose == ACCESS_TO_READ && IsolationIsSerializable());
 	call->overrides = workspace_id != NULL && overrides(workspace_id, snapshot);
 	call->subjects = NIL;
-	call->big = NIL;
+	call->counts = NIL;
 
 	add_subject(call, SUBJECT_EVERYONE, NULL);
 	add_subject(call, SUBJECT_USER, user_id);
@@ -179,11 +179,39 @@ entitlement_of(EgressCall *call, const EntitlementKind *kind, EgressScan *row, E
 	return entitlement;
 }
 
+/* How many credentials of a provider were read. */
+typedef struct ProviderCount
+{
+	int64		provider_id;
+	int			count;
+} ProviderCount;
+
+/* count_of -- the count of a provider; *position is where it is in the list, which is by ascending id, and was before it */
+static ProviderCount *
+count_of(List **counts, int *position, int64 provider_id)
+{
+	ProviderCount *count;
+
+	while (*position < list_length(*counts))
+	{
+		count = list_nth(*counts, *position);
+		if (count->provider_id == provider_id)
+			return count;
+		if (count->provider_id > provider_id)
+			break;
+		(*position)++;
+	}
+	count = palloc0(sizeof(ProviderCount));
+	count->provider_id = provider_id;
+	*counts = list_insert_nth(*counts, *position, count);
+	return count;
+}
+
 /*
  * entitled -- the mappings or credentials that have one of the call's subjects; the enabled ones, unless it explains
  *
  * Of one provider, or of every provider when provider_id is NULL. By provider, then ascending id. Where pools are searched, of
- * a provider no more are read than tell a big pool: POOL_BIG of each subject, enabled or not.
+ * a provider no more are read than tell a big pool: POOL_BIG, enabled or not.
  */
 static List *
 entitled(EgressCall *call, const EntitlementKind *kind, const int64 *provider_id)
@@ -192,15 +220,16 @@ entitled(EgressCall *call, const EntitlementKind *kind, const int64 *provider_id
 	List	   *result = NIL;
 	EgressScan	scan;
 	ListCell   *cell;
+	bool		more;
 
 	scan_open(&scan, kind->by_subject, AccessShareLock);
 	foreach(cell, call->subjects)
 	{
 		EgressSubject *subject = lfirst(cell);
 		int64		from = PG_INT64_MIN;
-		int64		of_provider = 0;
-		bool		more = true;
+		int			position = 0;
 
+		more = true;
 		while (more)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -213,26 +242,24 @@ entitled(EgressCall *call, const EntitlementKind *kind, const int64 *provider_id
 			scan_start(&scan, call->snapshot);
 			while (!more && scan_next(&scan))
 			{
-				int64		provider = scan_id(&scan, kind->provider_id);
+				if (stops)
+				{
+					ProviderCount *read = count_of(&call->counts, &position, scan_id(&scan, kind->provider_id));
 
-				if (scan_bool(&scan, kind->enabled) || call->purpose == ACCESS_TO_EXPLAIN)
+					/* enough is known of this one: on to the next provider, if there is one */
+					from = read->provider_id == PG_INT64_MAX ? PG_INT64_MAX : read->provider_id + 1;
+					more = ++read->count >= POOL_BIG;
+				}
+				if (!more && (scan_bool(&scan, kind->enabled) || call->purpose == ACCESS_TO_EXPLAIN))
 					result = lappend(result, entitlement_of(call, kind, &scan, subject));
-				of_provider = provider == from ? of_provider + 1 : 1;
-				from = provider;
-				more = stops && of_provider == POOL_BIG;
 			}
-			if (more)
-			{
-				int64	   *big = palloc(sizeof(int64));
-
-				*big = from;
-				call->big = lappend(call->big, big);
-			}
-			/* on to the next provider, if there is one */
-			more = more && provider_id == NULL && from < PG_INT64_MAX;
-			from += more ? 1 : 0;
-			of_provider = 0;
+			/* of the only one, too: then that is all */
+			if (more && provider_id != NULL)
+				break;
+			more = more && from < PG_INT64_MAX;
 		}
+		if (more)
+			break;
 	}
 	scan_close(&scan);
 
@@ -326,16 +353,20 @@ add_entitlements(EgressCall *call, EgressAccess *access, const EntitlementKind *
 		scan_close(&scan);
 }
 
-/* is_big -- are the credentials of a provider, of which these were read, a big pool? */
+/* is_big -- are the credentials of a provider that have one of the call's subjects a big pool? They have been read */
 static bool
-is_big(EgressCall *call, int64 provider_id, List *credentialed)
+is_big(EgressCall *call, int64 provider_id)
 {
 	ListCell   *cell;
 
-	foreach(cell, call->big)
-		if (*(int64 *) lfirst(cell) == provider_id)
-			return true;
-	return call->pools && list_length(credentialed) >= POOL_BIG;
+	foreach(cell, call->counts)
+	{
+		ProviderCount *read = lfirst(cell);
+
+		if (read->provider_id == provider_id)
+			return read->count >= POOL_BIG;
+	}
+	return false;
 }
 
 /* any_allows_all -- does an enabled credential of a provider that has one of the call's subjects allow all gateways? */
@@ -496,7 +527,7 @@ access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed,
 
 	access->call = call;
 	access->mappings = mapped;
-	access->big = is_big(call, provider_id, credentialed);
+	access->big = is_big(call, provider_id);
 	if (access->big)
 	{
 		access->credential_all = any_allows_all(call, provider_id);
@@ -576,7 +607,7 @@ access_to_providers(EgressCall *call)
 		List	   *mapped = take_provider(all_mappings, provider_id, &mapping);
 		List	   *credentialed = take_provider(all_credentials, provider_id, &credential);
 
-		if (credentialed != NIL || is_big(call, provider_id, NIL))
+		if (credentialed != NIL || is_big(call, provider_id))
 		{
 			EgressAccess *access = access_to(call, provider_id, mapped, credentialed, NULL);
 
@@ -745,7 +776,7 @@ access_count_fitting(EgressAccess *access, int64 gateway_id)
 	if (access->big)
 	{
 		call.pools = false;
-		call.big = NIL;
+		call.counts = NIL;
 		access = access_to(&call, access->provider_id, NIL, entitled(&call, &credentials, &access->provider_id), &gateway_id);
 	}
 	return access == NULL ? 0 : list_length(access_credentials(access, gateway_id));

@@ -38,7 +38,7 @@ typedef struct EgressCall
 	bool		pools;			/* big pools are searched, and not read */
 	bool		overrides;		/* the workspace's override is on */
 	List	   *subjects;		/* of EgressSubject */
-	List	   *big;			/* of int64: providers of which one subject alone has a big pool */
+	List	   *counts;			/* for access.c: how many credentials of each provider were read */
 } EgressCall;
 
 /* A mapping or credential that has one of the subjects. */
