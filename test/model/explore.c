@@ -126,20 +126,41 @@ next_choices(Move *move)
 	return false;
 }
 
-/* time_passes -- leases with an end have expired */
+/* sooner -- what an end is when time has passed */
+static byte
+sooner(byte end)
+{
+	return end == END_LATER || end == END_AHEAD ? end + 1 : end;
+}
+
+/* end_named -- an end that a configuration names */
+int
+end_named(char name)
+{
+	return name == 'a' ? END_AHEAD : name == 'l' ? END_LATER : END_NONE;
+}
+
+/* time_passes -- leases with an end ahead have expired */
 static void
 time_passes(void)
 {
 	m->clock--;
 	for (int i = 0; i < ROWS; i++)
 	{
-		if (m->rows[i].end == END_AHEAD)
-			m->rows[i].end = END_PAST;
-		if (m->rows[i].renewed_end == END_AHEAD)
-			m->rows[i].renewed_end = END_PAST;
+		m->rows[i].end = sooner(m->rows[i].end);
+		m->rows[i].renewed_end = sooner(m->rows[i].renewed_end);
+	}
+	for (int c = 1; c <= CREDENTIALS; c++)
+		m->entries[c].wake = sooner(m->entries[c].wake);
+	for (int proc = 0; proc < PROCS; proc++)
+	{
+		m->procs[proc].wake = sooner(m->procs[proc].wake);
+		for (int c = 1; c <= CREDENTIALS; c++)
+			if (m->procs[proc].remembered[c])
+				m->procs[proc].remembered[c] = sooner(m->procs[proc].remembered[c] - 1) + 1;
 	}
 	if (tracing)
-		printf("#   time passes: leases with an end have expired\n");
+		printf("#   time passes: leases with an end%s have expired\n", config->ends ? " ahead" : "");
 }
 
 /* play -- make a move in the state m; false when it is not possible there */
@@ -392,7 +413,11 @@ tell(const State *start, Move *moves, int n, bool at_end)
 	for (int i = 0; i < ROWS; i++)
 		if (m->rows[i].xmin)
 			printf("#   session %d has a lease of credential %d, slot %s%s\n", m->rows[i].session, m->rows[i].credential,
-				   m->rows[i].slot == SLOT_NONE ? "none" : limit_name(m->rows[i].slot), m->rows[i].end ? ", with an end" : "");
+				   m->rows[i].slot == SLOT_NONE ? "none" : limit_name(m->rows[i].slot),
+				   m->rows[i].end == END_AHEAD ? ", with an end" : m->rows[i].end == END_LATER ? ", with a later end" : "");
+	for (int c = 1; c <= CREDENTIALS; c++)
+		if (m->entries[c].state == POOL_FULL)
+			printf("#   the entry of credential %d is FULL\n", c);
 	tracing = true;
 	for (int i = 0; i < n; i++)
 	{
@@ -627,12 +652,11 @@ search(const State *starts, int nstarts)
 static State starts[MAX_STARTS];
 static int	nstarts;
 
-/* add_start -- one more: limits, and up to two leases of credential 1 */
+/* add_start -- one more: limits, and up to two leases of credential 1; full: its entry is FULL, if it is */
 static void
-add_start(int limit1, int limit2, int slot4, int slot5)
+add_start(int limit1, int limit2, const int slots[2], const int ends[2], bool full)
 {
 	State	   *state = &starts[nstarts++];
-	int			slots[2] = {slot4, slot5};
 	int			n = 0;
 
 	memset(state, 0, sizeof(*state));
@@ -648,16 +672,45 @@ add_start(int limit1, int limit2, int slot4, int slot5)
 			row->session = 4 + i;
 			row->xmin = COMMITTED;
 			row->entries = ENTRY_SESSION | ENTRY_SLOT | ENTRY_GATEWAY;
-			if (config->clock)
+			if (config->clock && ends[i] != END_NONE)
 			{
-				row->end = END_AHEAD;
+				row->end = ends[i];
 				row->end_xmin = COMMITTED;
 			}
 			state->expected[4 + i] = 1;
 		}
+	if (full)
+	{
+		state->entries[1].state = POOL_FULL;
+		for (int i = 0; i < n; i++)
+			if (state->rows[i].end > state->entries[1].wake)
+				state->entries[1].wake = state->rows[i].end;
+	}
 	state->clock = config->clock;
 	state->kills = config->kills;
 	state->possible = 1;
+}
+
+/* add_starts -- with each end of the leases, and each entry of credential 1 that is right */
+static void
+add_starts(int limit1, int limit2, const int slots[2])
+{
+	const char *names = config->ends ? config->ends : "a";
+	bool		full = config->pool && limit1 != NO_LIMIT;
+
+	for (int slot = 1; slot <= limit1; slot++)
+		full &= slots[0] == slot || slots[1] == slot;
+	for (const char *a = names; *a; a++)
+		for (const char *b = names; *b; b++)
+		{
+			int			ends[2] = {end_named(*a), end_named(*b)};
+
+			if ((!slots[0] && a != names) || (!slots[1] && b != names))
+				continue;
+			add_start(limit1, limit2, slots, ends, false);
+			if (full)
+				add_start(limit1, limit2, slots, ends, true);
+		}
 }
 
 /* make_starts -- all of a configuration's */
@@ -674,7 +727,7 @@ make_starts(void)
 				{
 					if (slots[j] && (slots[i] == 0 || (slots[i] == slots[j] && slots[i] != SLOT_NONE)))
 						continue;
-					add_start(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0', slots[i], slots[j]);
+					add_starts(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0', (int[2]) {slots[i], slots[j]});
 				}
 }
 

@@ -69,6 +69,16 @@
 		if (tracing) say("connection %d's transaction has ended", OWNER(p->busy) + 1); \
 	} while (0)
 
+/* the pool's index learns that a credential may have a connection free */
+#define OPENED(credential) \
+	do { \
+		if (config->pool) \
+		{ \
+			STEP("pool_opened: the entry of credential %d, which is %s, is OPEN now", credential, entry_name(credential)); \
+			pool_opened(credential); \
+		} \
+	} while (0)
+
 #define CREDENTIAL_LOCK		(LOCK_CREDENTIAL + p->credential)
 #define SESSION_LOCK(id)	(LOCK_SESSION + (id))
 #define SLOT_LOCK(slot)		(LOCK_SLOT + 3 * (p->credential - 1) + (slot))
@@ -100,6 +110,65 @@ scan_row_is_own(void)
 	Object	   *object = &m->objects[p->credential];
 
 	return is_mine(object->xmax) && (object->changed[0] || object->changed[1]);
+}
+
+/*
+ * The pool's index (pool_index.c): what happens at once is under the lock of its first page.
+ */
+
+/* an entry, for the trace */
+static const char *
+entry_name(int credential)
+{
+	static const char *const until[] = {"FULL", "FULL until later", "FULL until then", "FULL until now"};
+	const Entry *entry = &m->entries[credential];
+
+	return entry->state == POOL_OPEN ? "OPEN" : entry->state == POOL_WATCHED ? "WATCHED" : until[entry->wake];
+}
+
+/* set_entry -- give an entry another state, and with it another number or none: what was known by the old one is forgotten */
+static void
+set_entry(int credential, int state, int wake)
+{
+	m->entries[credential] = (Entry) {.state = state, .wake = wake};
+	for (int proc = 0; proc < PROCS && mutant != remembered_unwatched; proc++)
+		m->procs[proc].remembered[credential] = 0;
+}
+
+/* pool_opened (pool.c) -- a connection of the credential may be free from now on, or when this transaction commits */
+static void
+pool_opened(int credential)
+{
+	set_entry(credential, POOL_OPEN, END_NONE);
+	p->owes &= ~(1 << credential);
+}
+
+/* is_watched -- does the look's number still hold? */
+static bool
+is_watched(void)
+{
+	return m->entries[p->credential].lookers & 1 << self;
+}
+
+/* begin_look -- let the look have a number: that of a look which others have begun, or a new one */
+static void
+begin_look(void)
+{
+	if (m->entries[p->credential].state != POOL_WATCHED)
+		set_entry(p->credential, POOL_WATCHED, END_NONE);
+	m->entries[p->credential].lookers |= 1 << self;
+}
+
+/* pool_next (pool.c) -- is the credential passed over? */
+static bool
+passed_over(void)
+{
+	const Entry *entry = &m->entries[p->credential];
+	int			until = p->remembered[p->credential];
+
+	if (entry->state == POOL_FULL)
+		return entry->wake != END_PAST;
+	return until && (is_watched() || mutant == remembered_unwatched) && until - 1 != END_PAST;
 }
 
 /* fits -- may the user of a connection have a credential? */
@@ -452,16 +521,23 @@ end_lease(void)
 	enum { D = 6 };
 
 	BEGIN;
+	if (mutant == opened_before_the_end)
+		OPENED(m->rows[p->row - 1].credential);
 	STEP("scan_delete: ends the lease of session %d", p->look);
 	if (p->row == GONE_ROW || is_other(m->rows[p->row - 1].xmax) || is_mine(m->rows[p->row - 1].xmax))
 		violation("a lease is ended twice, or its end waits for an open transaction");
 	else
 		m->rows[p->row - 1].xmax = MINE;
 	p->said[p->level][p->look] = HAS_NOT;
-	if (!config->clock || m->rows[p->row - 1].end == END_NONE)
-		RETURN;
-	STEP("scan_delete: the row of egress_lease_expiry");
-	m->rows[p->row - 1].end_xmax = MINE;
+	if (config->pool)
+		p->owes |= 1 << m->rows[p->row - 1].credential;
+	if (config->clock && m->rows[p->row - 1].end != END_NONE)
+	{
+		STEP("scan_delete: the row of egress_lease_expiry");
+		m->rows[p->row - 1].end_xmax = MINE;
+	}
+	if (mutant != end_leaves_full && mutant != opened_before_the_end)
+		OPENED(m->rows[p->row - 1].credential);
 	END;
 }
 
@@ -833,6 +909,17 @@ lease_alone(void)
 	END;
 }
 
+/* row_changes -- is the credential's row changed or deleted by an open transaction, this one or another, or was since the snapshot? */
+static bool
+row_changes(void)
+{
+	Object	   *object = &m->objects[p->credential];
+
+	return (is_other(object->xmax) && mutant != open_change_is_full) ||
+		(is_mine(object->xmax) && mutant != own_change_is_full) ||
+		(p->changed & 1 << p->credential && mutant != replaced_limit_is_full);
+}
+
 /* any_over (src/limit.c) -- p->answer: is the end of a lease of the credential past? */
 static Result
 any_over(void)
@@ -864,9 +951,9 @@ was_held(void)
 		(!(row->since & 1 << self) || mutant == full_with_later_leases);
 }
 
-/* limit_was_full (src/limit.c) -- p->answer: is it certain that the credential was full at the snapshot? */
+/* limit_look (src/limit.c) -- p->answer: is it certain that the credential was full at the snapshot? */
 static Result
-limit_was_full(void)
+limit_look(void)
 {
 	enum { D = 2 };
 
@@ -879,7 +966,7 @@ limit_was_full(void)
 	p->count = 0;
 	while (p->count < p->limit)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "limit_was_full");
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "limit_look");
 		if (p->entry == 0 || p->entry_slot == SLOT_NONE || p->entry_slot > p->count + 1)
 			RETURN;
 		if (p->entry_slot <= p->count)
@@ -896,7 +983,134 @@ limit_was_full(void)
 	END;
 }
 
-/* take_snapshot -- the acquire's snapshot, by which limit_was_full() asks: what credentials there are, what is committed */
+/* counts_as_full -- does the present entry's lease prove that its slot is held, whatever becomes of open transactions but this one? */
+static bool
+counts_as_full(void)
+{
+	const Row  *row;
+
+	if (p->entry == GONE_ROW)
+		return false;
+	row = &m->rows[p->entry - 1];
+	if (!row_is_held(row, self) || (is_other(row->xmax) && mutant != open_end_is_full))
+		return false;
+	p->mine |= is_mine(row->xmin);
+	return mutant == open_acquire_is_full || (!is_other(row->xmin) && !(row->since & 1 << self));
+}
+
+/* sooner -- the look has seen an end */
+static void
+sooner(int end)
+{
+	if (end > p->wake)
+		p->wake = end;
+}
+
+/* visit_end -- look at the version of the next entry's end */
+static void
+visit_end(void)
+{
+	for (int i = 0; i < ROWS; i++)
+	{
+		const Row  *row = &m->rows[i];
+
+		if (p->ends & 1 << i)
+		{
+			p->ends &= ~(1 << i);
+			if (!(is_other(row->renewed) && mutant == old_end_not_seen) &&
+				!(is_mine(row->renewed) && mutant == own_renewed_end_not_seen))
+				sooner(row->end);
+			return;
+		}
+		if (p->new_ends & 1 << i)
+		{
+			p->new_ends &= ~(1 << i);
+			if (!(is_other(row->renewed) && mutant == new_end_not_seen))
+				sooner(row->renewed_end);
+			return;
+		}
+	}
+}
+
+/* read_ends -- read the entries of egress_lease_expiry, one for each version that is there */
+static void
+read_ends(void)
+{
+	start_ends(p->credential);
+	p->new_ends = 0;
+	for (int i = 0; i < ROWS; i++)
+		if (p->ends & 1 << i && m->rows[i].renewed_end != END_NONE)
+			p->new_ends |= 1 << i;
+	p->looks_at_ends = true;
+}
+
+/* begins_look -- the first step of a look */
+#define BEGIN_LOOK \
+	do { \
+		STEP("pool_look: the entry of credential %d, which is %s, is WATCHED", p->credential, entry_name(p->credential)); \
+		begin_look(); \
+	} while (0)
+
+/*
+ * pool_look (pool.c) -- p->answer: is the credential full? If that is certain for everybody, its entry becomes FULL
+ *
+ * If only with leases of this transaction, it is remembered with the look's number.
+ */
+static Result
+pool_look(void)
+{
+	enum { D = 2 };
+
+	BEGIN;
+	p->answer = false;
+	p->limit = p->snapshot[p->credential] - 1;
+	if (p->limit == NO_LIMIT)
+		RETURN;
+	if (mutant != looked_before_watched)
+		BEGIN_LOOK;
+	STEP("pool_look: is the credential's row changed, or was since? %s", row_changes() ? "yes" : "no");
+	if (row_changes())
+		RETURN;
+	start_scan(0, false);
+	p->count = 0;
+	p->mine = false;
+	while (p->count < p->limit)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "pool_look");
+		if (p->entry == 0 || p->entry_slot == SLOT_NONE || p->entry_slot > p->count + 1)
+			RETURN;
+		if (p->entry_slot <= p->count)
+			continue;
+		STEP("pool_look: visits slot %s: %s", slot_name(p->entry_slot), counts_as_full() ? "full" : "not certain");
+		p->count += counts_as_full();
+	}
+	p->wake = END_NONE;
+	if (config->clock)
+	{
+		STEP("pool_look: reads the entries of egress_lease_expiry");
+		read_ends();
+		while (p->ends || p->new_ends)
+		{
+			STEP("pool_look: visits the end of a lease");
+			visit_end();
+		}
+		p->looks_at_ends = false;
+	}
+	if (mutant == looked_before_watched)
+		BEGIN_LOOK;
+	STEP("pool_look: %s", !is_watched() && mutant != look_not_watched ? "the look's number does not hold any more" :
+		 p->wake == END_PAST ? "a lease has expired" : p->mine ? "full, with own leases" : "FULL");
+	p->answer = (is_watched() || mutant == look_not_watched) && p->wake != END_PAST;
+	if (!p->answer)
+		RETURN;
+	if (p->mine && mutant != own_leases_are_full)
+		p->remembered[p->credential] = (mutant == remembered_for_ever ? END_NONE : p->wake) + 1;
+	else
+		set_entry(p->credential, POOL_FULL, mutant == full_for_ever ? END_NONE : p->wake);
+	END;
+}
+
+/* take_snapshot -- the acquire's snapshot, by which pool.c asks: which credentials are there, which leases are committed */
 static void
 take_snapshot(void)
 {
@@ -947,7 +1161,18 @@ acquire(bool ttl)
 		{
 			if (!p->snapshot[p->credential])
 				continue;
-			CALL(limit_was_full());
+			if (!config->pool)
+				CALL(limit_look());
+			else
+			{
+				STEP("pool_next: the entry of credential %d is %s%s", p->credential, entry_name(p->credential),
+					 passed_over() ? "; it is passed over" : "");
+				p->answer = passed_over();
+				if (p->answer && m->entries[p->credential].state != POOL_FULL)
+					pool_remembers_full();
+				if (!p->answer && config->looks_first)
+					CALL(pool_look());
+			}
 			if (p->answer)
 			{
 				p->full = true;
@@ -971,6 +1196,8 @@ acquire(bool ttl)
 				CALL(lease_alone());
 			if (p->leased)
 				break;
+			if (config->pool && !config->looks_first)
+				CALL(pool_look());
 		}
 		if (p->gateway_locked && mutant != no_gateway_lock)
 			GIVE(LOCK_GATEWAY, "LOCK_GATEWAY");
@@ -1032,12 +1259,13 @@ lease_end(void)
 	END;
 }
 
-/* egress_renew_lease (lease.c) -- let the lease of the session p->arg end later */
+/* egress_renew_lease (lease.c) -- let the lease of the session p->arg end later, or sooner */
 static Result
 renew(void)
 {
 	enum { D = 1 };
 	Row		   *row;
+	int			end;
 
 	BEGIN;
 	p->session = p->look = p->arg;
@@ -1048,16 +1276,24 @@ renew(void)
 			m->rows[p->row - 1].renewing = self + 1;
 		STEP("renew: writes the new end");
 		row = &m->rows[p->row - 1];
+		end = config->ends ? end_named(config->ends[choose(strlen(config->ends))]) : END_AHEAD;
+		if (tracing && config->ends)
+			say(end == END_NONE ? "none" : end == END_AHEAD ? "ahead" : "later");
+		p->found = end > end_seen(row);
 		if (row->end == END_NONE)
 		{
-			row->end = END_AHEAD;
-			row->end_xmin = MINE;
+			row->end = end;
+			row->end_xmin = end == END_NONE ? NOBODY : MINE;
 		}
 		else
 		{
 			row->renewed = MINE;
-			row->renewed_end = END_AHEAD;
+			row->renewed_end = end;
 		}
+		if (p->found && config->pool)
+			p->owes |= 1 << row->credential;
+		if (p->found && mutant != shortened_leaves_full)
+			OPENED(m->rows[p->row - 1].credential);
 	}
 	GIVE(SESSION_LOCK(p->session), "LOCK_SESSION");
 	END;
@@ -1112,6 +1348,8 @@ change_limit(void)
 
 	BEGIN;
 	p->credential = p->arg;
+	if (mutant == opened_before_the_change)
+		OPENED(p->credential);
 	TOUCH(p->credential);
 	if (!object_is_there(p->credential, self))
 		RETURN;
@@ -1121,6 +1359,10 @@ change_limit(void)
 		say(limit == NO_LIMIT ? "UPDATE: credential %d has no limit" : "UPDATE: the limit of credential %d is %d",
 			p->credential, limit);
 	m->objects[p->credential].changed[p->level] = limit + 1;
+	if (config->pool)
+		p->owes |= 1 << p->credential;
+	if (mutant != change_leaves_full && mutant != opened_before_the_change)
+		OPENED(p->credential);
 	END;
 }
 
@@ -1320,6 +1562,9 @@ forget(void)
 {
 	for (int i = 0; i < ROWS; i++)
 		m->rows[i].since &= ~(1 << self);
+	for (int c = 1; c <= CREDENTIALS; c++)
+		if (!p->remembered[c])
+			m->entries[c].lookers &= ~(1 << self);
 	memset((char *) p + offsetof(Proc, session), 0, offsetof(Proc, said) - offsetof(Proc, session));
 }
 

@@ -47,7 +47,7 @@ typedef struct Row
 	byte		end_xmin;		/* of the row of egress_lease_expiry */
 	byte		end_xmax;
 	byte		renewed;		/* who renews it */
-	byte		renewed_end;	/* END_ then */
+	byte		renewed_end;	/* END_ then; END_NONE: its row goes */
 	byte		renewing;		/* connection + 1 that has seen it live, and is about to renew it */
 	byte		over;			/* it has expired for good: it does not count, and must not again */
 } Row;
@@ -56,9 +56,11 @@ typedef struct Row
 #define ENTRY_SLOT		2
 #define ENTRY_GATEWAY	4
 
+/* the higher, the sooner; time that passes adds one */
 #define END_NONE	0
-#define END_AHEAD	1
-#define END_PAST	2
+#define END_LATER	1
+#define END_AHEAD	2
+#define END_PAST	3
 
 /* A row of egress_credential, [0] that of egress_gateway: the committed version, and what an open transaction makes of it. */
 typedef struct Object
@@ -69,6 +71,21 @@ typedef struct Object
 	byte		changed[2];		/* its new limit + 1, by level */
 	byte		deleted[2];		/* by level */
 } Object;
+
+/*
+ * A credential's entry in the pool's index. No transaction's rollback changes it. The number of a look is the set of connections
+ * that know it, and for which it still holds: whatever gives the entry another number, or none, takes them out.
+ */
+typedef struct Entry
+{
+	byte		state;
+	byte		wake;			/* END_ of POOL_FULL: no connection is free before */
+	byte		lookers;		/* of POOL_WATCHED: the connections that have its number */
+} Entry;
+
+#define POOL_OPEN		0
+#define POOL_WATCHED	1
+#define POOL_FULL		2
 
 /* A lock of lock.c. Waiters queue as in the lock manager: who conflicts with one that waits waits behind it. */
 typedef struct Lock
@@ -100,6 +117,7 @@ typedef struct Proc
 	byte		broken;			/* an error has ended the work after the savepoint: only its end is possible */
 	byte		killed;
 	byte		serial[2];		/* of its transaction, and of the work after the savepoint */
+	byte		remembered[CREDENTIALS + 1];	/* full, its own leases counted: until END_ + 1, while it has the look's number */
 
 	byte		session;
 	byte		busy;			/* who is waited for, and which transaction of theirs */
@@ -130,6 +148,12 @@ typedef struct Proc
 	uint16_t	ends;			/* the same of egress_lease_expiry */
 	byte		past;			/* where the next page begins */
 	byte		last_page;
+	uint16_t	new_ends;		/* pool_look(): as ends, the versions that an open renewal wrote */
+	byte		looks_at_ends;	/* the entries in ends and new_ends are of versions, pool_look()'s */
+	byte		wake;			/* END_, the earliest that was seen */
+	byte		mine;			/* a lease of its own transaction was counted */
+	byte		changed;		/* credentials that a transaction has changed that committed since the snapshot */
+	byte		owes;			/* credentials whose entry is to be made OPEN before this statement is over */
 
 	byte		acquiring;
 	byte		was_full;		/* credentials that were full at a moment of this acquire */
@@ -148,6 +172,7 @@ typedef struct State
 {
 	Row			rows[ROWS];
 	Object		objects[CREDENTIALS + 1];
+	Entry		entries[CREDENTIALS + 1];	/* of the pool's index */
 	Lock		locks[LOCKS];
 	Proc		procs[PROCS];
 	byte		committing;		/* connections whose commit is in pg_xact, and not yet for snapshots to see */
@@ -169,6 +194,9 @@ typedef struct Config
 	int			clock;
 	int			kills;
 	bool		deletes;
+	bool		pool;			/* the pool is big: its index is used */
+	bool		looks_first;	/* an acquire looks before it tries, not when it has found the credential full */
+	const char *ends;			/* of leases at first, and what renewals make of them: of a (ahead), l (later) and - */
 	bool		all;			/* only with EGRESS_TEST_ALL */
 } Config;
 
@@ -236,7 +264,29 @@ extern bool tracing;
 	MUTANT(one_takeover_above_the_limit, "expired leases, a changed limit") \
 	MUTANT(open_renewal_not_seen, "an expired lease, a renewal") \
 	MUTANT(open_takeover_is_free, "an expired lease and two who want it") \
-	MUTANT(renewal_revives, "an expired lease, a renewal")
+	MUTANT(renewal_revives, "an expired lease, a renewal") \
+	MUTANT(end_leaves_full, "a pool, an acquire, two releases") \
+	MUTANT(opened_before_the_end, "a pool, an acquire, two releases") \
+	MUTANT(look_not_watched, "a pool, an acquire, two releases") \
+	MUTANT(looked_before_watched, "a pool, an acquire, two releases") \
+	MUTANT(open_acquire_is_full, "a pool, two acquires") \
+	MUTANT(open_end_is_full, "a pool, an acquire, two releases") \
+	MUTANT(open_change_is_full, "a pool, an acquire, a changed limit") \
+	MUTANT(own_change_is_full, "a pool, an acquire under its own change") \
+	MUTANT(replaced_limit_is_full, "a pool, an acquire, a changed limit") \
+	MUTANT(change_leaves_full, "a pool, an acquire, a changed limit") \
+	MUTANT(opened_before_the_change, "a pool, an acquire, a changed limit") \
+	MUTANT(full_for_ever, "a pool, an acquire, a renewal") \
+	MUTANT(old_end_not_seen, "a pool, an acquire, a renewal") \
+	MUTANT(new_end_not_seen, "a pool, an acquire, a renewal") \
+	MUTANT(replaced_end_not_seen, "a pool, an acquire, a renewal") \
+	MUTANT(own_renewed_end_not_seen, "a pool, an acquire after its own renewal") \
+	MUTANT(shortened_leaves_full, "a pool, an acquire, a renewal") \
+	MUTANT(own_leases_are_full, "a pool, own leases") \
+	MUTANT(remembered_over_rollback, "a pool, own leases after a savepoint") \
+	MUTANT(remembered_over_the_end, "a pool, own leases") \
+	MUTANT(remembered_for_ever, "a pool, own leases with an end") \
+	MUTANT(remembered_unwatched, "a pool, own leases and a release")
 
 #define MUTANT(name, catcher) name,
 enum
@@ -277,6 +327,8 @@ extern bool holds_a_lock(int proc);
 extern bool waits_for_lock(int proc);
 extern bool row_is_held(const Row *row, int proc);
 extern int	limit_seen(int credential, int proc);
+extern void pool_forget(void);
+extern int	end_named(char name);
 
 /* limit.c */
 extern Result step(void);
@@ -287,6 +339,7 @@ extern bool fits(int proc, int credential);
 extern void acquire_begins(void);
 extern void acquire_refused(void);
 extern void pool_says_full(void);
+extern void pool_remembers_full(void);
 extern void operation_ends(bool well);
 extern void promises_hold(void);
 extern void promises_hold_at_the_end(void);

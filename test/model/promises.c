@@ -196,6 +196,14 @@ pool_says_full(void)
 		violation("NG004: credential %d is passed over, and had a connection free all the time", p->credential);
 }
 
+/* pool_remembers_full -- the credential is passed over because of what was remembered */
+void
+pool_remembers_full(void)
+{
+	if (!is_full(p->credential, self, false))
+		violation("NG004: credential %d is remembered as full, and has a connection free", p->credential);
+}
+
 /* acquire_refused -- NG004 */
 void
 acquire_refused(void)
@@ -231,6 +239,61 @@ operation_ends(bool well)
 	}
 }
 
+/* fewest -- the fewest leases of a credential that there may be, when of connection changer's transaction so much is kept */
+static int
+fewest(int credential, int changer, int kept_levels)
+{
+	int			number[PROCS + 1][3] = {0};
+	int			total = 0;
+
+	for (int i = 0; i < ROWS; i++)
+		if (m->rows[i].xmin != NOBODY && m->rows[i].credential == credential)
+			for (int levels = 0; levels < 3; levels++)
+				number[whose(&m->rows[i]) + 1][levels] += counts(&m->rows[i], levels);
+	for (int proc = -1; proc < PROCS; proc++)
+	{
+		int		   *of = number[proc + 1];
+		int			least = of[0] < of[1] ? of[0] : of[1];
+
+		total += proc == changer ? of[kept_levels] : least < of[2] ? least : of[2];
+	}
+	return total;
+}
+
+/* has_one_free -- may a credential have a connection free, for whomever, as some end of the open transactions leaves it? */
+static bool
+has_one_free(int credential)
+{
+	Object	   *object = &m->objects[credential];
+	int			changer = OPEN(object->xmax) ? OWNER(object->xmax) : -1;
+
+	for (int levels = 0; levels < (changer < 0 ? 1 : 3); levels++)
+	{
+		int			limit = object->limit;
+
+		for (int l = 0; l < levels; l++)
+			if (object->changed[l])
+				limit = object->changed[l] - 1;
+		if (limit == NO_LIMIT || fewest(credential, changer < 0 ? PROCS : changer, levels) < limit)
+			return true;
+	}
+	return false;
+}
+
+/* full_is_full -- a FULL entry of the pool's index is right, but for who is about to make it OPEN before it commits */
+static void
+full_is_full(void)
+{
+	int			owed = 0;
+
+	for (int proc = 0; proc < PROCS; proc++)
+		owed |= m->procs[proc].owes;
+	for (int c = 1; c <= CREDENTIALS; c++)
+		if (m->entries[c].state == POOL_FULL && m->entries[c].wake != END_PAST && !(owed & 1 << c) && !m->objects[c].gone &&
+			has_one_free(c))
+			violation("FULL: credential %d is, and has a connection free, or may have one", c);
+}
+
 /* promises_hold -- after each step */
 void
 promises_hold(void)
@@ -257,6 +320,8 @@ promises_hold(void)
 		if (m->procs[proc].acquiring)
 			look_at_full(proc);
 	taking();
+	if (config->pool)
+		full_is_full();
 }
 
 /* leases_of -- how many rows a session, or a credential, has when all is over */

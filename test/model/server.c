@@ -180,6 +180,7 @@ remove_row(int i)
 
 		q->page &= ~(1 << i);
 		q->ends &= ~(1 << i);
+		q->new_ends &= ~(1 << i);
 		if (q->entry == i + 1)
 			q->entry = GONE_ROW;
 		if (q->row == i + 1)
@@ -220,6 +221,51 @@ limit_seen(int id, int proc)
 	return object->limit;
 }
 
+/*
+ * new_version -- a renewal of a row commits: what that is to those who have read the entries of its end, but not looked at it yet
+ *
+ * A version that was replaced after the look's snapshot counts, as if it had been visited before. It is not there dirty.
+ */
+static void
+new_version(int i)
+{
+	for (int proc = 0; proc < PROCS; proc++)
+	{
+		Proc	   *q = &m->procs[proc];
+
+		if (!q->looks_at_ends)
+			continue;
+		if (q->ends & 1 << i && mutant != replaced_end_not_seen && m->rows[i].end > q->wake)
+			q->wake = m->rows[i].end;
+		q->ends &= ~(1 << i);
+		if (q->new_ends & 1 << i)
+			q->ends |= 1 << i;
+		q->new_ends &= ~(1 << i);
+	}
+}
+
+/* no_version -- nobody finds an end any more of which the transaction is rolled back: the new version, or the only one */
+static void
+no_version(int i, bool the_new)
+{
+	for (int proc = 0; proc < PROCS; proc++)
+		if (m->procs[proc].looks_at_ends)
+		{
+			m->procs[proc].new_ends &= ~(1 << i);
+			if (!the_new)
+				m->procs[proc].ends &= ~(1 << i);
+		}
+}
+
+/* pool_forget (pool.c) -- this connection knows nothing any more about credentials that are full with its own leases */
+void
+pool_forget(void)
+{
+	for (int c = 1; c <= CREDENTIALS; c++)
+		m->entries[c].lookers &= ~(1 << self);
+	memset(p->remembered, 0, sizeof(p->remembered));
+}
+
 /* commits -- the transaction is out of the array of running ones: all sees what it did (ProcArrayEndTransaction()) */
 void
 commits(void)
@@ -235,8 +281,11 @@ commits(void)
 		}
 		if (is_mine(row->renewed))
 		{
+			new_version(i);
 			row->end = row->renewed_end;
 			row->renewed = row->renewed_end = 0;
+			if (row->end == END_NONE)
+				row->end_xmin = NOBODY;
 		}
 		if (is_mine(row->end_xmin))
 			row->end_xmin = COMMITTED;
@@ -256,9 +305,15 @@ commits(void)
 		memset(object->deleted, 0, sizeof(object->deleted));
 		for (int proc = 0; proc < PROCS; proc++)
 			if (m->procs[proc].acquiring)
+			{
 				m->procs[proc].replaced |= 1 << i;
+				if (config->pool)
+					m->procs[proc].changed |= 1 << i;
+			}
 	}
 	m->committing &= ~(1 << self);
+	if (mutant != remembered_over_the_end)
+		pool_forget();
 }
 
 /* aborts -- what the transaction did is undone for all, from its savepoint on or whole */
@@ -279,9 +334,15 @@ aborts(int level)
 		if (is_mine(row->end_xmax) && LEVEL(row->end_xmax) >= level)
 			row->end_xmax = NOBODY;
 		if (is_mine(row->renewed) && LEVEL(row->renewed) >= level)
+		{
+			no_version(i, true);
 			row->renewed = row->renewed_end = 0;
+		}
 		if (is_mine(row->end_xmin) && LEVEL(row->end_xmin) >= level)
+		{
+			no_version(i, false);
 			row->end = row->end_xmin = 0;
+		}
 	}
 	for (int i = 0; i <= CREDENTIALS; i++)
 	{
@@ -295,6 +356,9 @@ aborts(int level)
 			object->xmax = NOBODY;
 	}
 	m->committing &= ~(1 << self);
+	p->owes = 0;
+	if (mutant != (level ? remembered_over_rollback : remembered_over_the_end))
+		pool_forget();
 	p->serial[level]++;
 	if (level == 0)
 		p->serial[1] = p->level = p->broken = 0;
