@@ -26,6 +26,7 @@ Proc	   *p;
 int			self;
 const Config *config;
 byte		fitting[PROCS];
+byte		group_of[PROCS];
 bool		session_shared[SESSIONS];
 bool		tracing;
 int			mutant;
@@ -126,9 +127,9 @@ next_choices(Move *move)
 	return false;
 }
 
-/* sooner -- what an end is when time has passed */
+/* aged -- what an end is when time has passed */
 static byte
-sooner(byte end)
+aged(byte end)
 {
 	return end == END_LATER || end == END_AHEAD ? end + 1 : end;
 }
@@ -147,17 +148,18 @@ time_passes(void)
 	m->clock--;
 	for (int i = 0; i < ROWS; i++)
 	{
-		m->rows[i].end = sooner(m->rows[i].end);
-		m->rows[i].renewed_end = sooner(m->rows[i].renewed_end);
+		m->rows[i].end = aged(m->rows[i].end);
+		m->rows[i].renewed_end = aged(m->rows[i].renewed_end);
 	}
 	for (int c = 1; c <= CREDENTIALS; c++)
-		m->entries[c].wake = sooner(m->entries[c].wake);
+		for (int g = 0; g < GROUPS; g++)
+			m->entries[g][c].wake = aged(m->entries[g][c].wake);
 	for (int proc = 0; proc < PROCS; proc++)
 	{
-		m->procs[proc].wake = sooner(m->procs[proc].wake);
+		m->procs[proc].wake = aged(m->procs[proc].wake);
 		for (int c = 1; c <= CREDENTIALS; c++)
 			if (m->procs[proc].remembered[c])
-				m->procs[proc].remembered[c] = sooner(m->procs[proc].remembered[c] - 1) + 1;
+				m->procs[proc].remembered[c] = aged(m->procs[proc].remembered[c] - 1) + 1;
 	}
 	if (tracing)
 		printf("#   time passes: leases with an end%s have expired\n", config->ends ? " ahead" : "");
@@ -218,13 +220,17 @@ use(const Config *what)
 {
 	config = what;
 	memset(fitting, 0, sizeof(fitting));
+	memset(group_of, 0, sizeof(group_of));
 	memset(session_shared, 0, sizeof(session_shared));
 	for (int proc = 0; proc < PROCS; proc++)
 	{
 		const char *script = what->scripts[proc];
 
 		for (; script && *script != ':'; script++)
-			fitting[proc] |= 1 << (*script - '0');
+			if (*script == 'B')
+				group_of[proc] = 1;
+			else
+				fitting[proc] |= 1 << (*script - '0');
 		for (int s = 1; script && s < SESSIONS; s++)
 			for (int other = 0; other < PROCS; other++)
 				if (other != proc && what->scripts[other])
@@ -246,7 +252,8 @@ use(const Config *what)
 static void
 connections_are_left(const State *end)
 {
-	static const char *const scripts[] = {"1: a6 c a7 c a8 c", "2: a6 c a7 c a8 c"};
+	static const char *const scripts[GROUPS][CREDENTIALS] = {{"1: a6 c a7 c a8 c", "2: a6 c a7 c a8 c"},
+	{"B1: a6 c a7 c a8 c", "B2: a6 c a7 c a8 c"}};
 	const Config *before = config;
 	State		state;
 
@@ -260,7 +267,7 @@ connections_are_left(const State *end)
 		state = *end;
 		m = &state;
 		memset(alone.scripts, 0, sizeof(alone.scripts));
-		alone.scripts[0] = scripts[c - 1];
+		alone.scripts[0] = scripts[state.objects[c].group][c - 1];
 		use(&alone);
 		left = connections_left(c);
 		memset(&m->procs[0], 0, sizeof(Proc));
@@ -415,9 +422,9 @@ tell(const State *start, Move *moves, int n, bool at_end)
 			printf("#   session %d has a lease of credential %d, slot %s%s\n", m->rows[i].session, m->rows[i].credential,
 				   m->rows[i].slot == SLOT_NONE ? "none" : limit_name(m->rows[i].slot),
 				   m->rows[i].end == END_AHEAD ? ", with an end" : m->rows[i].end == END_LATER ? ", with a later end" : "");
-	for (int c = 1; c <= CREDENTIALS; c++)
-		if (m->entries[c].state == POOL_FULL)
-			printf("#   the entry of credential %d is FULL\n", c);
+	if (m->entries[0][1].state == POOL_FULL)
+		printf("#   the entry of credential 1 is FULL %s\n",
+			   m->entries[0][1].wake == END_NONE ? "for ever" : "until the first of these ends");
 	tracing = true;
 	for (int i = 0; i < n; i++)
 	{
@@ -681,10 +688,10 @@ add_start(int limit1, int limit2, const int slots[2], const int ends[2], bool fu
 		}
 	if (full)
 	{
-		state->entries[1].state = POOL_FULL;
+		state->entries[0][1].state = POOL_FULL;
 		for (int i = 0; i < n; i++)
-			if (state->rows[i].end > state->entries[1].wake)
-				state->entries[1].wake = state->rows[i].end;
+			if (state->rows[i].end > state->entries[0][1].wake)
+				state->entries[0][1].wake = state->rows[i].end;
 	}
 	state->clock = config->clock;
 	state->kills = config->kills;
@@ -727,7 +734,8 @@ make_starts(void)
 				{
 					if (slots[j] && (slots[i] == 0 || (slots[i] == slots[j] && slots[i] != SLOT_NONE)))
 						continue;
-					add_starts(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0', (int[2]) {slots[i], slots[j]});
+					add_starts(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0',
+							   (int[2]) {slots[i], slots[j]});
 				}
 }
 

@@ -1,5 +1,5 @@
 /*
- * limit.c -- the protocol of the limit, step by step, as src/ has it
+ * limit.c -- the protocol of the limit, and of the pool's index, step by step, as src/ has it
  *
  * Each function here is one of src/, with its name and its order of steps (README.md, beside this file, has the table). STEP()
  * stands where others may come in between: what follows it, up to the next one, looks at or changes one thing that
@@ -69,16 +69,6 @@
 		if (tracing) say("connection %d's transaction has ended", OWNER(p->busy) + 1); \
 	} while (0)
 
-/* the pool's index learns that a credential may have a connection free */
-#define OPENED(credential) \
-	do { \
-		if (config->pool) \
-		{ \
-			STEP("pool_opened: the entry of credential %d, which is %s, is OPEN now", credential, entry_name(credential)); \
-			pool_opened(credential); \
-		} \
-	} while (0)
-
 #define CREDENTIAL_LOCK		(LOCK_CREDENTIAL + p->credential)
 #define SESSION_LOCK(id)	(LOCK_SESSION + (id))
 #define SLOT_LOCK(slot)		(LOCK_SLOT + 3 * (p->credential - 1) + (slot))
@@ -113,62 +103,114 @@ scan_row_is_own(void)
 }
 
 /*
- * The pool's index (pool_index.c): what happens at once is under the lock of its first page.
+ * The pool's index (pool_index.c). What happens at once here does so under the lock of its first page.
  */
 
-/* an entry, for the trace */
+/* which entry, and what it is, for the trace */
 static const char *
-entry_name(int credential)
+entry_label(int group, int credential)
 {
-	static const char *const until[] = {"FULL", "FULL until later", "FULL until then", "FULL until now"};
-	const Entry *entry = &m->entries[credential];
+	static const char *const labels[GROUPS][CREDENTIALS + 1] = {{"", "1", "2"}, {"", "1 in group B", "2 in group B"}};
 
-	return entry->state == POOL_OPEN ? "OPEN" : entry->state == POOL_WATCHED ? "WATCHED" : until[entry->wake];
+	return labels[group][credential];
 }
 
-/* set_entry -- give an entry another state, and with it another number or none: what was known by the old one is forgotten */
-static void
-set_entry(int credential, int state, int wake)
+static const char *
+entry_name(int group, int credential)
 {
-	m->entries[credential] = (Entry) {.state = state, .wake = wake};
+	static const char *const full[] = {"FULL for ever", "FULL until later", "FULL until an end ahead", "FULL until now"};
+	const Entry *entry = &m->entries[group][credential];
+
+	return entry->state == POOL_OPEN ? "OPEN" : entry->state == POOL_WATCHED ? "WATCHED" : full[entry->wake];
+}
+
+/* set_entry -- give an entry another state, and with it a new number or none: what was known by the old one is void */
+static void
+set_entry(int group, int credential, int state, int wake)
+{
+	m->entries[group][credential] = (Entry) {.state = state, .wake = wake};
 	for (int proc = 0; proc < PROCS && mutant != remembered_unwatched; proc++)
-		m->procs[proc].remembered[credential] = 0;
+		if (group_of[proc] == group)
+			m->procs[proc].remembered[credential] = 0;
 }
 
-/* pool_opened (pool.c) -- a connection of the credential may be free from now on, or when this transaction commits */
+/* open_entry -- a connection of the credential may be free when this transaction commits */
 static void
-pool_opened(int credential)
+open_entry(int credential)
 {
-	set_entry(credential, POOL_OPEN, END_NONE);
+	set_entry(p->group, credential, POOL_OPEN, END_NONE);
 	p->owes &= ~(1 << credential);
 }
 
-/* is_watched -- does the look's number still hold? */
+/* pool_entry -- the present credential's, where this connection looks for candidates */
+static Entry *
+pool_entry(void)
+{
+	return &m->entries[group_of[self]][p->credential];
+}
+
+/* watch -- give the look a number: that of a look which others have begun, or a new one */
+static void
+watch(void)
+{
+	if (pool_entry()->state != POOL_WATCHED)
+		set_entry(group_of[self], p->credential, POOL_WATCHED, END_NONE);
+	pool_entry()->lookers |= 1 << self;
+}
+
+/* is_watched -- does the entry still have the look's number? */
 static bool
 is_watched(void)
 {
-	return m->entries[p->credential].lookers & 1 << self;
+	return pool_entry()->lookers & 1 << self || (mutant == any_look_is_mine && pool_entry()->state == POOL_WATCHED);
 }
 
-/* begin_look -- let the look have a number: that of a look which others have begun, or a new one */
-static void
-begin_look(void)
-{
-	if (m->entries[p->credential].state != POOL_WATCHED)
-		set_entry(p->credential, POOL_WATCHED, END_NONE);
-	m->entries[p->credential].lookers |= 1 << self;
-}
-
-/* pool_next (pool.c) -- is the credential passed over? */
+/* is_passed_over -- is the credential FULL, or remembered as full? */
 static bool
-passed_over(void)
+is_passed_over(void)
 {
-	const Entry *entry = &m->entries[p->credential];
 	int			until = p->remembered[p->credential];
 
-	if (entry->state == POOL_FULL)
-		return entry->wake != END_PAST;
+	if (pool_entry()->state == POOL_FULL)
+		return pool_entry()->wake != END_PAST;
 	return until && (is_watched() || mutant == remembered_unwatched) && until - 1 != END_PAST;
+}
+
+/* pool_opened (pool.c) -- a connection of a credential may be free from now on, or when this transaction commits */
+static Result
+pool_opened(int credential)
+{
+	enum { D = 7 };
+
+	BEGIN;
+	if (!config->pool)
+		RETURN;
+	if (mutant != group_read_before_the_end)
+	{
+		STEP_IF(config->moves, "pool_opened: GetLatestSnapshot");
+		p->group = group_seen(credential, self);
+	}
+	STEP("pool_opened: the entry of credential %s, which is %s, is OPEN now", entry_label(p->group, credential),
+		 entry_name(p->group, credential));
+	if (mutant != end_leaves_watched || m->entries[p->group][credential].state == POOL_FULL)
+		open_entry(credential);
+	END;
+}
+
+/* aminsert (pool_index.c) -- the index gets an entry for the new row of the present credential */
+static Result
+aminsert(void)
+{
+	enum { D = 7 };
+
+	BEGIN;
+	if (!config->pool)
+		RETURN;
+	p->group = group_seen(p->credential, self);
+	STEP("aminsert: the entry of credential %s, which is %s, is OPEN now", entry_label(p->group, p->credential),
+		 entry_name(p->group, p->credential));
+	open_entry(p->credential);
+	END;
 }
 
 /* fits -- may the user of a connection have a credential? */
@@ -184,7 +226,7 @@ in_statement(int proc)
 {
 	const Proc *q = &m->procs[proc];
 
-	return q->pc[1] != 0 && !q->killed && strchr("aArnxldg", q->op) != NULL;
+	return q->pc[1] != 0 && !q->killed && strchr("aArnxmldvg", q->op) != NULL;
 }
 
 /*
@@ -521,8 +563,13 @@ end_lease(void)
 	enum { D = 6 };
 
 	BEGIN;
+	if (mutant == group_read_before_the_end)
+	{
+		STEP("pool_opened: GetLatestSnapshot");
+		p->group = group_seen(m->rows[p->row - 1].credential, self);
+	}
 	if (mutant == opened_before_the_end)
-		OPENED(m->rows[p->row - 1].credential);
+		CALL(pool_opened(m->rows[p->row - 1].credential));
 	STEP("scan_delete: ends the lease of session %d", p->look);
 	if (p->row == GONE_ROW || is_other(m->rows[p->row - 1].xmax) || is_mine(m->rows[p->row - 1].xmax))
 		violation("a lease is ended twice, or its end waits for an open transaction");
@@ -537,7 +584,7 @@ end_lease(void)
 		m->rows[p->row - 1].end_xmax = MINE;
 	}
 	if (mutant != end_leaves_full && mutant != opened_before_the_end)
-		OPENED(m->rows[p->row - 1].credential);
+		CALL(pool_opened(m->rows[p->row - 1].credential));
 	END;
 }
 
@@ -909,7 +956,7 @@ lease_alone(void)
 	END;
 }
 
-/* row_changes -- is the credential's row changed or deleted by an open transaction, this one or another, or was since the snapshot? */
+/* row_changes -- does an open transaction, this one too, change or delete the credential, or has one since the snapshot? */
 static bool
 row_changes(void)
 {
@@ -983,7 +1030,11 @@ limit_look(void)
 	END;
 }
 
-/* counts_as_full -- does the present entry's lease prove that its slot is held, whatever becomes of open transactions but this one? */
+/*
+ * counts_as_full -- does the present entry's lease prove that its slot is held, whatever becomes of other open transactions?
+ *
+ * And of this one, unless the lease is its own: p->mine.
+ */
 static bool
 counts_as_full(void)
 {
@@ -995,7 +1046,8 @@ counts_as_full(void)
 	if (!row_is_held(row, self) || (is_other(row->xmax) && mutant != open_end_is_full))
 		return false;
 	p->mine |= is_mine(row->xmin);
-	return mutant == open_acquire_is_full || (!is_other(row->xmin) && !(row->since & 1 << self));
+	return mutant == open_acquire_is_full ||
+		(!is_other(row->xmin) && (!(row->since & 1 << self) || mutant == later_acquire_is_full));
 }
 
 /* sooner -- the look has seen an end */
@@ -1006,7 +1058,7 @@ sooner(int end)
 		p->wake = end;
 }
 
-/* visit_end -- look at the version of the next entry's end */
+/* visit_end -- look at the version of the next entry; new_version() has what becomes of those that go before */
 static void
 visit_end(void)
 {
@@ -1032,7 +1084,7 @@ visit_end(void)
 	}
 }
 
-/* read_ends -- read the entries of egress_lease_expiry, one for each version that is there */
+/* read_ends -- read the entries of egress_lease_expiry, one a version: no renewal here is heap-only, which hides more */
 static void
 read_ends(void)
 {
@@ -1044,17 +1096,17 @@ read_ends(void)
 	p->looks_at_ends = true;
 }
 
-/* begins_look -- the first step of a look */
-#define BEGIN_LOOK \
+#define WATCH \
 	do { \
-		STEP("pool_look: the entry of credential %d, which is %s, is WATCHED", p->credential, entry_name(p->credential)); \
-		begin_look(); \
+		STEP("pool_look: the entry of credential %s, which is %s, is WATCHED now", \
+			 entry_label(group_of[self], p->credential), entry_name(group_of[self], p->credential)); \
+		watch(); \
 	} while (0)
 
 /*
  * pool_look (pool.c) -- p->answer: is the credential full? If that is certain for everybody, its entry becomes FULL
  *
- * If only with leases of this transaction, it is remembered with the look's number.
+ * If that is so only with leases of this transaction, it is remembered with the look's number.
  */
 static Result
 pool_look(void)
@@ -1067,7 +1119,7 @@ pool_look(void)
 	if (p->limit == NO_LIMIT)
 		RETURN;
 	if (mutant != looked_before_watched)
-		BEGIN_LOOK;
+		WATCH;
 	STEP("pool_look: is the credential's row changed, or was since? %s", row_changes() ? "yes" : "no");
 	if (row_changes())
 		RETURN;
@@ -1097,7 +1149,7 @@ pool_look(void)
 		p->looks_at_ends = false;
 	}
 	if (mutant == looked_before_watched)
-		BEGIN_LOOK;
+		WATCH;
 	STEP("pool_look: %s", !is_watched() && mutant != look_not_watched ? "the look's number does not hold any more" :
 		 p->wake == END_PAST ? "a lease has expired" : p->mine ? "full, with own leases" : "FULL");
 	p->answer = (is_watched() || mutant == look_not_watched) && p->wake != END_PAST;
@@ -1106,22 +1158,35 @@ pool_look(void)
 	if (p->mine && mutant != own_leases_are_full)
 		p->remembered[p->credential] = (mutant == remembered_for_ever ? END_NONE : p->wake) + 1;
 	else
-		set_entry(p->credential, POOL_FULL, mutant == full_for_ever ? END_NONE : p->wake);
+	{
+		set_entry(group_of[self], p->credential, POOL_FULL, mutant == full_for_ever ? END_NONE : p->wake);
+		pool_entry()->older = p->older;
+	}
 	END;
 }
+
+/* pool_next (pool.c) -- p->answer: is the credential passed over? */
+#define NEXT_CANDIDATE \
+	do { \
+		STEP("pool_next: the entry of credential %s is %s%s", entry_label(group_of[self], p->credential), \
+			 entry_name(group_of[self], p->credential), is_passed_over() ? ": passed over" : ""); \
+		p->answer = is_passed_over(); \
+	} while (0)
 
 /* take_snapshot -- the acquire's snapshot, by which pool.c asks: which credentials are there, which leases are committed */
 static void
 take_snapshot(void)
 {
 	for (int c = 1; c <= CREDENTIALS; c++)
-		if (fits(self, c) && object_is_there(c, self))
+		if (fits(self, c) && object_is_there(c, self) && group_seen(c, self) == group_of[self])
 			p->snapshot[c] = limit_seen(c, self) + 1;
 	for (int i = 0; i < ROWS; i++)
 		if (is_other(m->rows[i].xmin))
 			m->rows[i].since |= 1 << self;
 	p->snapshot_taken = true;
-	acquire_begins();
+	for (int proc = 0; proc < PROCS && config->pool; proc++)
+		if (proc != self && m->procs[proc].snapshot_taken)
+			p->older |= 1 << proc;
 }
 
 /* egress_acquire_credential (acquire.c) */
@@ -1149,6 +1214,7 @@ acquire(bool ttl)
 
 	STEP("egress_acquire_credential: GetLatestSnapshot");
 	take_snapshot();
+	acquire_begins();
 	if (!object_is_there(0, self))
 	{
 		if (tracing) say("NG001");
@@ -1165,10 +1231,8 @@ acquire(bool ttl)
 				CALL(limit_look());
 			else
 			{
-				STEP("pool_next: the entry of credential %d is %s%s", p->credential, entry_name(p->credential),
-					 passed_over() ? "; it is passed over" : "");
-				p->answer = passed_over();
-				if (p->answer && m->entries[p->credential].state != POOL_FULL)
+				NEXT_CANDIDATE;
+				if (p->answer && pool_entry()->state != POOL_FULL)
 					pool_remembers_full();
 				if (!p->answer && config->looks_first)
 					CALL(pool_look());
@@ -1191,7 +1255,8 @@ acquire(bool ttl)
 				}
 				p->gateway_locked = true;
 			}
-			CALL(lease_beside_others());
+			if (!config->alone)
+				CALL(lease_beside_others());
 			if (!p->leased)
 				CALL(lease_alone());
 			if (p->leased)
@@ -1218,6 +1283,33 @@ acquire(bool ttl)
 	if (tracing) say("session %d has a lease", p->session);
 	if (session_shared[p->session] && mutant != no_session_lock)
 		GIVE(SESSION_LOCK(p->session), "LOCK_SESSION");
+	END;
+}
+
+/*
+ * menu (menu.c) -- say what has a connection free, as of a snapshot, and look at it
+ *
+ * What is FULL by a snapshot that is not newer needs no counting. (src compares the xmax of both.)
+ */
+static Result
+menu(void)
+{
+	enum { D = 1 };
+
+	BEGIN;
+	STEP("menu: GetLatestSnapshot");
+	take_snapshot();
+	menu_begins();
+	for (p->credential = 1; p->credential <= CREDENTIALS; p->credential++)
+	{
+		if (!p->snapshot[p->credential])
+			continue;
+		NEXT_CANDIDATE;
+		if (!p->answer)
+			CALL(pool_look());
+		else if (pool_entry()->state == POOL_FULL && (!(pool_entry()->older & 1 << self) || mutant == older_menu_sees_full))
+			menu_says_full();
+	}
 	END;
 }
 
@@ -1293,7 +1385,7 @@ renew(void)
 		if (p->found && config->pool)
 			p->owes |= 1 << row->credential;
 		if (p->found && mutant != shortened_leaves_full)
-			OPENED(m->rows[p->row - 1].credential);
+			CALL(pool_opened(m->rows[p->row - 1].credential));
 	}
 	GIVE(SESSION_LOCK(p->session), "LOCK_SESSION");
 	END;
@@ -1349,7 +1441,7 @@ change_limit(void)
 	BEGIN;
 	p->credential = p->arg;
 	if (mutant == opened_before_the_change)
-		OPENED(p->credential);
+		CALL(aminsert());
 	TOUCH(p->credential);
 	if (!object_is_there(p->credential, self))
 		RETURN;
@@ -1362,7 +1454,24 @@ change_limit(void)
 	if (config->pool)
 		p->owes |= 1 << p->credential;
 	if (mutant != change_leaves_full && mutant != opened_before_the_change)
-		OPENED(p->credential);
+		CALL(aminsert());
+	END;
+}
+
+/* move -- UPDATE egress_credential SET subject_id = ...: the credential is in the other group */
+static Result
+move(void)
+{
+	enum { D = 1 };
+
+	BEGIN;
+	p->credential = p->arg;
+	TOUCH(p->credential);
+	m->objects[p->credential].moved[p->level] = 2 - group_seen(p->credential, self);
+	if (tracing)
+		say("UPDATE: credential %s", entry_label(group_seen(p->credential, self), p->credential));
+	p->owes |= 1 << p->credential;
+	CALL(aminsert());
 	END;
 }
 
@@ -1485,9 +1594,9 @@ is_end(byte op)
  * next_op -- the next op of the script, one of the alternatives between slashes; false at the end
  *
  *	aN, AN	acquire for session N; without and with a ttl
- *	rN, nN	release, renew; x: sweep
+ *	rN, nN	release, renew; x: sweep; m: menu
  *	s, b	savepoint, rollback to it
- *	lN		change the limit of credential N; dN, g: delete it, the gateway
+ *	lN, vN	change the limit of credential N, move it to the other group; dN, g: delete it, the gateway
  *	c, q, e	commit; roll back; either
  *	-		nothing
  *
@@ -1536,6 +1645,8 @@ run_op(void)
 			return renew();
 		case 'x':
 			return sweep();
+		case 'm':
+			return menu();
 		case 's':
 			p->level = 1;
 			return DONE;
@@ -1543,6 +1654,8 @@ run_op(void)
 			return p->level ? rollback(1) : DONE;
 		case 'l':
 			return change_limit();
+		case 'v':
+			return move();
 		case 'd':
 			return delete(p->arg);
 		case 'g':
@@ -1564,7 +1677,12 @@ forget(void)
 		m->rows[i].since &= ~(1 << self);
 	for (int c = 1; c <= CREDENTIALS; c++)
 		if (!p->remembered[c])
-			m->entries[c].lookers &= ~(1 << self);
+			m->entries[group_of[self]][c].lookers &= ~(1 << self);
+	for (int proc = 0; proc < PROCS; proc++)
+		m->procs[proc].older &= ~(1 << self);
+	for (int c = 1; c <= CREDENTIALS; c++)
+		for (int g = 0; g < GROUPS; g++)
+			m->entries[g][c].older &= ~(1 << self);
 	memset((char *) p + offsetof(Proc, session), 0, offsetof(Proc, said) - offsetof(Proc, session));
 }
 

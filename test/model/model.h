@@ -14,11 +14,12 @@ typedef uint8_t byte;
 
 #define PROCS		3			/* connections, each with one transaction at a time */
 #define CREDENTIALS	2			/* 1 and 2 */
+#define GROUPS		2			/* of credentials, by subject and provider: A and B */
 #define LIMITS		3			/* a limit is 0..2, or NO_LIMIT */
 #define NO_LIMIT	3
 #define ROWS		10			/* of egress_lease, those that somebody may still see */
 #define SESSIONS	9			/* 1..8 */
-#define DEPTH		7			/* of functions that call each other */
+#define DEPTH		8			/* of functions that call each other */
 
 /* a lease's slot is 1..2; this is NULL, which sorts last */
 #define SLOT_NONE	7
@@ -70,17 +71,21 @@ typedef struct Object
 	byte		xmax;			/* the transaction that changes or deletes it, at level 0 */
 	byte		changed[2];		/* its new limit + 1, by level */
 	byte		deleted[2];		/* by level */
+	byte		group;			/* of a credential: 0 or 1 */
+	byte		moved[2];		/* its new group + 1, by level */
 } Object;
 
 /*
- * A credential's entry in the pool's index. No transaction's rollback changes it. The number of a look is the set of connections
- * that know it, and for which it still holds: whatever gives the entry another number, or none, takes them out.
+ * A credential's entry in the pool's index, one for each group that it was in. It belongs to no transaction: no rollback
+ * undoes what somebody made of it. The number of a look is here the set of connections that know it: whatever gives the
+ * entry another number, or none, takes them out.
  */
 typedef struct Entry
 {
 	byte		state;
 	byte		wake;			/* END_ of POOL_FULL: no connection is free before */
 	byte		lookers;		/* of POOL_WATCHED: the connections that have its number */
+	byte		older;			/* of POOL_FULL: the connections whose snapshot is older than the look's */
 } Entry;
 
 #define POOL_OPEN		0
@@ -117,7 +122,7 @@ typedef struct Proc
 	byte		broken;			/* an error has ended the work after the savepoint: only its end is possible */
 	byte		killed;
 	byte		serial[2];		/* of its transaction, and of the work after the savepoint */
-	byte		remembered[CREDENTIALS + 1];	/* full, its own leases counted: until END_ + 1, while it has the look's number */
+	byte		remembered[CREDENTIALS + 1];	/* full, with its own leases: until END_ + 1, while it has the number */
 
 	byte		session;
 	byte		busy;			/* who is waited for, and which transaction of theirs */
@@ -152,8 +157,11 @@ typedef struct Proc
 	byte		looks_at_ends;	/* the entries in ends and new_ends are of versions, pool_look()'s */
 	byte		wake;			/* END_, the earliest that was seen */
 	byte		mine;			/* a lease of its own transaction was counted */
+	byte		older;			/* connections whose snapshot is older */
+	byte		full_by_snapshot;	/* credentials that were full when the snapshot was taken */
 	byte		changed;		/* credentials that a transaction has changed that committed since the snapshot */
 	byte		owes;			/* credentials whose entry is to be made OPEN before this statement is over */
+	byte		group;			/* where that is looked for */
 
 	byte		acquiring;
 	byte		was_full;		/* credentials that were full at a moment of this acquire */
@@ -172,7 +180,7 @@ typedef struct State
 {
 	Row			rows[ROWS];
 	Object		objects[CREDENTIALS + 1];
-	Entry		entries[CREDENTIALS + 1];	/* of the pool's index */
+	Entry		entries[GROUPS][CREDENTIALS + 1];	/* of the pool's index */
 	Lock		locks[LOCKS];
 	Proc		procs[PROCS];
 	byte		committing;		/* connections whose commit is in pg_xact, and not yet for snapshots to see */
@@ -195,7 +203,9 @@ typedef struct Config
 	int			kills;
 	bool		deletes;
 	bool		pool;			/* the pool is big: its index is used */
-	bool		looks_first;	/* an acquire looks before it tries, not when it has found the credential full */
+	bool		alone;			/* acquires take LOCK_CREDENTIAL alone at once */
+	bool		looks_first;	/* they look at a credential before that, not when they have found it full */
+	bool		moves;			/* a credential may get another subject */
 	const char *ends;			/* of leases at first, and what renewals make of them: of a (ahead), l (later) and - */
 	bool		all;			/* only with EGRESS_TEST_ALL */
 } Config;
@@ -215,6 +225,7 @@ extern Proc *p;
 extern int	self;
 extern const Config *config;
 extern byte fitting[PROCS];		/* the credentials that fit its user */
+extern byte group_of[PROCS];	/* in that group */
 extern bool session_shared[SESSIONS];	/* several connections do something with it; if not, its lock is left out */
 
 /* explore.c */
@@ -265,23 +276,28 @@ extern bool tracing;
 	MUTANT(open_renewal_not_seen, "an expired lease, a renewal") \
 	MUTANT(open_takeover_is_free, "an expired lease and two who want it") \
 	MUTANT(renewal_revives, "an expired lease, a renewal") \
+	MUTANT(any_look_is_mine, "a pool, two menus and a release") \
+	MUTANT(group_read_before_the_end, "a pool, a menu, a release, a move") \
 	MUTANT(end_leaves_full, "a pool, an acquire, two releases") \
+	MUTANT(end_leaves_watched, "a pool, an acquire, two releases") \
 	MUTANT(opened_before_the_end, "a pool, an acquire, two releases") \
 	MUTANT(look_not_watched, "a pool, an acquire, two releases") \
 	MUTANT(looked_before_watched, "a pool, an acquire, two releases") \
 	MUTANT(open_acquire_is_full, "a pool, two acquires") \
+	MUTANT(later_acquire_is_full, "a pool, two menus and an acquire") \
+	MUTANT(older_menu_sees_full, "a pool, two menus and an acquire") \
 	MUTANT(open_end_is_full, "a pool, an acquire, two releases") \
 	MUTANT(open_change_is_full, "a pool, an acquire, a changed limit") \
 	MUTANT(own_change_is_full, "a pool, an acquire under its own change") \
 	MUTANT(replaced_limit_is_full, "a pool, an acquire, a changed limit") \
 	MUTANT(change_leaves_full, "a pool, an acquire, a changed limit") \
 	MUTANT(opened_before_the_change, "a pool, an acquire, a changed limit") \
-	MUTANT(full_for_ever, "a pool, an acquire, a renewal") \
-	MUTANT(old_end_not_seen, "a pool, an acquire, a renewal") \
-	MUTANT(new_end_not_seen, "a pool, an acquire, a renewal") \
-	MUTANT(replaced_end_not_seen, "a pool, an acquire, a renewal") \
-	MUTANT(own_renewed_end_not_seen, "a pool, an acquire after its own renewal") \
-	MUTANT(shortened_leaves_full, "a pool, an acquire, a renewal") \
+	MUTANT(full_for_ever, "a pool, a menu, a renewal") \
+	MUTANT(old_end_not_seen, "a pool, a menu, a renewal") \
+	MUTANT(new_end_not_seen, "a pool, a menu, a renewal") \
+	MUTANT(replaced_end_not_seen, "a pool, a menu, a renewal") \
+	MUTANT(own_renewed_end_not_seen, "a pool, a menu after its own renewal") \
+	MUTANT(shortened_leaves_full, "a pool, a menu, a renewal") \
 	MUTANT(own_leases_are_full, "a pool, own leases") \
 	MUTANT(remembered_over_rollback, "a pool, own leases after a savepoint") \
 	MUTANT(remembered_over_the_end, "a pool, own leases") \
@@ -327,6 +343,7 @@ extern bool holds_a_lock(int proc);
 extern bool waits_for_lock(int proc);
 extern bool row_is_held(const Row *row, int proc);
 extern int	limit_seen(int credential, int proc);
+extern int	group_seen(int credential, int proc);
 extern void pool_forget(void);
 extern int	end_named(char name);
 
@@ -340,6 +357,8 @@ extern void acquire_begins(void);
 extern void acquire_refused(void);
 extern void pool_says_full(void);
 extern void pool_remembers_full(void);
+extern void menu_begins(void);
+extern void menu_says_full(void);
 extern void operation_ends(bool well);
 extern void promises_hold(void);
 extern void promises_hold_at_the_end(void);

@@ -14,6 +14,11 @@
  * open transaction gives back is held; so is an expired lease if meanwhile somebody held its session's lock, which an acquire
  * only tries.
  *
+ * FULL is full. A credential whose entry in the pool's index is FULL has no connection free, in whatever way each open
+ * transaction ends, until the entry's end is past; only who is about to make it OPEN, before the statement is over, may have
+ * gone ahead. What a connection remembers about its own leases is so when it uses it. And a menu that takes FULL for 0
+ * connections would count none by its snapshot.
+ *
  * Nothing leaks. When all is over, no lock and no row of an open transaction is left; the leases are those that were answered
  * and committed; and an acquire for each connection that should be free gets it, and one more does not.
  */
@@ -204,6 +209,29 @@ pool_remembers_full(void)
 		violation("NG004: credential %d is remembered as full, and has a connection free", p->credential);
 }
 
+/* menu_begins -- this connection takes its snapshot; what has expired by then is not FULL until a later end */
+void
+menu_begins(void)
+{
+	for (int c = 1; c <= CREDENTIALS; c++)
+	{
+		int			seen = 0;
+
+		for (int i = 0; i < ROWS; i++)
+			seen += m->rows[i].credential == c && m->rows[i].xmin != NOBODY && !is_other(m->rows[i].xmin) &&
+				!is_mine(m->rows[i].xmax);
+		p->full_by_snapshot |= (limit_seen(c, self) != NO_LIMIT && seen >= limit_seen(c, self)) << c;
+	}
+}
+
+/* menu_says_full -- that a credential has no connection free, uncounted */
+void
+menu_says_full(void)
+{
+	if (!(p->full_by_snapshot & 1 << p->credential))
+		violation("MENU: credential %d has 0 connections free, and had one at the snapshot", p->credential);
+}
+
 /* acquire_refused -- NG004 */
 void
 acquire_refused(void)
@@ -239,7 +267,7 @@ operation_ends(bool well)
 	}
 }
 
-/* fewest -- the fewest leases of a credential that there may be, when of connection changer's transaction so much is kept */
+/* fewest -- the fewest leases of a credential that there may be, if so much of connection changer's transaction is kept */
 static int
 fewest(int credential, int changer, int kept_levels)
 {
@@ -260,27 +288,30 @@ fewest(int credential, int changer, int kept_levels)
 	return total;
 }
 
-/* has_one_free -- may a credential have a connection free, for whomever, as some end of the open transactions leaves it? */
+/* has_one_free -- is a credential in a group, with a connection free, in some way in which the open transactions may end? */
 static bool
-has_one_free(int credential)
+has_one_free(int credential, int group)
 {
 	Object	   *object = &m->objects[credential];
-	int			changer = OPEN(object->xmax) ? OWNER(object->xmax) : -1;
+	int			changer = OPEN(object->xmax) ? OWNER(object->xmax) : PROCS;
 
-	for (int levels = 0; levels < (changer < 0 ? 1 : 3); levels++)
+	for (int levels = 0; levels < (changer == PROCS ? 1 : 3); levels++)
 	{
 		int			limit = object->limit;
+		int			is_in = object->group;
 
 		for (int l = 0; l < levels; l++)
-			if (object->changed[l])
-				limit = object->changed[l] - 1;
-		if (limit == NO_LIMIT || fewest(credential, changer < 0 ? PROCS : changer, levels) < limit)
+		{
+			limit = object->changed[l] ? object->changed[l] - 1 : limit;
+			is_in = object->moved[l] ? object->moved[l] - 1 : is_in;
+		}
+		if (is_in == group && (limit == NO_LIMIT || fewest(credential, changer, levels) < limit))
 			return true;
 	}
 	return false;
 }
 
-/* full_is_full -- a FULL entry of the pool's index is right, but for who is about to make it OPEN before it commits */
+/* full_is_full -- whatever is FULL in the pool's index is full; who owes it an OPEN pays before the statement is over */
 static void
 full_is_full(void)
 {
@@ -289,9 +320,10 @@ full_is_full(void)
 	for (int proc = 0; proc < PROCS; proc++)
 		owed |= m->procs[proc].owes;
 	for (int c = 1; c <= CREDENTIALS; c++)
-		if (m->entries[c].state == POOL_FULL && m->entries[c].wake != END_PAST && !(owed & 1 << c) && !m->objects[c].gone &&
-			has_one_free(c))
-			violation("FULL: credential %d is, and has a connection free, or may have one", c);
+		for (int g = 0; g < GROUPS; g++)
+			if (m->entries[g][c].state == POOL_FULL && m->entries[g][c].wake != END_PAST && !(owed & 1 << c) &&
+				!m->objects[c].gone && has_one_free(c, g))
+				violation("FULL: credential %d has a connection free, or may have one, and will be passed over", c);
 }
 
 /* promises_hold -- after each step */

@@ -221,10 +221,24 @@ limit_seen(int id, int proc)
 	return object->limit;
 }
 
+/* group_seen -- the group of a credential in a new snapshot of a connection */
+int
+group_seen(int id, int proc)
+{
+	Object	   *object = &m->objects[id];
+
+	if (OPEN(object->xmax) && OWNER(object->xmax) == proc)
+		for (int l = 1; l >= 0; l--)
+			if (object->moved[l])
+				return object->moved[l] - 1;
+	return object->group;
+}
+
 /*
- * new_version -- a renewal of a row commits: what that is to those who have read the entries of its end, but not looked at it yet
+ * new_version -- a renewal commits: what is that to a look that has read the entries of the lease's end, and visits them later?
  *
- * A version that was replaced after the look's snapshot counts, as if it had been visited before. It is not there dirty.
+ * The old version is not there any more for a dirty snapshot. But it was replaced after the look's snapshot, so it counts
+ * as if it had been visited before. What was the renewal's is the only one now.
  */
 static void
 new_version(int i)
@@ -244,7 +258,7 @@ new_version(int i)
 	}
 }
 
-/* no_version -- nobody finds an end any more of which the transaction is rolled back: the new version, or the only one */
+/* no_version -- nor is there what a rolled back transaction wrote: the new version, or the only one */
 static void
 no_version(int i, bool the_new)
 {
@@ -262,7 +276,7 @@ void
 pool_forget(void)
 {
 	for (int c = 1; c <= CREDENTIALS; c++)
-		m->entries[c].lookers &= ~(1 << self);
+		m->entries[group_of[self]][c].lookers &= ~(1 << self);
 	memset(p->remembered, 0, sizeof(p->remembered));
 }
 
@@ -299,17 +313,19 @@ commits(void)
 		if (!is_mine(object->xmax))
 			continue;
 		object->limit = limit_seen(i, self);
+		object->group = group_seen(i, self);
 		object->gone = object->deleted[0] || object->deleted[1];
 		object->xmax = NOBODY;
 		memset(object->changed, 0, sizeof(object->changed));
 		memset(object->deleted, 0, sizeof(object->deleted));
+		memset(object->moved, 0, sizeof(object->moved));
 		for (int proc = 0; proc < PROCS; proc++)
+		{
 			if (m->procs[proc].acquiring)
-			{
 				m->procs[proc].replaced |= 1 << i;
-				if (config->pool)
-					m->procs[proc].changed |= 1 << i;
-			}
+			if (config->pool && m->procs[proc].snapshot_taken)
+				m->procs[proc].changed |= 1 << i;
+		}
 	}
 	m->committing &= ~(1 << self);
 	if (mutant != remembered_over_the_end)
@@ -351,8 +367,8 @@ aborts(int level)
 		if (!is_mine(object->xmax))
 			continue;
 		for (int l = level; l < 2; l++)
-			object->changed[l] = object->deleted[l] = 0;
-		if (!object->changed[0] && !object->deleted[0])
+			object->changed[l] = object->deleted[l] = object->moved[l] = 0;
+		if (!object->changed[0] && !object->deleted[0] && !object->moved[0])
 			object->xmax = NOBODY;
 	}
 	m->committing &= ~(1 << self);
