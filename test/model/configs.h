@@ -20,6 +20,10 @@
 {"two acquires and a changed limit", {"1: a1 c", "1: l1 c", "1: a2 e"}, {"012u", "0"}, "012u",
 	.held = 1, .page_size = MANY},
 {"a limit changed twice", {"12: a1 e", "1: l1 c l1 e", "1: r4 c"}, {"01u", "1"}, "02u", .held = 2, .page_size = MANY},
+{"a limit changed, undone and changed again", {"1: a1 c", "1: s l1 b/- l1 e", "1: r4 c"}, {"12u", "0"}, "01u",
+	.held = 2, .page_size = MANY},
+{"a change that is cancelled", {"1: a1 c", "1: s l1 b/- e", "1: r4 c"}, {"12", "0"}, "01",
+	.held = 2, .page_size = MANY, .kills = 1},
 {"an acquire under its own change", {"1: l1 a1 e", "1: a2 c", "1: r4 e"}, {"012u", "0"}, "012u",
 	.held = 1, .page_size = MANY},
 

@@ -155,12 +155,7 @@ time_passes(void)
 		for (int g = 0; g < GROUPS; g++)
 			m->entries[g][c].wake = aged(m->entries[g][c].wake);
 	for (int proc = 0; proc < PROCS; proc++)
-	{
 		m->procs[proc].wake = aged(m->procs[proc].wake);
-		for (int c = 1; c <= CREDENTIALS; c++)
-			if (m->procs[proc].remembered[c])
-				m->procs[proc].remembered[c] = aged(m->procs[proc].remembered[c] - 1) + 1;
-	}
 	if (tracing)
 		printf("#   time passes: leases with an end%s have expired\n", config->ends ? " ahead" : "");
 }

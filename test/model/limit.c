@@ -99,7 +99,20 @@ scan_row_is_own(void)
 {
 	Object	   *object = &m->objects[p->credential];
 
-	return is_mine(object->xmax) && (object->changed[0] || object->changed[1]);
+	return is_mine(object->xmax) &&
+		(object->changed[0] || object->changed[1] || object->moved[0] || object->moved[1]);
+}
+
+/* scan_row_is_changing (scan.c) -- does another open transaction change or delete the credential, or has one since it was read? */
+static bool
+scan_row_is_changing(void)
+{
+	Object	   *object = &m->objects[p->credential];
+
+	if (mutant == change_not_seen_beside_others ||
+		(mutant == being_deleted_is_not_seen && (object->gone || object->deleted[0] || object->deleted[1])))
+		return false;
+	return p->replaced & 1 << p->credential || (is_other(object->xmax) && mutant != open_change_not_seen);
 }
 
 /*
@@ -149,9 +162,9 @@ pool_entry(void)
 	return &m->entries[group_of[self]][p->credential];
 }
 
-/* watch -- give the look a number: that of a look which others have begun, or a new one */
+/* pool_index_watch (pool_index.c) -- give the look a number: that of a look which others have begun, or a new one */
 static void
-watch(void)
+pool_index_watch(void)
 {
 	if (pool_entry()->state != POOL_WATCHED)
 		set_entry(group_of[self], p->credential, POOL_WATCHED, END_NONE);
@@ -169,16 +182,14 @@ is_watched(void)
 static bool
 is_passed_over(void)
 {
-	int			until = p->remembered[p->credential];
-
 	if (pool_entry()->state == POOL_FULL)
 		return pool_entry()->wake != END_PAST;
-	return until && (is_watched() || mutant == remembered_unwatched) && until - 1 != END_PAST;
+	return p->remembered[p->credential] && (is_watched() || mutant == remembered_unwatched);
 }
 
-/* pool_opened (pool.c) -- a connection of a credential may be free from now on, or when this transaction commits */
+/* freed_connection (freed.c) -- a connection of a credential may be free from now on, or when this transaction commits */
 static Result
-pool_opened(int credential)
+freed_connection(int credential)
 {
 	enum { D = 7 };
 
@@ -187,29 +198,49 @@ pool_opened(int credential)
 		RETURN;
 	if (mutant != group_read_before_the_end)
 	{
-		STEP_IF(config->moves, "pool_opened: GetLatestSnapshot");
+		STEP_IF(config->moves, "freed_connection: GetLatestSnapshot");
 		p->group = group_seen(credential, self);
 	}
-	STEP("pool_opened: the entry of credential %s, which is %s, is OPEN now", entry_label(p->group, credential),
+	STEP("freed_connection: the entry of credential %s, which is %s, is OPEN now", entry_label(p->group, credential),
 		 entry_name(p->group, credential));
 	if (mutant != end_leaves_watched || m->entries[p->group][credential].state == POOL_FULL)
 		open_entry(credential);
 	END;
 }
 
-/* aminsert (pool_index.c) -- the index gets an entry for the new row of the present credential */
+/* open_changed -- insert_or_open() of pool_index.c, for the present credential */
 static Result
-aminsert(void)
+open_changed(void)
+{
+	enum { D = 6 };
+
+	BEGIN;
+	p->group = group_seen(p->credential, self);
+	STEP("pool_insert: the entry of credential %s, which is %s, is OPEN now", entry_label(p->group, p->credential),
+		 entry_name(p->group, p->credential));
+	open_entry(p->credential);
+	END;
+}
+
+/*
+ * pool_insert (pool_index.c) -- the index gets an entry for the new row of the present credential, as PostgreSQL wants it
+ *
+ * The lock is taken for a moment: an acquire that goes by the old row is done then.
+ */
+static Result
+pool_insert(void)
 {
 	enum { D = 7 };
 
 	BEGIN;
-	if (!config->pool)
+	if (mutant != change_takes_no_lock && mutant != change_takes_the_lock_first)
+	{
+		TAKE(CREDENTIAL_LOCK, EXCLUSIVE, "LOCK_CREDENTIAL");
+		GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
+	}
+	if (!config->pool || mutant == change_leaves_full || mutant == opened_before_the_change)
 		RETURN;
-	p->group = group_seen(p->credential, self);
-	STEP("aminsert: the entry of credential %s, which is %s, is OPEN now", entry_label(p->group, p->credential),
-		 entry_name(p->group, p->credential));
-	open_entry(p->credential);
+	CALL(open_changed());
 	END;
 }
 
@@ -565,11 +596,11 @@ end_lease(void)
 	BEGIN;
 	if (mutant == group_read_before_the_end)
 	{
-		STEP("pool_opened: GetLatestSnapshot");
+		STEP("freed_connection: GetLatestSnapshot");
 		p->group = group_seen(m->rows[p->row - 1].credential, self);
 	}
 	if (mutant == opened_before_the_end)
-		CALL(pool_opened(m->rows[p->row - 1].credential));
+		CALL(freed_connection(m->rows[p->row - 1].credential));
 	STEP("scan_delete: ends the lease of session %d", p->look);
 	if (p->row == GONE_ROW || is_other(m->rows[p->row - 1].xmax) || is_mine(m->rows[p->row - 1].xmax))
 		violation("a lease is ended twice, or its end waits for an open transaction");
@@ -584,7 +615,7 @@ end_lease(void)
 		m->rows[p->row - 1].end_xmax = MINE;
 	}
 	if (mutant != end_leaves_full && mutant != opened_before_the_end)
-		CALL(pool_opened(m->rows[p->row - 1].credential));
+		CALL(freed_connection(m->rows[p->row - 1].credential));
 	END;
 }
 
@@ -728,31 +759,6 @@ free_slot(void)
  * Acquiring (acquire.c).
  */
 
-/* is_within_limit (src/limit.c) -- p->answer: is the credential still what it was, and no lease outside its limit? */
-static Result
-is_within_limit(void)
-{
-	enum { D = 4 };
-
-	BEGIN;
-	if (mutant == change_looked_at_first)
-	{
-		STEP("is_within_limit: scan_row_is_replaced: %s", scan_row_is_replaced() ? "yes" : "no");
-		p->answer = !scan_row_is_replaced();
-		if (!p->answer)
-			RETURN;
-	}
-	p->answer = false;
-	if (p->limit != NO_LIMIT && mutant != outside_not_seen_when_inserted)
-		CALL(slot_any_outside());
-	p->answer = !p->answer;
-	if (!p->answer || mutant == change_not_seen_when_inserted || mutant == change_looked_at_first)
-		RETURN;
-	STEP("is_within_limit: scan_row_is_replaced: %s", scan_row_is_replaced() ? "yes" : "no");
-	p->answer = !scan_row_is_replaced();
-	END;
-}
-
 /* check_unique -- _bt_check_unique(): inserting an entry fails, or waits, where a row is there that has the same key */
 static void
 check_unique(int entry)
@@ -777,11 +783,7 @@ check_unique(int entry)
 	}
 }
 
-/*
- * insert_lease (src/limit.c), insert_row_if (scan.c) -- insert the lease; p->answer: is it right?
- *
- * Speculatively, where p->answer says that it has to be asked.
- */
+/* insert_lease (src/limit.c) -- insert the lease, in the slot p->slot */
 static Result
 insert_lease(void)
 {
@@ -789,7 +791,6 @@ insert_lease(void)
 	Row		   *row;
 
 	BEGIN;
-	p->leased = p->answer;		/* is it to be asked? */
 	STEP("insert_lease: the row with slot %s, and its entry by session", slot_name(p->slot));
 	for (p->row = 1; m->rows[p->row - 1].xmin != NOBODY; p->row++)
 		if (p->row == ROWS)
@@ -802,7 +803,6 @@ insert_lease(void)
 	row->slot = p->slot;
 	row->session = p->session;
 	row->xmin = MINE;
-	row->speculative = p->leased;
 	row->taking = true;
 	for (int proc = 0; proc < PROCS; proc++)
 		row->since |= m->procs[proc].snapshot_taken << proc;
@@ -818,20 +818,6 @@ insert_lease(void)
 		STEP("insert_lease: its entry by gateway");
 		m->rows[p->row - 1].entries |= ENTRY_GATEWAY;
 	}
-	p->answer = true;
-	if (!p->leased)
-		RETURN;
-
-	CALL(is_within_limit());
-	if (mutant == wrong_lease_not_taken_back)
-		p->answer = true;
-	STEP("insert_lease: %s", p->answer ? "confirms it" : "takes it back");
-	if (p->answer)
-		m->rows[p->row - 1].speculative = false;
-	else if (mutant == taken_back_by_deletion)
-		m->rows[p->row - 1].xmax = MINE;
-	else
-		remove_row(p->row - 1);
 	END;
 }
 
@@ -853,11 +839,14 @@ lease_beside_others(void)
 	enum { D = 2 };
 
 	BEGIN;
-	if (mutant == limit_read_before_the_lock)
+	p->answer = false;
+	if (mutant == limit_read_before_the_lock || mutant == outside_looked_for_before_the_lock)
 	{
 		STEP("lease_beside_others: GetLatestSnapshot");
 		read_credential();
 	}
+	if (mutant == outside_looked_for_before_the_lock && p->limit != NO_LIMIT)
+		CALL(slot_any_outside());
 	if (mutant != no_credential_lock)
 		TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
 	p->leased = false;
@@ -868,18 +857,21 @@ lease_beside_others(void)
 	}
 	if (p->found)
 	{
-		STEP_IF(config->deletes, "lease_beside_others: scan_row_ends: %s", scan_row_ends(p->credential) ? "yes" : "no");
-		if (!scan_row_ends(p->credential) && (!scan_row_is_own() || mutant == own_change_beside_others))
+		STEP_IF(config->deletes || config->moves || *config->changes, "lease_beside_others: scan_row_is_changing: %s",
+				scan_row_is_changing() ? "yes" : "no");
+		if (!scan_row_is_changing() && !scan_row_is_own())
 		{
 			p->slot = SLOT_NONE;
 			if (p->limit != NO_LIMIT)
-				CALL(slot_claim());
-			p->answer = true;
-			if (p->limit == NO_LIMIT || p->slot != SLOT_NONE)
 			{
-				CALL(insert_lease());
-				p->leased = p->answer;
+				if (mutant != outside_not_looked_for && mutant != outside_looked_for_before_the_lock)
+					CALL(slot_any_outside());
+				if (!p->answer)
+					CALL(slot_claim());
 			}
+			p->leased = p->limit == NO_LIMIT || p->slot != SLOT_NONE;
+			if (p->leased)
+				CALL(insert_lease());
 			if (p->slot != SLOT_NONE && mutant != no_slot_lock && mutant != no_slot_lock_no_constraint)
 				GIVE(SLOT_LOCK(p->slot), "LOCK_SLOT");
 		}
@@ -946,17 +938,13 @@ lease_alone(void)
 		p->answer = scan_row_is_replaced();
 	} while (p->answer);
 	if (p->leased)
-	{
-		p->answer = false;
 		CALL(insert_lease());
-		p->leased = true;
-	}
 	if (mutant != no_credential_lock && mutant != credential_locked_to_commit)
 		GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
 	END;
 }
 
-/* row_changes -- does an open transaction, this one too, change or delete the credential, or has one since the snapshot? */
+/* row_changes (is_settled of pool.c) -- does an open transaction, this one too, change or delete the credential, or has one since the snapshot? */
 static bool
 row_changes(void)
 {
@@ -967,7 +955,7 @@ row_changes(void)
 		(p->changed & 1 << p->credential && mutant != replaced_limit_is_full);
 }
 
-/* any_over (src/limit.c) -- p->answer: is the end of a lease of the credential past? */
+/* any_over (limit_look of src/limit.c) -- p->answer: is the end of a lease of the credential past? */
 static Result
 any_over(void)
 {
@@ -1031,7 +1019,7 @@ limit_look(void)
 }
 
 /*
- * counts_as_full -- does the present entry's lease prove that its slot is held, whatever becomes of other open transactions?
+ * counts_as_full (was_held of src/limit.c) -- does the present entry's lease prove that its slot is held, whatever becomes of other open transactions?
  *
  * And of this one, unless the lease is its own: p->mine.
  */
@@ -1050,15 +1038,26 @@ counts_as_full(void)
 		(!is_other(row->xmin) && (!(row->since & 1 << self) || mutant == later_acquire_is_full));
 }
 
-/* sooner -- the look has seen an end */
+/*
+ * sooner -- the look has seen a version of an end: who has written it, and who deletes or replaces it, with which mutant unseen
+ *
+ * What another open transaction makes of an end is not certain; what this one makes of it, only for itself.
+ */
 static void
-sooner(int end)
+sooner(int end, int inserter, int ender, int unseen)
 {
+	if ((is_other(inserter) || is_other(ender)) && mutant != old_end_not_seen && mutant != new_end_not_seen)
+		p->uncertain = true;
+	if ((is_other(inserter) || is_other(ender)) && mutant == unseen)
+		return;
+	if (is_mine(ender) && mutant == own_renewed_end_not_seen)
+		return;
+	p->mine |= (is_mine(inserter) || is_mine(ender)) && mutant != own_renewed_end_not_seen;
 	if (end > p->wake)
 		p->wake = end;
 }
 
-/* visit_end -- look at the version of the next entry; new_version() has what becomes of those that go before */
+/* visit_end (counts of src/limit.c) -- look at the version of the next entry; new_version() has what becomes of those that go before */
 static void
 visit_end(void)
 {
@@ -1069,22 +1068,19 @@ visit_end(void)
 		if (p->ends & 1 << i)
 		{
 			p->ends &= ~(1 << i);
-			if (!(is_other(row->renewed) && mutant == old_end_not_seen) &&
-				!(is_mine(row->renewed) && mutant == own_renewed_end_not_seen))
-				sooner(row->end);
+			sooner(row->end, row->end_xmin, row->renewed ? row->renewed : row->end_xmax, old_end_not_seen);
 			return;
 		}
 		if (p->new_ends & 1 << i)
 		{
 			p->new_ends &= ~(1 << i);
-			if (!(is_other(row->renewed) && mutant == new_end_not_seen))
-				sooner(row->renewed_end);
+			sooner(row->renewed_end, row->renewed, NOBODY, new_end_not_seen);
 			return;
 		}
 	}
 }
 
-/* read_ends -- read the entries of egress_lease_expiry, one a version: no renewal here is heap-only, which hides more */
+/* read_ends (earliest_end of src/limit.c) -- read the entries of egress_lease_expiry, one a version: no renewal here is heap-only, which hides more */
 static void
 read_ends(void)
 {
@@ -1098,18 +1094,19 @@ read_ends(void)
 
 #define WATCH \
 	do { \
-		STEP("pool_look: the entry of credential %s, which is %s, is WATCHED now", \
+		STEP("settle: the entry of credential %s, which is %s, is WATCHED now", \
 			 entry_label(group_of[self], p->credential), entry_name(group_of[self], p->credential)); \
-		watch(); \
+		pool_index_watch(); \
 	} while (0)
 
 /*
- * pool_look (pool.c) -- p->answer: is the credential full? If that is certain for everybody, its entry becomes FULL
+ * settle, remember (pool.c) -- p->answer: is the credential full? If that is certain for everybody, its entry becomes FULL
  *
- * If that is so only with leases of this transaction, it is remembered with the look's number.
+ * If that is so only with what this transaction did, it is remembered with the look's number, unless a lease has an end. All
+ * leases count, those outside 1..limit too.
  */
 static Result
-pool_look(void)
+settle(void)
 {
 	enum { D = 2 };
 
@@ -1120,7 +1117,7 @@ pool_look(void)
 		RETURN;
 	if (mutant != looked_before_watched)
 		WATCH;
-	STEP("pool_look: is the credential's row changed, or was since? %s", row_changes() ? "yes" : "no");
+	STEP("settle: is the credential's row changed, or was since? %s", row_changes() ? "yes" : "no");
 	if (row_changes())
 		RETURN;
 	start_scan(0, false);
@@ -1128,35 +1125,35 @@ pool_look(void)
 	p->mine = false;
 	while (p->count < p->limit)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "pool_look");
-		if (p->entry == 0 || p->entry_slot == SLOT_NONE || p->entry_slot > p->count + 1)
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "settle");
+		if (p->entry == 0)
 			RETURN;
-		if (p->entry_slot <= p->count)
-			continue;
-		STEP("pool_look: visits slot %s: %s", slot_name(p->entry_slot), counts_as_full() ? "full" : "not certain");
+		STEP("settle: visits slot %s: %s", slot_name(p->entry_slot), counts_as_full() ? "full" : "not certain");
 		p->count += counts_as_full();
 	}
 	p->wake = END_NONE;
+	p->uncertain = false;
 	if (config->clock)
 	{
-		STEP("pool_look: reads the entries of egress_lease_expiry");
+		STEP("settle: reads the entries of egress_lease_expiry");
 		read_ends();
 		while (p->ends || p->new_ends)
 		{
-			STEP("pool_look: visits the end of a lease");
+			STEP("settle: visits the end of a lease");
 			visit_end();
 		}
 		p->looks_at_ends = false;
 	}
 	if (mutant == looked_before_watched)
 		WATCH;
-	STEP("pool_look: %s", !is_watched() && mutant != look_not_watched ? "the look's number does not hold any more" :
-		 p->wake == END_PAST ? "a lease has expired" : p->mine ? "full, with own leases" : "FULL");
-	p->answer = (is_watched() || mutant == look_not_watched) && p->wake != END_PAST;
+	STEP("settle: %s", !is_watched() && mutant != look_not_watched ? "the look's number does not hold any more" :
+		 p->wake == END_PAST ? "a lease has expired" : p->uncertain ? "not certain" : p->mine ? "full, with own leases" : "FULL");
+	p->answer = (is_watched() || mutant == look_not_watched) && p->wake != END_PAST &&
+		!p->uncertain;
 	if (!p->answer)
 		RETURN;
 	if (p->mine && mutant != own_leases_are_full)
-		p->remembered[p->credential] = (mutant == remembered_for_ever ? END_NONE : p->wake) + 1;
+		p->remembered[p->credential] = p->wake == END_NONE || mutant == remembered_for_ever;
 	else
 	{
 		set_entry(group_of[self], p->credential, POOL_FULL, mutant == full_for_ever ? END_NONE : p->wake);
@@ -1235,7 +1232,14 @@ acquire(bool ttl)
 				if (p->answer && pool_entry()->state != POOL_FULL)
 					pool_remembers_full();
 				if (!p->answer && config->looks_first)
-					CALL(pool_look());
+				{
+					CALL(limit_look());
+					if (p->answer)
+					{
+						CALL(settle());
+						p->answer = true;
+					}
+				}
 			}
 			if (p->answer)
 			{
@@ -1262,7 +1266,7 @@ acquire(bool ttl)
 			if (p->leased)
 				break;
 			if (config->pool && !config->looks_first)
-				CALL(pool_look());
+				CALL(settle());
 		}
 		if (p->gateway_locked && mutant != no_gateway_lock)
 			GIVE(LOCK_GATEWAY, "LOCK_GATEWAY");
@@ -1306,7 +1310,7 @@ menu(void)
 			continue;
 		NEXT_CANDIDATE;
 		if (!p->answer)
-			CALL(pool_look());
+			CALL(settle());
 		else if (pool_entry()->state == POOL_FULL && (!(pool_entry()->older & 1 << self) || mutant == older_menu_sees_full))
 			menu_says_full();
 	}
@@ -1385,7 +1389,7 @@ renew(void)
 		if (p->found && config->pool)
 			p->owes |= 1 << row->credential;
 		if (p->found && mutant != shortened_leaves_full)
-			CALL(pool_opened(m->rows[p->row - 1].credential));
+			CALL(freed_connection(m->rows[p->row - 1].credential));
 	}
 	GIVE(SESSION_LOCK(p->session), "LOCK_SESSION");
 	END;
@@ -1441,7 +1445,12 @@ change_limit(void)
 	BEGIN;
 	p->credential = p->arg;
 	if (mutant == opened_before_the_change)
-		CALL(aminsert());
+		CALL(open_changed());
+	if (mutant == change_takes_the_lock_first)
+	{
+		TAKE(CREDENTIAL_LOCK, EXCLUSIVE, "LOCK_CREDENTIAL");
+		GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
+	}
 	TOUCH(p->credential);
 	if (!object_is_there(p->credential, self))
 		RETURN;
@@ -1453,8 +1462,7 @@ change_limit(void)
 	m->objects[p->credential].changed[p->level] = limit + 1;
 	if (config->pool)
 		p->owes |= 1 << p->credential;
-	if (mutant != change_leaves_full && mutant != opened_before_the_change)
-		CALL(aminsert());
+	CALL(pool_insert());
 	END;
 }
 
@@ -1471,7 +1479,7 @@ move(void)
 	if (tracing)
 		say("UPDATE: credential %s", entry_label(group_seen(p->credential, self), p->credential));
 	p->owes |= 1 << p->credential;
-	CALL(aminsert());
+	CALL(pool_insert());
 	END;
 }
 

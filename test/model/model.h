@@ -40,7 +40,6 @@ typedef struct Row
 	byte		session;
 	byte		xmin;			/* NOBODY: there is no row */
 	byte		xmax;
-	byte		speculative;	/* not confirmed yet */
 	byte		taking;			/* its acquire has not returned yet */
 	byte		entries;		/* in which indexes it is: ENTRY_ */
 	byte		since;			/* the connections whose snapshot does not have its transaction as committed */
@@ -122,7 +121,7 @@ typedef struct Proc
 	byte		broken;			/* an error has ended the work after the savepoint: only its end is possible */
 	byte		killed;
 	byte		serial[2];		/* of its transaction, and of the work after the savepoint */
-	byte		remembered[CREDENTIALS + 1];	/* full, with its own leases: until END_ + 1, while it has the number */
+	byte		remembered[CREDENTIALS + 1];	/* full, with its own leases, while it has the number */
 
 	byte		session;
 	byte		busy;			/* who is waited for, and which transaction of theirs */
@@ -153,10 +152,11 @@ typedef struct Proc
 	uint16_t	ends;			/* the same of egress_lease_expiry */
 	byte		past;			/* where the next page begins */
 	byte		last_page;
-	uint16_t	new_ends;		/* pool_look(): as ends, the versions that an open renewal wrote */
-	byte		looks_at_ends;	/* the entries in ends and new_ends are of versions, pool_look()'s */
+	uint16_t	new_ends;		/* settle(): as ends, the versions that an open renewal wrote */
+	byte		looks_at_ends;	/* the entries in ends and new_ends are of versions, settle()'s */
 	byte		wake;			/* END_, the earliest that was seen */
-	byte		mine;			/* a lease of its own transaction was counted */
+	byte		mine;			/* a lease of its own transaction was counted, or what it made of an end */
+	byte		uncertain;		/* another open transaction changes an end */
 	byte		older;			/* connections whose snapshot is older */
 	byte		full_by_snapshot;	/* credentials that were full when the snapshot was taken */
 	byte		changed;		/* credentials that a transaction has changed that committed since the snapshot */
@@ -241,15 +241,15 @@ extern bool tracing;
 	MUTANT(no_slot_lock_no_constraint, "three acquires") \
 	MUTANT(claim_not_looked_at, "two acquires and a release") \
 	MUTANT(limit_read_before_the_lock, "two acquires and a changed limit") \
-	MUTANT(change_not_seen_when_inserted, "an acquire, a release, a changed limit") \
+	MUTANT(change_takes_no_lock, "an acquire, a release, a changed limit") \
+	MUTANT(change_takes_the_lock_first, "an acquire, a release, a changed limit") \
+	MUTANT(change_not_seen_beside_others, "an acquire, a release, a changed limit") \
+	MUTANT(open_change_not_seen, "an acquire, a release, a changed limit") \
+	MUTANT(outside_not_looked_for, "an acquire, a release, a changed limit") \
+	MUTANT(outside_looked_for_before_the_lock, "an acquire, a release, a changed limit") \
 	MUTANT(change_not_seen_when_counted, "an acquire, a release, a changed limit") \
-	MUTANT(change_looked_at_first, "an acquire, a release, a changed limit") \
-	MUTANT(own_change_beside_others, "an acquire under its own change") \
 	MUTANT(change_seen_before_it_is_visible, "an acquire, a release, a changed limit") \
-	MUTANT(outside_not_seen_when_inserted, "an acquire, a release, a changed limit") \
 	MUTANT(leases_outside_not_counted, "an acquire, a release, a changed limit") \
-	MUTANT(wrong_lease_not_taken_back, "an acquire, a release, a changed limit") \
-	MUTANT(taken_back_by_deletion, "two acquires and a changed limit") \
 	MUTANT(credential_lock_always_shared, "two acquires and a changed limit") \
 	MUTANT(credential_locked_to_commit, "two acquires and a changed limit") \
 	MUTANT(busy_credential_is_full, "three acquires") \

@@ -150,7 +150,7 @@ is_full(int credential, int proc, bool with_expired)
 	{
 		Row		   *row = &m->rows[i];
 
-		held += row->credential == credential && row->entries & ENTRY_SLOT && !row->speculative &&
+		held += row->credential == credential && row->entries & ENTRY_SLOT &&
 			row_is_held(row, proc) && (row->end != END_PAST || is_undecided(row) || with_expired);
 	}
 	return limit != NO_LIMIT && held >= limit;
@@ -253,7 +253,7 @@ operation_ends(bool well)
 	{
 		if (m->rows[i].renewing == self + 1)
 			m->rows[i].renewing = 0;
-		if (well && m->rows[i].taking && OWNER(m->rows[i].xmin) == self && !m->rows[i].speculative)
+		if (well && m->rows[i].taking && OWNER(m->rows[i].xmin) == self)
 		{
 			credential = m->rows[i].credential;
 			m->rows[i].taking = false;
@@ -341,7 +341,7 @@ promises_hold(void)
 			if (row->over && counts(row, levels))
 				violation("EXACT: the lease of session %d had expired, and counts again", row->session);
 		row->over |= row->end == END_PAST && !is_undecided(row);
-		if (row->xmin != NOBODY && (m->objects[0].gone || m->objects[row->credential].gone) && !row->speculative)
+		if (row->xmin != NOBODY && (m->objects[0].gone || m->objects[row->credential].gone))
 			violation("the lease of session %d is of a %s that was deleted", row->session,
 					  m->objects[0].gone ? "gateway" : "credential");
 	}
@@ -376,8 +376,7 @@ promises_hold_at_the_end(void)
 		if (m->locks[i].shared || m->locks[i].exclusive || m->locks[i].queue[0])
 			violation("LEAK: a lock is held by nobody");
 	for (int i = 0; i < ROWS; i++)
-		if (OPEN(m->rows[i].xmin) || OPEN(m->rows[i].xmax) || OPEN(m->rows[i].renewed) || OPEN(m->rows[i].end_xmin) ||
-			m->rows[i].speculative)
+		if (OPEN(m->rows[i].xmin) || OPEN(m->rows[i].xmax) || OPEN(m->rows[i].renewed) || OPEN(m->rows[i].end_xmin))
 			violation("LEAK: a lease of a transaction that is over");
 	for (int s = 1; s < SESSIONS; s++)
 		if (leases_of(s, 0) != m->expected[s])
