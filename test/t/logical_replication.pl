@@ -116,26 +116,21 @@ $here->do(q{DELETE FROM session});
 is(rows($here, 'SELECT count(*) FROM egress_lease'), 0, 'a release, an expiry and a trigger end all');
 arrives('their history');
 
-# An acquire that finds a lease outside the limit when its own row is there already takes that back: a lease without a slot, from
-# when the credential had no limit.
+# a lease outside the limit, without a slot, from when the credential had no limit: the others are counted one by one
 $here->do('UPDATE egress_credential SET limit_active_connections = false WHERE egress_credential_id = 1');
 is(acquire($here, 'unlimited'), '', 'a lease without a slot');
 $here->do('UPDATE egress_credential SET limit_active_connections = true WHERE egress_credential_id = 1');
 $here->begin_work;
-my $writes = q{FROM pg_stat_xact_user_tables WHERE relname = 'egress_lease'};
-my @written = $here->selectrow_array("SELECT n_tup_ins, n_tup_del $writes");
 is(acquire($here, 'second'), '', 'the next');
-is(rows($here, "SELECT n_tup_ins - $written[0], n_tup_del - $written[1] $writes"), '2|1',
-	'inserts a row, takes it back, and inserts another');
 $here->do('SAVEPOINT before');
-is(acquire($here, 'undone', '1 hour'), '', 'the same in a savepoint');
+is(acquire($here, 'undone', '1 hour'), '', 'one in a savepoint');
 $here->do('ROLLBACK TO before');
 is(acquire($here, 'third', '1 hour'), '', 'and after its rollback');
 $here->do('SAVEPOINT before');
-is(acquire($here, 'fourth'), 'NG004', 'the next takes its row back and finds the limit reached');
+is(acquire($here, 'fourth'), 'NG004', 'the limit is reached');
 $here->do('ROLLBACK TO before');
 $here->commit;
-arrives('what was taken back is not there');
+arrives('what was rolled back is not there');
 is(rows($there, q{SELECT session_id FROM egress_lease WHERE slot IS NOT NULL ORDER BY 1}), "second\nthird",
 	'the two that stayed are');
 $here->begin_work;
