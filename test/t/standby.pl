@@ -59,6 +59,25 @@ like(ask($_->[0], q{SELECT verdict, egress_credential_id, detail FROM egress_exp
   for [ $primary, qr/^available\|1\|credential 1 'credential' has 1 of 2 connections free$/ ],
   [ $standby, qr/^at_limit\|\|credential 1 'credential' cannot be opened, as key [0-9a-f]{16} of its custom_credential is missing/ ];
 
+# A big pool, all of it full: a menu on the primary notes that for the next one, one on the standby cannot. Each of them
+# sees the one that comes free then, the standby although the primary had noted that it was full.
+ask($primary, <<'SQL');
+INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (2, 'pool', 'custom');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) VALUES (2, 2, 'pool');
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type, subject_id) VALUES (2, 'user', 'pia');
+INSERT INTO egress_credential (egress_provider_id, name, subject_type, subject_id, limit_active_connections, active_connection_limit)
+SELECT 2, 'pool', 'user', 'pia', true, 1 FROM generate_series(1, 80);
+SELECT count(egress_acquire_credential('pia', NULL, 2, 'pool ' || i)) FROM generate_series(1, 80) i;
+SQL
+my $pool = q{SELECT available_connections FROM egress_available_gateways('pia')};
+$primary->wait_for_catchup($standby);
+is(ask($_, $pool), '0', 'the menu of a big pool that is full, on the ' . $_->name) for $standby, $primary, $primary, $standby;
+$primary->wait_for_catchup($standby);
+is(ask($standby, $pool), '0', 'and there again, when the primary has noted it');
+ask($primary, q{DELETE FROM egress_lease WHERE session_id = 'pool 7'});
+$primary->wait_for_catchup($standby);
+is(ask($_, $pool), '1', 'one comes free, on the ' . $_->name) for $standby, $primary;
+
 # what writes, or tries to
 for my $sql (q{egress_acquire_credential('ann', NULL, 1, 'new')}, q{egress_acquire_credential('ann', NULL, 1, 'lasting')},
 	q{egress_renew_lease('lasting', '1 hour')}, q{egress_release_credential('lasting')}, q{egress_release_credential('none')},
@@ -79,6 +98,8 @@ write_key($standby);
 is(ask($standby, q{SELECT credential_name FROM egress_acquire_credential('ann', NULL, 1, 'new')}), 'credential',
 	'with the key it leases the connection that has expired');
 is(ask($standby, q{SELECT count(*) FROM egress_acquire_credential('ann', NULL, 1, 'newer')}), 'NG004', 'and no more');
+is(ask($standby, q{SELECT count(*) FROM egress_acquire_credential('pia', NULL, 2, 'pool')}), '1', 'leases what is free of the pool');
+is(ask($standby, q{SELECT count(*) FROM egress_acquire_credential('pia', NULL, 2, 'more')}), 'NG004', 'and no more of that');
 is(ask($standby, q{SELECT egress_release_credential('lasting')}), 't', 'gives back the one that it knows from before');
 is(ask($standby, q{SELECT session_id, release_reason FROM egress_lease_history ORDER BY session_id}), "lasting|released\nshort|expired",
 	'and goes on with the history');
