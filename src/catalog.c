@@ -399,6 +399,13 @@ catalog_index_includes(EgressIndex index)
 	return catalog.version >= index_since[index].include;
 }
 
+/* catalog_version -- the version that is installed */
+EgressVersion
+catalog_version(void)
+{
+	return catalog.version;
+}
+
 /* catalog_history_sequence -- the sequence behind egress_lease_history_id */
 Oid
 catalog_history_sequence(void)

@@ -222,6 +222,7 @@ extern EgressTable catalog_index_table(EgressIndex index);
 extern Oid	catalog_index(EgressIndex index);
 extern bool catalog_has_index(EgressIndex index);
 extern bool catalog_index_includes(EgressIndex index);
+extern EgressVersion catalog_version(void);
 extern Oid	catalog_history_sequence(void);
 extern Oid	catalog_type(EgressType type);
 extern Datum catalog_subject_type(EgressSubjectType type);

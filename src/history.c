@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -24,19 +25,43 @@
 #include "compat.h"
 #include "query.h"
 
-/* In the queries, %1$s stands for the quoted schema. */
+/*
+ * How long a connection lasted, as a number below LENGTH_CLASSES: the first column of the index
+ * egress_lease_history_ended. egress--1.0.sql explains the classes; it has the same expression, or the index is of no use.
+ */
+#define LENGTH_CLASS \
+	"(CASE WHEN pg_catalog.isfinite(acquired_at)" \
+	" AND released_at OPERATOR(pg_catalog.<) '9999-01-01 00:00:00+00'::pg_catalog.timestamptz" \
+	" THEN pg_catalog.width_bucket(released_at OPERATOR(pg_catalog.-) acquired_at," \
+	" '{1 min,2 min,4 min,8 min,16 min,32 min,64 min,128 min,256 min,512 min,1024 min,2048 min," \
+	"4096 min,8192 min,16384 min,32768 min,65536 min}'::pg_catalog.interval[])" \
+	" ELSE 17 END)"
+#define LENGTH_CLASSES 18
+#define OF_CLASS \
+	" AND " LENGTH_CLASS " OPERATOR(pg_catalog.=) %d"
+#define OF_ANY_CLASS \
+	" AND " LENGTH_CLASS " OPERATOR(pg_catalog.=) ANY ('{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17}')"
 
 /*
- * Who was connected at $1, when it is $3 now. %2$s and %3$s are the conditions on the gateway, $2, in the history and in
- * the leases. The ranges are written as in the index egress_lease_history_connected, which also says why LEAST.
+ * In the queries, %1$s stands for the quoted schema. What reads the history is a UNION ALL of an arm for each length class,
+ * with the condition of_class() for %2$s; of one arm without it where the tables are of version 0.9, whose indexes know no
+ * classes.
  */
-#define CONNECTIONS_QUERY \
+
+/*
+ * Who was connected at $1, when it is $3 now: those who have ended, and those who have not. OF_GATEWAY_* are conditions on the
+ * gateway, $2: %3$s of the one, %2$s of the other query. The parameter number %4$d is latest_end() of the arm's class. They
+ * are planned without the values: of a range that it does not know, the planner expects a small part of the table, so that no
+ * statistics make it read the whole.
+ */
+#define ENDED_QUERY \
 	"SELECT egress_lease_history_id, session_id, egress_credential_id, credential_name," \
 	" egress_gateway_id, gateway_name, provider_name, country, city," \
 	" user_id, workspace_id, acquired_at, released_at, release_reason" \
 	" FROM %1$s.egress_lease_history" \
-	" WHERE pg_catalog.tstzrange(acquired_at, released_at) OPERATOR(pg_catalog.@>) $1%2$s" \
-	" UNION ALL " \
+	" WHERE released_at OPERATOR(pg_catalog.>) $1 AND released_at OPERATOR(pg_catalog.<=) $%4$d%2$s%3$s" \
+	" AND acquired_at OPERATOR(pg_catalog.<=) $1"
+#define LIVE_QUERY \
 	"SELECT NULL, l.session_id, l.egress_credential_id, c.name," \
 	" l.egress_gateway_id, g.name, p.name, g.country, g.city," \
 	" l.user_id, l.workspace_id, l.acquired_at," \
@@ -48,27 +73,34 @@
 	" JOIN %1$s.egress_provider p ON p.egress_provider_id OPERATOR(pg_catalog.=) g.egress_provider_id" \
 	" LEFT JOIN %1$s.egress_lease_expiry e ON e.session_id OPERATOR(pg_catalog.=) l.session_id" \
 	" WHERE l.acquired_at OPERATOR(pg_catalog.<=) $1" \
-	" AND (e.expires_at IS NULL OR e.expires_at OPERATOR(pg_catalog.>) $1)%3$s" \
-	" ORDER BY acquired_at, session_id"
-#define CONNECTIONS_PARAMETERS 3
+	" AND (e.expires_at IS NULL OR e.expires_at OPERATOR(pg_catalog.>) $1)%2$s"
 #define OF_GATEWAY_ENDED \
-	" AND pg_catalog.int8range(LEAST(egress_gateway_id, 9223372036854775806)," \
-	" LEAST(egress_gateway_id, 9223372036854775806), '[]') OPERATOR(pg_catalog.@>) LEAST($2, 9223372036854775806)" \
 	" AND egress_gateway_id OPERATOR(pg_catalog.=) $2"
 #define OF_GATEWAY_LIVE \
 	" AND l.egress_gateway_id OPERATOR(pg_catalog.=) $2"
+#define CONNECTIONS_ORDER \
+	" ORDER BY acquired_at, session_id"
+#define FIRST_LATEST_END 4
+#define CONNECTIONS_PARAMETERS (FIRST_LATEST_END - 1 + LENGTH_CLASSES)
 
 #define PRUNE_QUERY \
-	"DELETE FROM %1$s.egress_lease_history WHERE released_at OPERATOR(pg_catalog.<) $1"
+	"DELETE FROM %1$s.egress_lease_history WHERE released_at OPERATOR(pg_catalog.<) $1%2$s"
 
 /*
- * A batch of at most $2 rows. The inner query locks them, so that their places stay theirs until the outer one deletes
- * them; places, because no plan can make that a scan of the table.
+ * A batch of at most $2 rows. Each arm has the order of its index, so that they give the oldest first, and no more than are
+ * asked for. The inner query locks one after another, so that their places stay theirs until the outer one deletes them;
+ * places, because no plan can make that a scan of the table. Planned with enable_sort off: a sort would read, or even lock,
+ * all that there is to be removed, for each batch of it.
  */
 #define PRUNE_BATCH_QUERY \
 	"DELETE FROM %1$s.egress_lease_history WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(" \
-	"SELECT ctid FROM %1$s.egress_lease_history WHERE released_at OPERATOR(pg_catalog.<) $1" \
-	" ORDER BY released_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
+	"SELECT locked.ctid FROM (%2$s) oldest," \
+	" LATERAL (SELECT ctid FROM %1$s.egress_lease_history WHERE ctid OPERATOR(pg_catalog.=) oldest.ctid" \
+	" FOR UPDATE SKIP LOCKED) locked" \
+	" ORDER BY oldest.released_at LIMIT $2))"
+#define PRUNE_ARM \
+	"(SELECT ctid, released_at FROM %1$s.egress_lease_history" \
+	" WHERE released_at OPERATOR(pg_catalog.<) $1%2$s ORDER BY released_at)"
 
 /* More than any history is kept for. A timestamp less three times this, in months, days and time, is a timestamp. */
 #define MAX_AGE_YEARS 1000
@@ -106,7 +138,7 @@ find_named(EgressScan *scan, int64 id, Snapshot snapshot)
  *
  * Before: the lease is the scan's current row, and the caller has deleted it. Its foreign keys hold, so the rows that it
  * names are there, or this transaction is deleting them. A clock that was set back may say that it ended before it began: the row then says that it ended
- * when it began, because the table, and the range that its index is about, take nothing else, and a lease must end.
+ * when it began, because the table takes nothing else, and a lease must end.
  */
 void
 history_write(EgressScan *lease, const char *reason, TimestampTz released_at)
@@ -162,15 +194,99 @@ history_write(EgressScan *lease, const char *reason, TimestampTz released_at)
 	UnregisterSnapshot(snapshot);
 }
 
-/* run -- run a query inside SPI */
+/* turn_off -- turn a planner's setting off, up to AtEOXact_GUC() */
 static void
-run(const char *query, int nargs, Oid *types, Datum *values, bool read_only, int expected)
+turn_off(const char *setting)
 {
-	if (SPI_execute_with_args(query, nargs, types, values, NULL, read_only, 0) != expected)
+	(void) set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * run -- run a query inside SPI, planned with the values, or, given CURSOR_OPT_GENERIC_PLAN, without
+ *
+ * To compile one of so many arms would take longer than to run it.
+ */
+static void
+run(const char *query, int nargs, Oid *types, Datum *values, int cursor_options, bool read_only, int expected)
+{
+	int			nest_level = NewGUCNestLevel();
+
+	turn_off("jit");
+	if (!read_only)
+		turn_off("enable_sort");
+	if (SPI_execute_plan(query_prepare(query, nargs, types, cursor_options), values, NULL, read_only, 0) != expected)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the history cannot be read or pruned"),
 				 errdetail("A rule of egress_lease_history made another statement of ours.")));
+	AtEOXact_GUC(true, nest_level);
+}
+
+/* has_length_classes -- is there the index of length classes, in the version that is installed? */
+static bool
+has_length_classes(void)
+{
+	return catalog_version() >= VERSION_1_0;
+}
+
+/* first_arm -- the class of a query's first arm; those after it follow. An arm for all has the last, which has no bound */
+static int
+first_arm(void)
+{
+	return has_length_classes() ? 0 : LENGTH_CLASSES - 1;
+}
+
+/* of_class -- the condition of an arm on the length class */
+static const char *
+of_class(int class)
+{
+	return has_length_classes() ? psprintf(OF_CLASS, class) : "";
+}
+
+/*
+ * latest_end -- when a connection of a class that was there at a moment has ended at the latest
+ *
+ * What is in a class other than the last has begun at a finite moment, and ended before the last timestamps.
+ */
+static TimestampTz
+latest_end(int class, TimestampTz moment)
+{
+	int64		longest = USECS_PER_MINUTE << class;	/* no length in the class is as long */
+
+	if (class == LENGTH_CLASSES - 1 || moment >= END_TIMESTAMP - longest)
+		return DT_NOEND;
+	return TIMESTAMP_IS_NOBEGIN(moment) ? moment : moment + longest;
+}
+
+/* connections_query -- who was connected */
+static char *
+connections_query(bool any_gateway)
+{
+	const char *schema = query_schema();
+	StringInfoData query;
+
+	initStringInfo(&query);
+	for (int class = first_arm(); class < LENGTH_CLASSES; class++)
+		appendStringInfo(&query, ENDED_QUERY " UNION ALL ", schema, of_class(class),
+						 any_gateway ? "" : OF_GATEWAY_ENDED, FIRST_LATEST_END + class);
+	appendStringInfo(&query, LIVE_QUERY CONNECTIONS_ORDER, schema, any_gateway ? "" : OF_GATEWAY_LIVE);
+	return query.data;
+}
+
+/* prune_query -- the removal of what has ended before, of all or of a batch */
+static char *
+prune_query(bool batch)
+{
+	const char *schema = query_schema();
+	StringInfoData arms;
+
+	if (!batch)
+		return psprintf(PRUNE_QUERY, schema, has_length_classes() ? OF_ANY_CLASS : "");
+
+	initStringInfo(&arms);
+	for (int class = first_arm(); class < LENGTH_CLASSES; class++)
+		appendStringInfo(&arms, class == first_arm() ? PRUNE_ARM : " UNION ALL " PRUNE_ARM, schema, of_class(class));
+	return psprintf(PRUNE_BATCH_QUERY, schema, arms.data);
 }
 
 /* egress_connections_at -- see COMMENT ON FUNCTION */
@@ -179,6 +295,8 @@ egress_connections_at(PG_FUNCTION_ARGS)
 {
 	Oid			types[CONNECTIONS_PARAMETERS] = {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID};
 	Datum		parameters[CONNECTIONS_PARAMETERS];
+	Oid		   *latest_end_types = types + FIRST_LATEST_END - 1;
+	Datum	   *latest_ends = parameters + FIRST_LATEST_END - 1;
 	bool		any_gateway = PG_ARGISNULL(1);
 	ReturnSetInfo *result;
 	Datum	   *values;
@@ -198,11 +316,15 @@ egress_connections_at(PG_FUNCTION_ARGS)
 	parameters[0] = PG_GETARG_DATUM(0);
 	parameters[1] = any_gateway ? Int64GetDatum(0) : PG_GETARG_DATUM(1);
 	parameters[2] = TimestampTzGetDatum(GetCurrentTimestamp());
+	for (int class = 0; class < LENGTH_CLASSES; class++)
+	{
+		latest_end_types[class] = TIMESTAMPTZOID;
+		latest_ends[class] = TimestampTzGetDatum(latest_end(class, PG_GETARG_TIMESTAMPTZ(0)));
+	}
 
 	query_connect();
-	run(psprintf(CONNECTIONS_QUERY, query_schema(),
-				 any_gateway ? "" : OF_GATEWAY_ENDED, any_gateway ? "" : OF_GATEWAY_LIVE),
-		CONNECTIONS_PARAMETERS, types, parameters, true, SPI_OK_SELECT);
+	run(connections_query(any_gateway), CONNECTIONS_PARAMETERS, types, parameters, CURSOR_OPT_GENERIC_PLAN, true,
+		SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -252,8 +374,7 @@ prune(Oid function, Datum bound, int64 max_rows)
 	catalog_use(function);
 
 	query_connect();
-	run(psprintf(max_rows == 0 ? PRUNE_QUERY : PRUNE_BATCH_QUERY, query_schema()),
-		max_rows == 0 ? 1 : 2, types, parameters, false, SPI_OK_DELETE);
+	run(prune_query(max_rows > 0), max_rows > 0 ? 2 : 1, types, parameters, 0, false, SPI_OK_DELETE);
 	pruned = SPI_processed;
 	SPI_finish();
 	return pruned;

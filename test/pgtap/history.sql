@@ -157,6 +157,48 @@ SELECT is_empty($$SELECT FROM egress_lease l NATURAL LEFT JOIN egress_lease_expi
                   WHERE (expires_at IS NULL) <> (session_id IN (SELECT session_id FROM egress_connections_at('infinity')))$$,
                 'at infinity, who holds a lease that lasts');
 
+-- Connections of lengths in each class of the index, and where one ends and the next begins; and what only a hand writes:
+-- times that are infinite, and the first and the last that there are. Some go on while clocks are changed.
+CREATE TABLE connections AS
+SELECT began AS acquired_at, (began AT TIME ZONE 'UTC' + length) AT TIME ZONE 'UTC' AS released_at
+FROM unnest(ARRAY['2026-03-28 20:00 UTC', '2025-10-24 20:00 UTC', '9998-12-31 23:59:59.999999 UTC']::timestamptz[]) began,
+     (SELECT interval '1 minute' * 2 ^ n + delta * interval '1 microsecond'
+      FROM generate_series(-1, 18) n, generate_series(-1, 1) delta
+      UNION ALL SELECT unnest(ARRAY['0', '1 microsecond', '3 months', '1 year', '40 years']::interval[])) l (length)
+UNION ALL VALUES ('-infinity'::timestamptz, '-infinity'::timestamptz), ('-infinity', '2026-03-29'), ('-infinity', 'infinity'),
+    ('2026-03-29', 'infinity'), ('infinity', 'infinity'), ('4714-11-24 00:00:00+00 BC', '294276-12-31 23:59:59.999999+00'),
+    ('4714-11-24 00:00:00+00 BC', '9998-12-31 23:59:59.999999+00'),
+    ('294276-12-31 23:00:00+00', '294276-12-31 23:59:59.999999+00');
+SAVEPOINT long;
+DELETE FROM egress_lease;
+DELETE FROM egress_lease_history;
+INSERT INTO egress_lease_history (session_id, egress_credential_id, credential_name, egress_gateway_id, gateway_name,
+                                  provider_name, user_id, acquired_at, released_at, release_reason)
+SELECT row_number() OVER (), 1, 'c', 1, 'g', 'p', 'ana', acquired_at, released_at, 'released' FROM connections;
+CREATE FUNCTION misfits(zone text) RETURNS TABLE (moment timestamptz, expected text, answer text) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('TimeZone', zone, true);
+    RETURN QUERY
+    SELECT * FROM (
+        SELECT m.moment, (SELECT string_agg(e.session_id, ' ') FROM expected(m.moment, NULL) e),
+               (SELECT string_agg(c.session_id, ' ') FROM egress_connections_at(m.moment) c)
+        FROM (SELECT unnest(ARRAY[acquired_at, released_at]) FROM connections
+              UNION SELECT t - interval '1 microsecond' FROM connections, unnest(ARRAY[acquired_at, released_at]) t
+                    WHERE isfinite(t) AND t > '4714-11-24 00:00:00+00 BC') m (moment)) a (moment, expected, answer)
+    WHERE a.expected IS DISTINCT FROM a.answer;
+END $$;
+SELECT is_empty(format('SELECT * FROM misfits(%L)', zone), 'connections of any length, and at any time: ' || zone)
+FROM unnest(ARRAY['UTC', 'Europe/Berlin']) zone;
+SET LOCAL TimeZone = DEFAULT;
+SELECT count(*) AS over FROM connections WHERE released_at < now() - interval '10 days' \gset
+SELECT cmp_ok(:over, '>', 100, 'many are over');
+SELECT is(egress_prune_history('10 days', 50), 50::bigint, 'a batch of them is removed');
+SELECT cmp_ok((SELECT max(released_at) FROM connections c
+               WHERE NOT EXISTS (SELECT FROM egress_lease_history h WHERE h.released_at = c.released_at)), '<=',
+              (SELECT min(released_at) FROM egress_lease_history), 'the oldest, of any length');
+SELECT is(egress_prune_history('10 days', 9223372036854775807), :over - 50::bigint, 'and all others');
+ROLLBACK TO long;
+
 -- it only reads
 SELECT throws_ok($$DO $do$ BEGIN SET LOCAL transaction_read_only = on; PERFORM egress_connections_at(now());
                    RAISE 'it can'; END $do$ $$, 'P0001', 'it can', 'a read-only transaction can ask');

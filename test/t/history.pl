@@ -93,10 +93,10 @@ sub connections_at
 			my $dbh = $test->connect;
 			$dbh->do('BEGIN');
 			is(value($dbh, @{ $queries{$what} }), $expected{$what}, "$what, $statistics: the right number");
-			my ($seq, $idx, $fetched) = $dbh->selectrow_array(q{SELECT seq_scan, idx_scan, idx_tup_fetch
+			my ($seq, $fetched) = $dbh->selectrow_array(q{SELECT seq_scan, idx_tup_fetch
 				FROM pg_stat_xact_user_tables WHERE relname = 'egress_lease_history'});
 			is($seq, 0, "$what, $statistics: the table is not scanned");
-			is("$idx, $fetched", "1, $expected{$what}", "$what, $statistics: the index finds these rows only");
+			cmp_ok($fetched, '<=', 2 * $expected{$what} + 10, "$what, $statistics: the index finds few other rows");
 			$dbh->do('COMMIT');
 
 			my @times;

@@ -936,7 +936,7 @@ sub altered
 			FOR r IN SELECT conname, conrelid::regclass AS on FROM pg_constraint WHERE contype IN ('f', 'c') AND conrelid::regclass::text ~ '^egress_' LOOP
 				EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', r.on, r.conname);
 			END LOOP;
-			DROP INDEX egress_lease_history_connected;
+			DROP INDEX egress_lease_history_ended;
 		END $$},
 		# the keys, with indexes of their names in their place, so that a column can be any value
 		q{CREATE FUNCTION loosen_keys(name regclass) RETURNS void LANGUAGE plpgsql AS $$

@@ -166,8 +166,10 @@ my %calls = (
 	egress_sync_gateways => [ 'unchanged withdrawn',
 		q{SELECT action FROM egress_sync_gateways(3, '[{"name": "c-1"}]') ORDER BY 1} ],
 	egress_prune_history => [ '1/1', q{SELECT egress_prune_history('0', 1) || '/' || egress_prune_history('0')} ],
-	egress_connections_at => [ '3 4 unlimited with a ttl',
-		'SELECT session_id FROM egress_connections_at(clock_timestamp()) ORDER BY 1' ],
+	egress_connections_at => [ '2 3 4 unlimited with a ttl',
+		q{SELECT connected FROM egress_lease_history h,
+			egress_connections_at(h.released_at - interval '1 microsecond') c (id, connected)
+			WHERE h.session_id = '2' ORDER BY 1} ],
 	egress_grant_access => [ '1', "SELECT egress_grant_access('$app', 'admin')",
 		"SELECT has_table_privilege('$app', 'egress_lease', 'SELECT')" ],
 	egress_rotate_secrets => [ '55000 there is no key to seal secrets under', 'SELECT egress_rotate_secrets()' ],
@@ -642,8 +644,8 @@ a member more
 	ALTER EXTENSION egress ADD TABLE more
 	+ pg_class relname=more
 a kind of dependency
-	UPDATE pg_depend SET deptype = 'n' WHERE deptype = 'a' AND objid = 'egress_lease_history_released'::regclass
-	- pg_depend .*egress_lease_history_released.*deptype=a
+	UPDATE pg_depend SET deptype = 'n' WHERE deptype = 'a' AND objid = 'egress_lease_history_ended'::regclass
+	- pg_depend .*egress_lease_history_ended.*deptype=a
 what is dumped
 	UPDATE pg_extension SET extcondition[1] = 'WHERE true' WHERE extname = 'egress'
 	+ pg_extension .*extcondition=.*WHERE true
