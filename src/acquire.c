@@ -8,7 +8,7 @@
  *	   transaction, the lock given back, and look again. A lease that is there is returned, if it is for the same thing,
  *	   as durable as a new one (lease_confirm()); one that has expired is ended.
  *	2. Decide access (access.c).
- *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (limit_was_full()).
+ *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (pool.c).
  *	   Otherwise take LOCK_GATEWAY, shared, unless it is held by now; stop if the gateway is being deleted; and take a
  *	   connection of the credential, if it has one (limit_take()).
  *	   A credential with a secret that cannot be opened is passed over, like a full one. The keys are read before the
