@@ -564,7 +564,12 @@ sub some
 sub change_something
 {
 	my ($tx) = @_;
-	@to_do = shuffle map { ($_) x $changes{$_} } sort keys %changes if !@to_do;
+	if (!@to_do)
+	{
+		# first one of each, so that a slow machine has them all
+		my $first = !$counts{'rounds of changes'}++;
+		@to_do = shuffle map { ($_) x ($first ? 1 : $changes{$_}) } sort keys %changes;
+	}
 	my $what = shift @to_do;
 	$counts{"change: $what"}++;
 	return change_member($tx) if $what eq 'member';
