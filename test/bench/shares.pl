@@ -132,6 +132,8 @@ sub check
 	my ($dump, $sources) = @_;
 	my %names = map { (split /:/)[1] => 1 } keys %{ $dump->{self} };
 
+	die "shares.pl: nothing is of a file in src: was it compiled without -g?\n"
+		unless grep { $sources->{ (split /:/)[0] } } keys %{ $dump->{self} };
 	for my $name (@expected)
 	{
 		die "shares.pl: $name() is not called in the pair of egress: which parts are there now?\n" unless $names{$name};
