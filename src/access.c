@@ -246,17 +246,18 @@ entitled(EgressCall *call, const EntitlementKind *kind, const int64 *provider_id
 				{
 					ProviderCount *read = count_of(&call->counts, &position, scan_id(&scan, kind->provider_id));
 
-					/* enough is known of this one: on to the next provider, if there is one */
-					from = read->provider_id == PG_INT64_MAX ? PG_INT64_MAX : read->provider_id + 1;
+					from = read->provider_id;
 					more = ++read->count >= POOL_BIG;
 				}
 				if (!more && (scan_bool(&scan, kind->enabled) || call->purpose == ACCESS_TO_EXPLAIN))
 					result = lappend(result, entitlement_of(call, kind, &scan, subject));
 			}
-			/* of the only one, too: then that is all */
+			/* enough is known of this one */
 			if (more && provider_id != NULL)
 				break;
+			/* on to the next provider, if there can be one */
 			more = more && from < PG_INT64_MAX;
+			from += more ? 1 : 0;
 		}
 		if (more)
 			break;

@@ -352,15 +352,14 @@ fetch(Pool *pool, Relation index, PoolCursor *cursor)
 
 		/* those that are full now are not there any more when it is asked again */
 		if (settle(pool, index, items, count) < count)
-		{
 			cursor->full = 0;
-			if (pool_index_next(index, cursor->group, cursor->from_id, pool->moment, NULL, &cursor->item, 1) > 0)
-				return;
-			cursor->at_item = false;
-			cursor->at_end = true;
-			return;
+		else
+		{
+			cursor->from_id = items[count - 1].id;
+			if (cursor->from_id < PG_INT64_MAX)
+				cursor->from_id++;
 		}
-		cursor->full += count;
+		cursor->full += cursor->full == 0 ? 0 : count;
 	}
 }
 

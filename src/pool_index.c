@@ -204,7 +204,7 @@ position_from(Page page, uint64 group, int64 id)
 	return low;
 }
 
-/* position_of_page -- the item of an inner page whose page has the place of a group and an id; the first one has all before it */
+/* position_of_page -- the item of an inner page whose page has the place of a group and an id; what is before all has the first one's */
 static int
 position_of_page(Page page, uint64 group, int64 id)
 {
@@ -224,23 +224,31 @@ later(TransactionId a, TransactionId b)
 	return !TransactionIdIsNormal(b) || TransactionIdFollows(a, b) ? a : b;
 }
 
-/* sum_up -- let an item of an inner page say what the items of its page come to; returns whether it said something else */
+/*
+ * sum_up -- let an item of an inner page say what the items of its page come to; returns whether it said something else
+ *
+ * Its key, too: no item of its page is before it. One that was inserted may have been.
+ */
 static bool
 sum_up(PoolItem *item, Page page)
 {
-	TimestampTz wake = DT_NOEND;
-	TransactionId since = InvalidTransactionId;
-	bool		changed;
+	PoolItem   *items = page_items(page);
+	int			count = page_end(page)->count;
+	PoolItem	before = *item;
 
-	for (int i = 0; i < page_end(page)->count; i++)
+	item->wake = DT_NOEND;
+	item->since = InvalidTransactionId;
+	for (int i = 0; i < count; i++)
 	{
-		wake = Min(wake, page_items(page)[i].wake);
-		since = later(since, page_items(page)[i].since);
+		item->wake = Min(item->wake, items[i].wake);
+		item->since = later(item->since, items[i].since);
 	}
-	changed = item->wake != wake || item->since != since;
-	item->wake = wake;
-	item->since = since;
-	return changed;
+	if (count > 0 && compare(&items[0], item->group, item->id) < 0)
+	{
+		item->group = items[0].group;
+		item->id = items[0].id;
+	}
+	return memcmp(item, &before, sizeof(PoolItem)) != 0;
 }
 
 /* -------------------------------------------------------------------- search */
@@ -271,7 +279,7 @@ search_page(Relation index, Page page, uint64 group, int64 from_id, TimestampTz 
 	{
 		PoolItem   *item = &page_items(page)[position];
 
-		/* the first key of a page's may be of a group before */
+		/* a page may begin with a group before */
 		if (item->group > group || (leaf && item->group != group))
 			break;
 		if (!may_be_free(item, moment, snapshot))
@@ -452,9 +460,22 @@ change_items(Relation index, PoolItem *wanted, int count, ChangeItem change)
 	UnlockReleaseBuffer(root);
 }
 
-/* make_open -- it may have a connection free */
+/* make_open -- it may have a connection free; who inserted it stays */
 static ItemChange
 make_open(PoolItem *item, PoolItem *wanted, PageEnd *root)
+{
+	if (item->wake == DT_NOBEGIN && item->look == 0)
+		return ITEM_STAYS;
+	if (item->wake != DT_NOBEGIN)
+		item->since = InvalidTransactionId;
+	item->wake = DT_NOBEGIN;
+	item->look = 0;
+	return ITEM_CHANGES;
+}
+
+/* make_new -- the same, because its row was inserted, by the transaction wanted->since */
+static ItemChange
+make_new(PoolItem *item, PoolItem *wanted, PageEnd *root)
 {
 	item->wake = DT_NOBEGIN;
 	item->look = 0;
@@ -491,11 +512,11 @@ make_full(PoolItem *item, PoolItem *wanted, PageEnd *root)
 	return ITEM_CHANGES;
 }
 
-/* take_out -- it goes, if it is as it was */
+/* take_out -- it goes, if nobody has made it open since the look */
 static ItemChange
 take_out(PoolItem *item, PoolItem *wanted, PageEnd *root)
 {
-	return memcmp(item, wanted, sizeof(PoolItem)) == 0 ? ITEM_GOES : ITEM_STAYS;
+	return item->wake == DT_NOBEGIN && item->look == wanted->look ? ITEM_GOES : ITEM_STAYS;
 }
 
 /* take_age -- since when it is what it is does not matter any more, if it is as it was */
@@ -516,7 +537,6 @@ pool_index_opened(Relation index, uint64 group, int64 id)
 
 	if (!pool_index_find(index, group, id, &item) || (item.wake == DT_NOBEGIN && item.look == 0))
 		return;
-	item.since = InvalidTransactionId;
 	change_items(index, &item, 1, make_open);
 }
 
@@ -561,8 +581,6 @@ pool_index_all_opened(Relation index)
 		int			count = copy_leaf(index, block, items);
 
 		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < count; i++)
-			items[i].since = InvalidTransactionId;
 		change_items(index, items, count, make_open);
 	}
 	pfree(items);
@@ -713,7 +731,7 @@ insert_or_open(Relation index, uint64 group, int64 id, TransactionId inserter)
 	{
 		item.since = inserter;
 		item.look = 0;
-		change_items(index, &item, 1, make_open);
+		change_items(index, &item, 1, make_new);
 		if (item.look != 0)
 			return;
 	}
@@ -897,14 +915,26 @@ is_old(TransactionId since, TransactionId horizon)
 }
 
 /*
+ * may_go -- has an item no row, and can none be on its way?
+ *
+ * An item comes with a row that may not be in the table's other indexes yet: one whose inserter is open stays.
+ */
+static bool
+may_go(Relation index, Relation table, Relation key, const PoolItem *item)
+{
+	return !(TransactionIdIsNormal(item->since) && TransactionIdIsInProgress(item->since)) &&
+		!has_row(index, table, key, item);
+}
+
+/*
  * pool_clean_up -- amvacuumcleanup: take out the items without a row, and transaction ids before they come again
  *
- * An item comes with a row that may not be in the table's other indexes yet, so one whose inserter is open stays. If it is not, and
- * no row of its id and group is there, it may go, unless it was changed in between.
+ * An item goes as others become full: by a look. Whoever inserts its row anew makes it open, and then it stays.
  */
 static IndexBulkDeleteResult *
 pool_clean_up(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
+	Relation	index = info->index;
 	Relation	table;
 	Relation	key;
 	PoolItem   *items;
@@ -916,32 +946,37 @@ pool_clean_up(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 	stats->estimated_count = true;
-	table = table_open(info->index->rd_index->indrelid, AccessShareLock);
-	key = open_key(info->index, table);
+	table = table_open(index->rd_index->indrelid, AccessShareLock);
+	key = open_key(index, table);
 	horizon = GetOldestNonRemovableTransactionId(table);
 	items = palloc(ITEMS_PER_PAGE * sizeof(PoolItem));
 	old = palloc(ITEMS_PER_PAGE * sizeof(PoolItem));
-	for (BlockNumber block = ROOT_BLOCK; block < RelationGetNumberOfBlocks(info->index); block++)
+	for (BlockNumber block = ROOT_BLOCK; block < RelationGetNumberOfBlocks(index); block++)
 	{
-		int			count = copy_leaf(info->index, block, items);
+		int			count = copy_leaf(index, block, items);
+		int			seem_gone = 0;
 		int			gone = 0;
 		int			aged = 0;
 
 		for (int i = 0; i < count; i++)
 		{
 			egress_vacuum_delay();
-			if (key != NULL && !(TransactionIdIsNormal(items[i].since) && TransactionIdIsInProgress(items[i].since)) &&
-				!has_row(info->index, table, key, &items[i]))
-				items[gone++] = items[i];
+			if (key != NULL && may_go(index, table, key, &items[i]))
+				items[seem_gone++] = items[i];
 			else if (is_old(items[i].since, horizon))
 				old[aged++] = items[i];
 		}
-		change_items(info->index, items, gone, take_out);
-		change_items(info->index, old, aged, take_age);
+		change_items(index, old, aged, take_age);
+
+		change_items(index, items, seem_gone, make_watched);
+		for (int i = 0; i < seem_gone; i++)
+			if (items[i].look != 0 && may_go(index, table, key, &items[i]))
+				items[gone++] = items[i];
+		change_items(index, items, gone, take_out);
 		stats->num_index_tuples += count - gone;
 		stats->tuples_removed += gone;
 	}
-	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	stats->num_pages = RelationGetNumberOfBlocks(index);
 	if (key != NULL)
 		index_close(key, AccessShareLock);
 	table_close(table, AccessShareLock);

@@ -215,6 +215,8 @@ shape_check_pool_index(Relation relation, Oid table)
 		refuse(relation, "It is not valid.");
 	if (!pool_index_is_one(relation) || relation->rd_index->indkey.values[0] != Anum_egress_credential_egress_credential_id)
 		refuse(relation, "It is not of the access method that it was made for.");
+	if (!heap_attisnull(relation->rd_indextuple, Anum_pg_index_indpred, NULL))
+		refuse(relation, "It has a condition, and lacks rows.");
 }
 
 /* is_own_check -- is a CHECK constraint of a table the extension's, by its name? */

@@ -221,6 +221,48 @@ SELECT count(taken('many-' || n, 20)) FROM generate_series(1, 900) n \g /dev/nul
 SELECT cmp_ok(pages($$SELECT taken('many', 20)$$), '<=', 120::bigint, 'also where each credential has 200');
 ROLLBACK;
 
+/* ------------------------------------------- groups and ids in any order */
+
+-- each in a database of its own would do: what matters is that the index has pages before a group, or an id, comes that is
+-- before all that it has
+CREATE FUNCTION wrong_menus() RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT subject_id FROM egress_credential c WHERE egress_provider_id = 3 AND subject_type = 'user' GROUP BY subject_id
+    HAVING sum(active_connection_limit) <>
+           (SELECT available_connections FROM egress_available_gateways(c.subject_id) WHERE egress_gateway_id = 30)
+$$;
+INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (3, 'order', 'custom'), (4, 'descending', 'custom');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) VALUES (30, 3, 'order'), (40, 4, 'descending');
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (3, 'everyone'), (4, 'everyone');
+ALTER TABLE egress_credential ALTER egress_credential_id RESTART WITH 20001;
+INSERT INTO egress_credential (egress_provider_id, name, subject_type, subject_id, limit_active_connections, active_connection_limit)
+SELECT 3, 'u' || u || '-' || i, 'user', 'user ' || u, true, 1 FROM generate_series(1, 60) u, generate_series(1, 40) i;
+SELECT is_empty('SELECT wrong_menus()', 'groups come in any order');
+UPDATE egress_credential SET active_connection_limit = 2 WHERE egress_provider_id = 3;
+SELECT is_empty('SELECT wrong_menus()', 'also when each is changed');
+REINDEX INDEX egress_credential_pool;
+SELECT is_empty('SELECT wrong_menus()', 'and after a REINDEX');
+
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, limit_active_connections,
+                               active_connection_limit)
+SELECT -10 - i, 4, 'd' || i, 'everyone', true, 1 FROM generate_series(1, 2000) i;
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, limit_active_connections,
+                               active_connection_limit)
+VALUES (-9223372036854775808, 4, 'first', 'everyone', true, 1), (9223372036854775807, 4, 'last', 'everyone', true, 1);
+UPDATE egress_credential SET active_connection_limit = 2 WHERE egress_provider_id = 4;
+UPDATE egress_credential SET active_connection_limit = 1 WHERE egress_provider_id = 4;
+SELECT is(available(40), 2002::bigint, 'ids come in descending order');
+SET statement_timeout = '60s';
+SELECT is((SELECT string_agg(taken('first-' || n, 40), ' ' ORDER BY n) FROM generate_series(1, 3) n),
+          '-9223372036854775808 -2010 -2009', 'the first is the lowest');
+SELECT count(taken('all-' || n, 40)) FROM generate_series(1, 1997) n \g /dev/null
+SELECT is(taken('end-1', 40) || ' ' || taken('end-2', 40) || ' ' || taken('end-3', 40), '-11 9223372036854775807 NG004',
+          'and the last the highest');
+SELECT is(taken('end-4', 40), 'NG004', 'all are full');
+DELETE FROM egress_lease WHERE egress_credential_id IN (-2010, -777, 9223372036854775807);
+SELECT is(available(40), 3::bigint, 'three are given back');
+SELECT is(taken('end-5', 40) || ' ' || taken('end-6', 40) || ' ' || taken('end-7', 40), '-2010 -777 9223372036854775807', 'and found');
+RESET statement_timeout;
+
 /* ---------------------------------------------- the access method */
 
 CREATE TABLE elsewhere (id bigint, subject_type text, subject_id text, provider bigint);
