@@ -31,21 +31,21 @@ my @parts = (
 
 my %of_file = (
 	'lock.c' => 'lock',
-	(map { $_ => 'look' } qw(limit.c pool.c pool_index.c slot.c capacity.c)),
+	(map { $_ => 'look' } qw(limit.c pool.c pool_index.c freed.c capacity.c)),
 	'access.c' => 'access',
 	(map { $_ => 'lease' } qw(lease.c sessions.c)),
 	'history.c' => 'history',
 	(map { $_ => 'secret' } qw(secret.c keyring.c config.c config_openvpn.c config_wireguard.c)),
 	(map { $_ => 'call' } qw(acquire.c arguments.c catalog.c shape.c query.c application.c egress.c)));
 my %of_function = (
-	(map { $_ => 'rows' } qw(heap_insert heap_delete heap_finish_speculative ExecInsertIndexTuples insert_row_if scan_delete)),
-	(map { $_ => 'fk' } qw(scan_row_ends shape_check_foreign_keys)),
+	(map { $_ => 'rows' } qw(heap_insert heap_delete ExecInsertIndexTuples insert_row scan_delete)),
+	(map { $_ => 'fk' } qw(scan_row_is_changing scan_row_ends shape_check_foreign_keys)),
 	CommitTransactionCommand => 'commit');
 # belongs to who calls it
 my $helper = 'scan.c';
 
 # what has to be seen, or the names above are those of yesterday
-my @expected = qw(heap_insert heap_delete ExecInsertIndexTuples insert_row_if scan_delete scan_row_ends shape_check_foreign_keys
+my @expected = qw(heap_insert heap_delete ExecInsertIndexTuples insert_row scan_delete scan_row_is_changing scan_row_ends shape_check_foreign_keys
 	CommitTransactionCommand);
 
 # read_dump -- a dump as { label, total, self => { function => cost }, calls => { caller => { callee => cost } } };
