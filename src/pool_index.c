@@ -438,17 +438,16 @@ change_items(Relation index, PoolItem *wanted, int count, ChangeItem change)
 			if (position == items || compare(item, wanted[i].group, wanted[i].id) != 0)
 				wanted[i].look = 0;
 			else
-				switch (change(item, &wanted[i], page_end(root_page)))
+			{
+				ItemChange	changes = change(item, &wanted[i], page_end(root_page));
+
+				if (changes == ITEM_GOES)
 				{
-					case ITEM_STAYS:
-						break;
-					case ITEM_GOES:
-						memmove(item, item + 1, (items - position - 1) * sizeof(PoolItem));
-						page_set_count(leaf, items - 1);
-						/* FALLTHROUGH */
-					case ITEM_CHANGES:
-						changed = true;
+					memmove(item, item + 1, (items - position - 1) * sizeof(PoolItem));
+					page_set_count(leaf, items - 1);
 				}
+				changed |= changes != ITEM_STAYS;
+			}
 			i++;
 		} while (i < count && is_in(leaf, &wanted[i]));
 		if (changed)
