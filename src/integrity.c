@@ -280,9 +280,10 @@ egress_refuse_move(PG_FUNCTION_ARGS)
 	table = trigger_begin(fcinfo, ON_TABLE(TABLE_PROVIDER) | ON_GATEWAY_OR_CREDENTIAL);
 	if (table == TABLE_PROVIDER)
 	{
-		check_provider_move(trigger);
+		if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+			check_provider_move(trigger);
 		secret_unhush(&hush);
-		return PointerGetDatum(trigger->tg_newtuple);
+		return PointerGetDatum(trigger_new_row(trigger));
 	}
 	what = table == TABLE_GATEWAY ? "gateway" : "credential";
 	ereport(ERROR,
@@ -410,12 +411,12 @@ egress_connection_freed(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-		freed_all_connections();
-	else
 	{
-		tell_freed(trigger, trigger->tg_trigtuple, table);
-		if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-			tell_freed(trigger, trigger->tg_newtuple, table);
+		freed_all_connections();
+		return PointerGetDatum(NULL);
 	}
-	return PointerGetDatum(trigger->tg_trigtuple);
+	tell_freed(trigger, trigger->tg_trigtuple, table);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		tell_freed(trigger, trigger->tg_newtuple, table);
+	return PointerGetDatum(trigger_new_row(trigger));
 }

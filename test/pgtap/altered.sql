@@ -253,6 +253,16 @@ CREATE TRIGGER wrong BEFORE INSERT ON egress_provider FOR EACH ROW EXECUTE FUNCT
 SELECT throws_ok('INSERT INTO egress_provider (name, provider_type) VALUES (''b'', ''custom'')', '22023',
                  'trigger "wrong" of table "egress_provider" cannot work', 'a function for another table');
 ROLLBACK TO well;
+INSERT INTO egress_provider (name, provider_type) VALUES ('goes', 'custom');
+CREATE TRIGGER wrong BEFORE DELETE ON egress_provider FOR EACH ROW EXECUTE FUNCTION egress_refuse_move();
+SELECT lives_ok('DELETE FROM egress_provider WHERE name = ''goes''', 'a function for updates, at a deletion');
+SELECT is_empty('SELECT FROM egress_provider WHERE name = ''goes''', 'which it does not keep');
+ROLLBACK TO well;
+CREATE TRIGGER wrong BEFORE UPDATE ON egress_lease_expiry FOR EACH ROW EXECUTE FUNCTION egress_connection_freed();
+UPDATE egress_lease_expiry SET expires_at = 'infinity';
+SELECT is_empty('SELECT FROM egress_lease_expiry WHERE expires_at < ''infinity''',
+                'a function for what was written, before it is');
+ROLLBACK TO well;
 CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER keep BEFORE INSERT ON egress_gateway FOR EACH ROW EXECUTE FUNCTION keep();
 SELECT throws_ok('sync', '55000', 'the gateways cannot be written', 'somebody''s trigger that keeps gateways out');
