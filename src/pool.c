@@ -317,7 +317,7 @@ pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, bool big)
 
 /* pool_search -- begin to search groups; the first of pool_next() is that of the lowest id */
 void
-pool_search(Pool *pool, uint64 *groups, int count)
+pool_search(Pool *pool, const uint64 *groups, int count)
 {
 	pool->cursors = palloc0(count * sizeof(PoolCursor));
 	pool->count = count;

@@ -39,7 +39,7 @@ typedef struct Pool
 extern void pool_open(Pool *pool);
 extern void pool_begin(Pool *pool, Snapshot snapshot, int64 last_id);
 extern void pool_begin_reading(Pool *pool, Snapshot snapshot, TimestampTz moment);
-extern void pool_search(Pool *pool, uint64 *groups, int count);
+extern void pool_search(Pool *pool, const uint64 *groups, int count);
 extern bool pool_next(Pool *pool, int *group, int64 *id);
 extern bool pool_find_row(Pool *pool, int64 id);
 extern bool pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, bool big);

@@ -108,23 +108,13 @@ PG_FUNCTION_INFO_V1(egress_pool_handler);
 
 /* -------------------------------------------------------------------- pages */
 
-/* page_end -- what stands at the end of a page */
-static PageEnd *
-page_end(Page page)
-{
-	return (PageEnd *) PageGetSpecialPointer(page);
-}
-
-/* page_items -- the items of a page */
-static PoolItem *
-page_items(Page page)
-{
-	return (PoolItem *) PageGetContents(page);
-}
+/* what stands at the end of a page, and the items of a page */
+#define page_end(page)		((PageEnd *) PageGetSpecialPointer(page))
+#define page_items(page)	((PoolItem *) PageGetContents(page))
 
 /* page_set_count -- how many items a page has; what is behind them is the hole that generic WAL leaves out */
 static void
-page_set_count(Page page, int count)
+page_set_count(void *page, int count)
 {
 	page_end(page)->count = count;
 	((PageHeader) page)->pd_lower = (char *) (page_items(page) + count) - (char *) page;
@@ -753,7 +743,7 @@ pool_group(Datum subject_type, text *subject_id, int64 provider_id)
 
 /* group_of -- the group of a row, from the index's columns */
 static uint64
-group_of(Datum *values, bool *isnull)
+group_of(const Datum *values, const bool *isnull)
 {
 	return pool_group(values[COLUMN_SUBJECT_TYPE],
 					  isnull[COLUMN_SUBJECT_ID] ? NULL : DatumGetTextPP(values[COLUMN_SUBJECT_ID]),
