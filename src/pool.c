@@ -271,7 +271,7 @@ remember(Pool *pool, uint64 group, int64 id, int32 limit)
 		pool_index_watch(index, &item, 1);
 		limit_look_begin(&pool->look, pool->snapshot, pool->look.last_id);
 		/* an end that comes by itself may be rolled back; who has many leases has none, or waits for it */
-		if (item.look != 0 &&
+		if (item.look != 0 && pool_find_row(pool, id) && !scan_row_is_changing(&pool->rows) &&
 			limit_look(&pool->look, id, limit, true, false, &until) >= LIMIT_SEEN_FULL_WITH_OWN && until == DT_NOEND)
 		{
 			if (!is_of_index(index))
