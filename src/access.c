@@ -447,6 +447,13 @@ any_selects(EgressAccess *access, int64 gateway_id)
 	return any;
 }
 
+/* group_of -- the group of a subject's credentials of a provider, in the pool's index */
+static uint64
+group_of(const EgressSubject *subject, int64 provider_id)
+{
+	return pool_group(catalog_subject_type(subject->type), subject->id, provider_id);
+}
+
 /* search_groups -- let a pool be searched for a provider's credentials that have one of the call's subjects */
 static void
 search_groups(EgressAccess *access, Pool *pool)
@@ -456,12 +463,7 @@ search_groups(EgressAccess *access, Pool *pool)
 	ListCell   *cell;
 
 	foreach(cell, subjects)
-	{
-		EgressSubject *subject = lfirst(cell);
-
-		groups[foreach_current_index(cell)] = pool_group(catalog_subject_type(subject->type), subject->id,
-														 access->provider_id);
-	}
+		groups[foreach_current_index(cell)] = group_of(lfirst(cell), access->provider_id);
 	pool_search(pool, groups, list_length(subjects));
 }
 
@@ -754,9 +756,7 @@ access_is_full(EgressFitting *fitting, EgressEntitlement *credential)
 {
 	if (!credential->limited)
 		return false;
-	return pool_is_full(fitting->pool,
-						pool_group(catalog_subject_type(credential->subject->type), credential->subject->id,
-								   credential->provider_id),
+	return pool_is_full(fitting->pool, group_of(credential->subject, credential->provider_id),
 						credential->id, credential->limit, fitting->access->big);
 }
 
@@ -783,18 +783,6 @@ access_count_fitting(EgressAccess *access, int64 gateway_id)
 	return access == NULL ? 0 : list_length(access_credentials(access, gateway_id));
 }
 
-/* compare_items -- by group, then id */
-static int
-compare_items(const void *a, const void *b)
-{
-	const PoolItem *left = a;
-	const PoolItem *right = b;
-
-	if (left->group != right->group)
-		return left->group < right->group ? -1 : 1;
-	return left->id < right->id ? -1 : left->id > right->id;
-}
-
 /* access_tell_full -- let the next reader step over the credentials of a big pool that were counted and are full, if they are many */
 void
 access_tell_full(EgressAccess *access)
@@ -812,16 +800,12 @@ access_tell_full(EgressAccess *access)
 
 		if (credential->limited && credential->active >= credential->limit)
 			items[count++] = (PoolItem) {
-				.group = pool_group(catalog_subject_type(credential->subject->type), credential->subject->id,
-									credential->provider_id),
+				.group = group_of(credential->subject, credential->provider_id),
 				.id = credential->id
 			};
 	}
 	if (count >= POOL_BIG)
-	{
-		qsort(items, count, sizeof(PoolItem), compare_items);
 		pool_tell_full(items, count);
-	}
 	pfree(items);
 }
 

@@ -73,13 +73,6 @@ static struct
 	PoolItem	items[MOST_OWN];
 }			own;
 
-/* index_close_pool -- close the index; its lock stays until the end of the transaction, as it does for a statement */
-static void
-index_close_pool(Relation index)
-{
-	index_close(index, NoLock);
-}
-
 /* -------------------------------------------------------------------- looking */
 
 /* pool_open -- get ready to look, before any of the short locks is taken */
@@ -242,7 +235,7 @@ is_remembered(uint64 group, int64 id)
 			bool		found = is_of_index(index) && pool_index_find(index, group, id, &item) &&
 				item.wake == DT_NOBEGIN && item.look == own.items[i].look;
 
-			index_close_pool(index);
+			index_close(index, NoLock);
 			return found;
 		}
 	return false;
@@ -287,7 +280,7 @@ remember(Pool *pool, uint64 group, int64 id, int32 limit)
 		}
 		limit_look_begin(&pool->look, pool->snapshot, pool->look.last_id);
 	}
-	index_close_pool(index);
+	index_close(index, NoLock);
 }
 
 /*
@@ -358,8 +351,8 @@ fetch(Pool *pool, Relation index, PoolCursor *cursor)
 			cursor->from_id = items[count - 1].id;
 			if (cursor->from_id < PG_INT64_MAX)
 				cursor->from_id++;
+			cursor->full += count;
 		}
-		cursor->full += cursor->full == 0 ? 0 : count;
 	}
 }
 
@@ -388,7 +381,7 @@ pool_next(Pool *pool, int *group, int64 *id)
 			first = cursor;
 	}
 	if (index != NULL)
-		index_close_pool(index);
+		index_close(index, NoLock);
 	pool->current = first;
 	if (first == NULL)
 		return false;
@@ -409,11 +402,11 @@ pool_has_none(Pool *pool)
 
 	if (settle(pool, index, &item, 1) == 1)
 		pool->current->full++;
-	index_close_pool(index);
+	index_close(index, NoLock);
 }
 
 /*
- * pool_tell_full -- a reader has found credentials full, by ascending id in each of their groups: let those be FULL that still are
+ * pool_tell_full -- a reader has found credentials full, which are sorted here: let those be FULL that still are
  *
  * As who reads a row leaves hints in it: what a menu has counted, the next one need not count.
  */
@@ -426,6 +419,7 @@ pool_tell_full(PoolItem *items, int count)
 
 	if (RecoveryInProgress() || IsInParallelMode())
 		return;
+	qsort(items, count, sizeof(PoolItem), pool_item_compare);
 	pool_open(&pool);
 	index = scan_open_pool_index();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -439,7 +433,7 @@ pool_tell_full(PoolItem *items, int count)
 		(void) settle(&pool, index, items + i, together);
 		i += together;
 	}
-	index_close_pool(index);
+	index_close(index, NoLock);
 	pool_close(&pool);
 	UnregisterSnapshot(snapshot);
 }

@@ -175,6 +175,15 @@ compare(const PoolItem *item, uint64 group, int64 id)
 	return item->id < id ? -1 : item->id > id;
 }
 
+/* pool_item_compare -- the order of the items in the index, for qsort() */
+int
+pool_item_compare(const void *a, const void *b)
+{
+	const PoolItem *item = b;
+
+	return compare(a, item->group, item->id);
+}
+
 /* position_from -- the first item of a page that is not before a group and an id */
 static int
 position_from(Page page, uint64 group, int64 id)
@@ -414,7 +423,7 @@ change_items(Relation index, PoolItem *wanted, int count, ChangeItem change)
 		Page		root_page = GenericXLogRegisterBuffer(record, root, 0);
 		Page		leaf = root_page;
 		bool		changed = false;
-		PagePath		path;
+		PagePath	path;
 
 		descend(index, root, wanted[i].group, wanted[i].id, &path);
 		if (path.depth > 0)
@@ -688,7 +697,7 @@ insert(Relation index, PoolItem *item)
 	PoolItem   *place;
 	int			position;
 	int			count;
-	PagePath		path;
+	PagePath	path;
 
 	make_room(index, root, item);
 	record = GenericXLogStart(index);
