@@ -17,6 +17,25 @@ DROP INDEX egress_gateway_menu;
 CREATE INDEX egress_gateway_menu
     ON egress_gateway (egress_provider_id, country, city, name, egress_gateway_id) INCLUDE (enabled, withdrawn);
 
+-- what more a credential may have, and whether it may be at a gateway twice: new ones are filled in by a trigger, as are these
+ALTER TABLE egress_credential
+    ADD COLUMN client_certificate text, ADD COLUMN client_key egress_secret,
+    ADD COLUMN address text, ADD COLUMN preshared_key egress_secret,
+    ADD COLUMN once_per_gateway boolean DEFAULT false,
+    ADD CONSTRAINT egress_credential_once_per_gateway_check CHECK (once_per_gateway IS NOT NULL);
+ALTER TABLE egress_credential ALTER COLUMN once_per_gateway DROP DEFAULT;
+UPDATE egress_credential SET once_per_gateway = true WHERE provider_type = 'wireguard';
+DROP TRIGGER egress_refuse_misfit ON egress_credential;
+CREATE TRIGGER egress_refuse_misfit
+    BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type, client_certificate,
+                               client_key, address, preshared_key ON egress_credential
+    FOR EACH ROW EXECUTE FUNCTION egress_refuse_misfit();
+DROP INDEX egress_lease_gateway;
+CREATE INDEX egress_lease_gateway ON egress_lease (egress_gateway_id, egress_credential_id);
+ALTER TABLE egress_lease
+    DROP CONSTRAINT egress_lease_egress_credential_id_slot_key,
+    ADD CONSTRAINT egress_lease_egress_credential_id_slot_key UNIQUE (egress_credential_id, slot) INCLUDE (egress_gateway_id);
+
 -- which credentials may have a connection free
 CREATE FUNCTION egress_pool_handler(internal) RETURNS index_am_handler
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
@@ -32,7 +51,7 @@ CREATE INDEX egress_credential_subject
 CREATE INDEX egress_credential_pool
     ON egress_credential USING egress_pool (egress_credential_id)
     INCLUDE (subject_type, subject_id, egress_provider_id, enabled, allow_all_gateways, limit_active_connections,
-             active_connection_limit);
+             active_connection_limit, once_per_gateway);
 CREATE FUNCTION egress_connection_freed() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
@@ -86,7 +105,11 @@ FROM (SELECT 'password' AS secret, egress_secret_state(password) AS state FROM e
       UNION ALL
       SELECT 'private_key' AS secret, egress_secret_state(private_key) AS state FROM egress_credential
       UNION ALL
-      SELECT 'custom_credential' AS secret, egress_secret_state(custom_credential) AS state FROM egress_credential) field
+      SELECT 'custom_credential' AS secret, egress_secret_state(custom_credential) AS state FROM egress_credential
+      UNION ALL
+      SELECT 'client_key' AS secret, egress_secret_state(client_key) AS state FROM egress_credential
+      UNION ALL
+      SELECT 'preshared_key' AS secret, egress_secret_state(preshared_key) AS state FROM egress_credential) field
 GROUP BY field.secret;
 
 -- a lease that is ended by an administrator
@@ -268,7 +291,8 @@ CREATE TYPE egress_acquired_credential AS (
     username text, password text, private_key text, custom_credential text,
     gateway_name text, country text, city text,
     egress_provider_id bigint, provider_name text, provider_type egress_provider_type,
-    config text, acquired_at timestamptz);
+    config text, acquired_at timestamptz,
+    client_certificate text, client_key text, address text, preshared_key text);
 REVOKE ALL ON TYPE egress_acquired_credential FROM PUBLIC;
 CREATE TYPE egress_synced_gateway AS (action text, egress_gateway_id bigint, name text);
 REVOKE ALL ON TYPE egress_synced_gateway FROM PUBLIC;
@@ -387,6 +411,13 @@ COMMENT ON OPERATOR = (egress_secret, egress_secret) IS 'the same stored form';
 COMMENT ON OPERATOR <> (egress_secret, egress_secret) IS 'another stored form';
 COMMENT ON OPERATOR CLASS egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
 COMMENT ON OPERATOR FAMILY egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
+COMMENT ON COLUMN egress_credential.client_certificate IS 'openvpn only: PEM, with client_key; the certificates of a chain may follow';
+COMMENT ON COLUMN egress_credential.client_key IS 'openvpn only: PEM, without a passphrase, with client_certificate';
+COMMENT ON COLUMN egress_credential.address IS 'wireguard only, optional: the addresses that belong to the key, as wg-quick takes them';
+COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: base64 of 32 bytes';
+COMMENT ON COLUMN egress_credential.once_per_gateway IS
+    'whether at most one of its leases is live at each gateway; a trigger fills it in: true for wireguard, else false';
+COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
 COMMENT ON TABLE egress_lease IS
     'one row a lease that was not ended yet, expired or not; written by functions of the extension only';
 COMMENT ON TABLE egress_lease_expiry IS

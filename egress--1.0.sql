@@ -232,13 +232,21 @@ CREATE TABLE egress_credential (
     limit_active_connections  boolean NOT NULL DEFAULT false,
     active_connection_limit   integer CHECK (active_connection_limit >= 0),
     provider_type             egress_provider_type NOT NULL,
+    client_certificate        text,
+    client_key                egress_secret,
+    address                   text,
+    preshared_key             egress_secret,
+    once_per_gateway          boolean,
     UNIQUE (egress_provider_id, egress_credential_id),
     FOREIGN KEY (egress_provider_id, provider_type)
         REFERENCES egress_provider (egress_provider_id, provider_type) ON DELETE CASCADE,
     CONSTRAINT egress_credential_subject_check
         CHECK ((subject_type = 'everyone') = (subject_id IS NULL)),
     CONSTRAINT egress_credential_limit_check
-        CHECK (NOT limit_active_connections OR active_connection_limit IS NOT NULL)
+        CHECK (NOT limit_active_connections OR active_connection_limit IS NOT NULL),
+    -- and not NOT NULL, which a table LIKE this one would have without the trigger
+    CONSTRAINT egress_credential_once_per_gateway_check
+        CHECK (once_per_gateway IS NOT NULL)
 );
 REVOKE ALL ON egress_credential FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_credential_egress_credential_id_seq FROM PUBLIC;
@@ -249,10 +257,9 @@ CREATE INDEX egress_credential_subject
 CREATE INDEX egress_credential_pool
     ON egress_credential USING egress_pool (egress_credential_id)
     INCLUDE (subject_type, subject_id, egress_provider_id, enabled, allow_all_gateways, limit_active_connections,
-             active_connection_limit);
+             active_connection_limit, once_per_gateway);
 COMMENT ON TABLE egress_credential IS 'credentials of a provider, and who may connect with them';
 COMMENT ON COLUMN egress_credential.subject_id IS 'the application''s id; NULL exactly for everyone';
-COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a config with certificates';
 COMMENT ON COLUMN egress_credential.password IS 'openvpn only';
 COMMENT ON COLUMN egress_credential.private_key IS 'wireguard only: base64 of 32 bytes';
 COMMENT ON COLUMN egress_credential.custom_credential IS 'custom only, optional';
@@ -260,6 +267,13 @@ COMMENT ON COLUMN egress_credential.allow_all_gateways IS 'off: only the gateway
 COMMENT ON COLUMN egress_credential.limit_active_connections IS 'whether active_connection_limit counts';
 COMMENT ON COLUMN egress_credential.active_connection_limit IS 'how many leases may be live at once';
 COMMENT ON COLUMN egress_credential.provider_type IS 'the provider''s; filled in by a trigger';
+COMMENT ON COLUMN egress_credential.client_certificate IS 'openvpn only: PEM, with client_key; the certificates of a chain may follow';
+COMMENT ON COLUMN egress_credential.client_key IS 'openvpn only: PEM, without a passphrase, with client_certificate';
+COMMENT ON COLUMN egress_credential.address IS 'wireguard only, optional: the addresses that belong to the key, as wg-quick takes them';
+COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: base64 of 32 bytes';
+COMMENT ON COLUMN egress_credential.once_per_gateway IS
+    'whether at most one of its leases is live at each gateway; a trigger fills it in: true for wireguard, else false';
+COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
 
 CREATE TABLE egress_credential_gateway (
     egress_credential_id  bigint NOT NULL,
@@ -323,11 +337,11 @@ CREATE TABLE egress_lease (
     workspace_id          text COLLATE "C" CHECK (octet_length(workspace_id) BETWEEN 1 AND 255),
     acquired_at           timestamptz NOT NULL,
     slot                  integer CHECK (slot > 0),
-    CONSTRAINT egress_lease_egress_credential_id_slot_key UNIQUE (egress_credential_id, slot)
+    CONSTRAINT egress_lease_egress_credential_id_slot_key UNIQUE (egress_credential_id, slot) INCLUDE (egress_gateway_id)
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 REVOKE ALL ON egress_lease FROM PUBLIC;
-CREATE INDEX egress_lease_gateway ON egress_lease (egress_gateway_id);
+CREATE INDEX egress_lease_gateway ON egress_lease (egress_gateway_id, egress_credential_id);
 COMMENT ON TABLE egress_lease IS
     'one row a lease that was not ended yet, expired or not; written by functions of the extension only';
 COMMENT ON COLUMN egress_lease.slot IS
@@ -436,7 +450,8 @@ CREATE TYPE egress_acquired_credential AS (
     username text, password text, private_key text, custom_credential text,
     gateway_name text, country text, city text,
     egress_provider_id bigint, provider_name text, provider_type egress_provider_type,
-    config text, acquired_at timestamptz);
+    config text, acquired_at timestamptz,
+    client_certificate text, client_key text, address text, preshared_key text);
 REVOKE ALL ON TYPE egress_acquired_credential FROM PUBLIC;
 COMMENT ON TYPE egress_acquired_credential IS 'what egress_acquire_credential() returns';
 
@@ -848,7 +863,8 @@ CREATE TRIGGER egress_refuse_move BEFORE UPDATE ON egress_credential FOR EACH RO
 CREATE TRIGGER egress_refuse_misfit BEFORE INSERT OR UPDATE OF config, provider_type ON egress_gateway
     FOR EACH ROW EXECUTE FUNCTION egress_refuse_misfit();
 CREATE TRIGGER egress_refuse_misfit
-    BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type ON egress_credential
+    BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type, client_certificate,
+                               client_key, address, preshared_key ON egress_credential
     FOR EACH ROW EXECUTE FUNCTION egress_refuse_misfit();
 
 CREATE TRIGGER egress_end_expired_leases BEFORE DELETE ON egress_provider
@@ -1019,7 +1035,11 @@ FROM (SELECT 'password' AS secret, egress_secret_state(password) AS state FROM e
       UNION ALL
       SELECT 'private_key' AS secret, egress_secret_state(private_key) AS state FROM egress_credential
       UNION ALL
-      SELECT 'custom_credential' AS secret, egress_secret_state(custom_credential) AS state FROM egress_credential) field
+      SELECT 'custom_credential' AS secret, egress_secret_state(custom_credential) AS state FROM egress_credential
+      UNION ALL
+      SELECT 'client_key' AS secret, egress_secret_state(client_key) AS state FROM egress_credential
+      UNION ALL
+      SELECT 'preshared_key' AS secret, egress_secret_state(preshared_key) AS state FROM egress_credential) field
 GROUP BY field.secret;
 REVOKE ALL ON egress_secret_usage FROM PUBLIC;
 COMMENT ON VIEW egress_secret_usage IS

@@ -66,11 +66,24 @@ enum
 	ACQUIRED_PROVIDER_TYPE,
 	ACQUIRED_CONFIG,
 	ACQUIRED_AT,
+	ACQUIRED_CLIENT_CERTIFICATE,
+	ACQUIRED_CLIENT_KEY,
+	ACQUIRED_ADDRESS,
+	ACQUIRED_PRESHARED_KEY,
 	ACQUIRED_COLUMNS
 };
 
 /* and their types: shape.c */
-#define ACQUIRED_TYPES "ittttttttitptz"
+#define ACQUIRED_TYPES "ittttttttitptztttt"
+
+/* where the secrets are */
+static const int secret_columns[CREDENTIAL_SECRET_COUNT] = {
+	[SECRET_PASSWORD] = ACQUIRED_PASSWORD,
+	[SECRET_PRIVATE_KEY] = ACQUIRED_PRIVATE_KEY,
+	[SECRET_CUSTOM_CREDENTIAL] = ACQUIRED_CUSTOM_CREDENTIAL,
+	[SECRET_CLIENT_KEY] = ACQUIRED_CLIENT_KEY,
+	[SECRET_PRESHARED_KEY] = ACQUIRED_PRESHARED_KEY,
+};
 
 /* The credentials that an acquire passes over because they cannot be opened. */
 typedef struct PassedOver
@@ -110,7 +123,7 @@ static bool
 open_secret(Acquire *acquire, CredentialSecret which)
 {
 	bool		isnull;
-	Datum		value = slot_getattr(acquire->credentials.slot, credential_secrets[which].column, &isnull);
+	Datum		value = scan_column(&acquire->credentials, credential_secrets[which].column, &isnull);
 
 	if (!isnull)
 		acquire->outcome = secret_try_open_at_once(DatumGetSecretPP(value), &acquire->opened[which]);
@@ -377,14 +390,24 @@ open_held(Acquire *acquire)
 	secret_refuse(unopened_secret(acquire), acquire->outcome, unopened_label(acquire));
 }
 
+/* optional_string -- a text column of the credential as a string, or NULL */
+static char *
+optional_string(EgressScan *credential, AttrNumber column)
+{
+	text	   *value = scan_text(credential, column);
+
+	return value == NULL ? NULL : text_to_cstring(value);
+}
+
 /* render -- the gateway's config, if it has one, with the credential in it; NG007 if they do not fit together */
 static text *
-render(Acquire *acquire, const char *password, const char *private_key)
+render(Acquire *acquire)
 {
 	EgressScan *credential = &acquire->credentials;
 	text	   *config = scan_text(&acquire->gateways, Anum_egress_gateway_config);
-	text	   *username = scan_text(credential, Anum_egress_credential_username);
 	text	   *rendered = config;
+	OpenvpnCredential openvpn;
+	WireguardCredential wireguard;
 	SecretHush	hush;
 	char	   *object;
 
@@ -399,20 +422,27 @@ render(Acquire *acquire, const char *password, const char *private_key)
 	switch (catalog_provider_type(acquire->access->provider_type))
 	{
 		case PROVIDER_OPENVPN:
-			if (username == NULL && !openvpn_has_certificate(config))
+			openvpn.username = optional_string(credential, Anum_egress_credential_username);
+			openvpn.password = acquire->opened[SECRET_PASSWORD];
+			openvpn.client_certificate = optional_string(credential, Anum_egress_credential_client_certificate);
+			openvpn.client_key = acquire->opened[SECRET_CLIENT_KEY];
+			if (openvpn.username == NULL && openvpn.client_certificate == NULL && !openvpn_has_certificate(config))
 				ereport(ERROR,
 						(errcode(ERRCODE_EGRESS_CONFIG),
 						 errmsg("%s cannot log in", object),
-						 errdetail("The credential has no username and password, the config no certificate."),
-						 errhint("Give the credential both, or the config a certificate and its key.")));
-			rendered = openvpn_render_config(config, username == NULL ? NULL : text_to_cstring(username), password);
+						 errdetail("The credential has no username and no certificate, and the config has no certificate."),
+						 errhint("Give the credential a username and a password, or a certificate and its key.")));
+			rendered = openvpn_render_config(config, &openvpn);
 			break;
 		case PROVIDER_WIREGUARD:
-			if (private_key == NULL)
+			wireguard.private_key = acquire->opened[SECRET_PRIVATE_KEY];
+			wireguard.address = optional_string(credential, Anum_egress_credential_address);
+			wireguard.preshared_key = acquire->opened[SECRET_PRESHARED_KEY];
+			if (wireguard.private_key == NULL)
 				ereport(ERROR,
 						(errcode(ERRCODE_EGRESS_CONFIG),
 						 errmsg("%s has no private key", object)));
-			rendered = wireguard_render_config(config, private_key);
+			rendered = wireguard_render_config(config, &wireguard);
 			break;
 		case PROVIDER_CUSTOM:
 			break;
@@ -430,16 +460,22 @@ put_text(text *value, int position, Datum *values, bool *nulls)
 	nulls[position] = value == NULL;
 }
 
+/* wipe_text -- wipe a text with a secret in it, or NULL */
+static void
+wipe_text(text *value)
+{
+	if (value != NULL)
+		sodium_memzero(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
 /* result -- what an acquire returns, as a composite; the secrets are open, and are wiped */
 static Datum
 result(FunctionCallInfo fcinfo, Acquire *acquire)
 {
 	EgressScan *gateway = &acquire->gateways;
 	EgressScan *credential = &acquire->credentials;
-	char	   *password = acquire->opened[SECRET_PASSWORD];
-	char	   *private_key = acquire->opened[SECRET_PRIVATE_KEY];
-	char	   *custom_credential = acquire->opened[SECRET_CUSTOM_CREDENTIAL];
-	text	   *clear[4];			/* what is wiped: config, password, private key, custom credential */
+	text	   *config = render(acquire);
+	text	   *clear[CREDENTIAL_SECRET_COUNT];
 	Datum		values[ACQUIRED_COLUMNS];
 	bool		nulls[ACQUIRED_COLUMNS] = {false};
 	TupleDesc	desc;
@@ -453,33 +489,33 @@ result(FunctionCallInfo fcinfo, Acquire *acquire)
 
 	shape_check_result(desc, "egress_acquired_credential", ACQUIRED_TYPES);
 
-	clear[0] = render(acquire, password, private_key);
-	clear[1] = password == NULL ? NULL : cstring_to_text(password);
-	clear[2] = private_key == NULL ? NULL : cstring_to_text(private_key);
-	clear[3] = custom_credential == NULL ? NULL : cstring_to_text(custom_credential);
+	for (int i = 0; i < CREDENTIAL_SECRET_COUNT; i++)
+	{
+		clear[i] = acquire->opened[i] == NULL ? NULL : cstring_to_text(acquire->opened[i]);
+		put_text(clear[i], secret_columns[i], values, nulls);
+	}
 
 	scan_put(credential, Anum_egress_credential_egress_credential_id, ACQUIRED_CREDENTIAL_ID, values, nulls);
 	scan_put(credential, Anum_egress_credential_name, ACQUIRED_CREDENTIAL_NAME, values, nulls);
 	scan_put(credential, Anum_egress_credential_username, ACQUIRED_USERNAME, values, nulls);
-	put_text(clear[1], ACQUIRED_PASSWORD, values, nulls);
-	put_text(clear[2], ACQUIRED_PRIVATE_KEY, values, nulls);
-	put_text(clear[3], ACQUIRED_CUSTOM_CREDENTIAL, values, nulls);
 	scan_put(gateway, Anum_egress_gateway_name, ACQUIRED_GATEWAY_NAME, values, nulls);
 	scan_put(gateway, Anum_egress_gateway_country, ACQUIRED_COUNTRY, values, nulls);
 	scan_put(gateway, Anum_egress_gateway_city, ACQUIRED_CITY, values, nulls);
 	values[ACQUIRED_PROVIDER_ID] = Int64GetDatum(acquire->access->provider_id);
 	values[ACQUIRED_PROVIDER_NAME] = CStringGetTextDatum(acquire->access->provider_name);
 	values[ACQUIRED_PROVIDER_TYPE] = acquire->access->provider_type;
-	put_text(clear[0], ACQUIRED_CONFIG, values, nulls);
+	put_text(config, ACQUIRED_CONFIG, values, nulls);
 	values[ACQUIRED_AT] = TimestampTzGetDatum(acquire->acquired_at);
+	scan_put(credential, Anum_egress_credential_client_certificate, ACQUIRED_CLIENT_CERTIFICATE, values, nulls);
+	scan_put(credential, Anum_egress_credential_address, ACQUIRED_ADDRESS, values, nulls);
 	row = heap_form_tuple(BlessTupleDesc(desc), values, nulls);
 
-	for (size_t i = 0; i < lengthof(clear); i++)
-		if (clear[i] != NULL)
-			sodium_memzero(VARDATA_ANY(clear[i]), VARSIZE_ANY_EXHDR(clear[i]));
-	secret_wipe(password);
-	secret_wipe(private_key);
-	secret_wipe(custom_credential);
+	wipe_text(config);
+	for (int i = 0; i < CREDENTIAL_SECRET_COUNT; i++)
+	{
+		wipe_text(clear[i]);
+		secret_wipe(acquire->opened[i]);
+	}
 	return HeapTupleGetDatum(row);
 }
 

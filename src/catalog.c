@@ -38,7 +38,8 @@ static const char *const version_names[EGRESS_VERSION_COUNT] = {
 };
 
 /*
- * What of the indexes is not in each of these versions, and since which it is there. Of the tables and types all is.
+ * What of the indexes is not in each of these versions, and since which it is there. Of the types all is, and of the tables all
+ * but the columns that shape.c knows to have come later.
  *
  * An index that a version lacks is not looked for, and nobody opens it then. Who reads a column that came later by
  * INCLUDE finds in the entry whether it is there (menu.c). To serve a version also means
@@ -55,6 +56,8 @@ static const struct
 	[INDEX_GATEWAY_MENU] = {VERSION_0_9, VERSION_1_0},
 	[INDEX_CREDENTIAL_SUBJECT] = {VERSION_0_9, VERSION_1_0},
 	[INDEX_CREDENTIAL_POOL] = {VERSION_1_0, VERSION_1_0},
+	[INDEX_LEASE_SLOT] = {VERSION_0_9, VERSION_1_0},
+	[INDEX_LEASE_GATEWAY] = {VERSION_0_9, VERSION_1_0},
 };
 
 static const char *const table_names[EGRESS_TABLE_COUNT] = {

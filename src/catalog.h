@@ -126,7 +126,12 @@ enum egress_credential
 	Anum_egress_credential_allow_all_gateways,
 	Anum_egress_credential_limit_active_connections,
 	Anum_egress_credential_active_connection_limit,
-	Anum_egress_credential_provider_type
+	Anum_egress_credential_provider_type,
+	Anum_egress_credential_client_certificate,
+	Anum_egress_credential_client_key,
+	Anum_egress_credential_address,
+	Anum_egress_credential_preshared_key,
+	Anum_egress_credential_once_per_gateway
 };
 
 enum egress_credential_gateway

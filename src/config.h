@@ -17,16 +17,31 @@
 #include "compat.h"
 
 /* OpenVPN */
+typedef struct OpenvpnCredential
+{
+	const char *username;		/* each may be NULL */
+	const char *password;
+	const char *client_certificate;
+	const char *client_key;
+} OpenvpnCredential;
+
 extern void openvpn_check_config(text *config);
 extern bool openvpn_has_directive(const char *start, const char *end);
 extern bool openvpn_has_certificate(text *config);
-extern void openvpn_check_credential(const char *username, const char *password);
-extern text *openvpn_render_config(text *config, const char *username, const char *password);
+extern void openvpn_check_credential(const OpenvpnCredential *credential);
+extern text *openvpn_render_config(text *config, const OpenvpnCredential *credential);
 
 /* WireGuard */
+typedef struct WireguardCredential
+{
+	const char *private_key;
+	const char *address;		/* each of these may be NULL */
+	const char *preshared_key;
+} WireguardCredential;
+
 extern void wireguard_check_config(text *config);
-extern void wireguard_check_credential(const char *private_key);
-extern text *wireguard_render_config(text *config, const char *private_key);
+extern void wireguard_check_credential(const WireguardCredential *credential);
+extern text *wireguard_render_config(text *config, const WireguardCredential *credential);
 
 /* What follows is for the two parsers. */
 

@@ -1160,8 +1160,11 @@ check_value(const char *name, const char *value)
  * Both NULL is for the caller to judge: it needs openvpn_has_certificate().
  */
 void
-openvpn_check_credential(const char *username, const char *password)
+openvpn_check_credential(const OpenvpnCredential *credential)
 {
+	const char *username = credential->username;
+	const char *password = credential->password;
+
 	if ((username == NULL) != (password == NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_CONFIG),
@@ -1180,13 +1183,15 @@ openvpn_check_credential(const char *username, const char *password)
  * The result holds the password: the caller wipes it.
  */
 text *
-openvpn_render_config(text *config_text, const char *username, const char *password)
+openvpn_render_config(text *config_text, const OpenvpnCredential *credential)
 {
+	const char *username = credential->username;
+	const char *password = credential->password;
 	const char *end = VARDATA_ANY(config_text) + VARSIZE_ANY_EXHDR(config_text);
 	OpenvpnConfig config;
 	text	   *result;
 
-	openvpn_check_credential(username, password);
+	openvpn_check_credential(credential);
 	read_config(config_text, username, password, &config);
 	if (username && !config.credential_placed)
 		place_block(&config, end, end, end[-1] == '\n' ? "" : "\n", "\n");

@@ -20,6 +20,7 @@
 #include "errors.h"
 #include "integrity.h"
 #include "secret.h"
+#include "shape.h"
 
 /* How a provider's type uses a field of a credential. */
 typedef enum FieldUse
@@ -35,25 +36,38 @@ typedef enum Field
 	FIELD_USERNAME,
 	FIELD_PASSWORD,
 	FIELD_PRIVATE_KEY,
-	FIELD_CUSTOM_CREDENTIAL
+	FIELD_CUSTOM_CREDENTIAL,
+	FIELD_CLIENT_CERTIFICATE,
+	FIELD_CLIENT_KEY,
+	FIELD_ADDRESS,
+	FIELD_PRESHARED_KEY
 } Field;
 
-#define FIELD_COUNT (FIELD_CUSTOM_CREDENTIAL + 1)
+#define FIELD_COUNT (FIELD_PRESHARED_KEY + 1)
 
 static const struct
 {
 	const char *name;
 	AttrNumber	column;
 	FieldUse	use[EGRESS_PROVIDER_TYPE_COUNT];
+	bool		is_secret;
 }			fields[FIELD_COUNT] = {
 	[FIELD_USERNAME] = {"username", Anum_egress_credential_username,
 	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}},
 	[FIELD_PASSWORD] = {"password", Anum_egress_credential_password,
-	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}},
+	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, true},
 	[FIELD_PRIVATE_KEY] = {"private_key", Anum_egress_credential_private_key,
-	{[PROVIDER_WIREGUARD] = FIELD_REQUIRED}},
+	{[PROVIDER_WIREGUARD] = FIELD_REQUIRED}, true},
 	[FIELD_CUSTOM_CREDENTIAL] = {"custom_credential", Anum_egress_credential_custom_credential,
-	{[PROVIDER_CUSTOM] = FIELD_OPTIONAL}},
+	{[PROVIDER_CUSTOM] = FIELD_OPTIONAL}, true},
+	[FIELD_CLIENT_CERTIFICATE] = {"client_certificate", Anum_egress_credential_client_certificate,
+	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}},
+	[FIELD_CLIENT_KEY] = {"client_key", Anum_egress_credential_client_key,
+	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, true},
+	[FIELD_ADDRESS] = {"address", Anum_egress_credential_address,
+	{[PROVIDER_WIREGUARD] = FIELD_OPTIONAL}},
+	[FIELD_PRESHARED_KEY] = {"preshared_key", Anum_egress_credential_preshared_key,
+	{[PROVIDER_WIREGUARD] = FIELD_OPTIONAL}, true},
 };
 
 /* A row that is about to be written. */
@@ -61,6 +75,7 @@ typedef struct NewRow
 {
 	TriggerData *trigger;
 	HeapTuple	tuple;
+	int			columns;		/* of the table, in the version that is installed */
 	int64		id;
 	char	   *name;
 	EgressProviderType provider_type;
@@ -68,12 +83,14 @@ typedef struct NewRow
 
 PG_FUNCTION_INFO_V1(egress_refuse_misfit);
 
-/* new_value -- a column of the row; false when it is NULL */
+/* new_value -- a column of the row; false when it is NULL, or the version that is installed has not got it */
 static bool
 new_value(NewRow *row, AttrNumber column, Datum *value)
 {
 	bool		isnull;
 
+	if (column > row->columns)
+		return false;
 	*value = heap_getattr(row->tuple, column, RelationGetDescr(row->trigger->tg_relation), &isnull);
 	return !isnull;
 }
@@ -147,35 +164,40 @@ check_credential(NewRow *row)
 	Datum		values[FIELD_COUNT];
 	bool		given[FIELD_COUNT];
 	char	   *opened[FIELD_COUNT] = {NULL};
-	const char *username;
+	OpenvpnCredential openvpn;
+	WireguardCredential wireguard;
 
 	for (int i = 0; i < FIELD_COUNT; i++)
 		given[i] = new_value(row, fields[i].column, &values[i]);
 	check_uses(row, given);
 
-	/* the username is no secret */
-	if (given[FIELD_USERNAME])
-		opened[FIELD_USERNAME] = TextDatumGetCString(values[FIELD_USERNAME]);
-	for (int i = FIELD_PASSWORD; i < FIELD_COUNT; i++)
+	for (int i = 0; i < FIELD_COUNT; i++)
 		if (given[i])
-			opened[i] = open_field(row, i, values[i]);
+			opened[i] = fields[i].is_secret ? open_field(row, i, values[i]) : TextDatumGetCString(values[i]);
 
 	switch (row->provider_type)
 	{
 		case PROVIDER_OPENVPN:
 			/* a password that cannot be read is taken for a good one, as the username then has to be by itself */
-			username = opened[FIELD_USERNAME];
-			openvpn_check_credential(username, opened[FIELD_PASSWORD] != NULL ? opened[FIELD_PASSWORD] : username);
+			openvpn.username = opened[FIELD_USERNAME];
+			openvpn.password = opened[FIELD_PASSWORD] != NULL ? opened[FIELD_PASSWORD] : openvpn.username;
+			openvpn.client_certificate = opened[FIELD_CLIENT_CERTIFICATE];
+			openvpn.client_key = opened[FIELD_CLIENT_KEY];
+			openvpn_check_credential(&openvpn);
 			break;
 		case PROVIDER_WIREGUARD:
-			if (opened[FIELD_PRIVATE_KEY] != NULL)
-				wireguard_check_credential(opened[FIELD_PRIVATE_KEY]);
+			wireguard.private_key = opened[FIELD_PRIVATE_KEY];
+			wireguard.address = opened[FIELD_ADDRESS];
+			wireguard.preshared_key = opened[FIELD_PRESHARED_KEY];
+			if (wireguard.private_key != NULL)
+				wireguard_check_credential(&wireguard);
 			break;
 		case PROVIDER_CUSTOM:
 			break;
 	}
-	for (int i = FIELD_PASSWORD; i < FIELD_COUNT; i++)
-		secret_wipe(opened[i]);
+	for (int i = 0; i < FIELD_COUNT; i++)
+		if (fields[i].is_secret)
+			secret_wipe(opened[i]);
 }
 
 /* check_config -- raise NG007 if a provider of this type cannot run a config */
@@ -216,6 +238,7 @@ egress_refuse_misfit(PG_FUNCTION_ARGS)
 
 	secret_hush(&hush, NULL);
 	is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;
+	row.columns = shape_columns(is_gateway ? TABLE_GATEWAY : TABLE_CREDENTIAL);
 	row.trigger = trigger;
 	row.tuple = trigger_new_row(trigger);
 	if (is_gateway ?

@@ -447,9 +447,9 @@ wireguard_check_config(text *config_text)
 
 /* wireguard_check_credential -- refuse what is no private key */
 void
-wireguard_check_credential(const char *private_key)
+wireguard_check_credential(const WireguardCredential *credential)
 {
-	if (!is_key(unconstify(char *, private_key)))
+	if (!is_key(unconstify(char *, credential->private_key)))
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_CONFIG),
 				 errmsg("private_key is not a WireGuard key"),
@@ -463,12 +463,13 @@ wireguard_check_credential(const char *private_key)
  * The result holds the key: the caller wipes it.
  */
 text *
-wireguard_render_config(text *config_text, const char *private_key)
+wireguard_render_config(text *config_text, const WireguardCredential *credential)
 {
+	const char *private_key = credential->private_key;
 	WireguardConfig config;
 	text	   *result;
 
-	wireguard_check_credential(private_key);
+	wireguard_check_credential(credential);
 	read_config(config_text, private_key, &config);
 	if (config.edits.count == 0)
 	{

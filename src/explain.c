@@ -140,7 +140,7 @@ lacks_key(Explanation *explanation, EgressEntitlement *credential)
 	for (int i = 0; i < CREDENTIAL_SECRET_COUNT && credential->missing_key == NULL; i++)
 	{
 		bool		isnull;
-		Datum		value = slot_getattr(explanation->credentials.slot, credential_secrets[i].column, &isnull);
+		Datum		value = scan_column(&explanation->credentials, credential_secrets[i].column, &isnull);
 
 		credential->missing_key = isnull ? NULL : secret_missing_key(value);
 		credential->missing_field = credential_secrets[i].name;

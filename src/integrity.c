@@ -151,6 +151,20 @@ refuse_missing(TriggerData *trigger, const char *what, int64 id)
 			 errtable(trigger->tg_relation)));
 }
 
+/* with_once_per_gateway -- a new credential with once_per_gateway, if the row does not say: as its provider's type has it */
+static HeapTuple
+with_once_per_gateway(TriggerData *trigger, HeapTuple row)
+{
+	bool		isnull;
+	Datum		type = heap_getattr(row, Anum_egress_credential_provider_type, RelationGetDescr(trigger->tg_relation), &isnull);
+
+	if (isnull || shape_columns(TABLE_CREDENTIAL) < Anum_egress_credential_once_per_gateway ||
+		has_value(trigger, row, Anum_egress_credential_once_per_gateway))
+		return row;
+	return with_value(trigger, row, Anum_egress_credential_once_per_gateway,
+					  BoolGetDatum(catalog_provider_type(type) == PROVIDER_WIREGUARD));
+}
+
 /* egress_fill_provider_type -- BEFORE INSERT on gateways and credentials */
 Datum
 egress_fill_provider_type(PG_FUNCTION_ARGS)
@@ -175,6 +189,8 @@ egress_fill_provider_type(PG_FUNCTION_ARGS)
 			row = with_value(trigger, row, column, type);
 		else if (!has_value(trigger, row, column))
 			refuse_missing(trigger, "provider", provider_id);
+		if (!is_gateway)
+			row = with_once_per_gateway(trigger, row);
 	}
 	secret_unhush(&hush);
 	return PointerGetDatum(row);

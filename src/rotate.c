@@ -9,6 +9,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -18,34 +19,67 @@
 #include "keyring.h"
 #include "query.h"
 #include "secret.h"
+#include "shape.h"
 
 /* how many rows are read at a time */
 #define BATCH 100
 
-/* the columns of the query below, in its order; the secrets are in that of credential_secrets */
+/* the columns of the query below; the secrets come in the order of credential_secrets */
 enum
 {
 	ROTATE_ID = 1,
 	ROTATE_NAME,
-	ROTATE_PASSWORD,
-	ROTATE_PRIVATE_KEY,
-	ROTATE_CUSTOM_CREDENTIAL
+	ROTATE_SECRET
 };
 
-#define SELECT_QUERY \
-	"SELECT egress_credential_id, name, password, private_key, custom_credential" \
-	" FROM %1$s.egress_credential" \
-	" WHERE %1$s.egress_secret_state(password) OPERATOR(pg_catalog.<>) 'active key'" \
-	" OR %1$s.egress_secret_state(private_key) OPERATOR(pg_catalog.<>) 'active key'" \
-	" OR %1$s.egress_secret_state(custom_credential) OPERATOR(pg_catalog.<>) 'active key'" \
-	" ORDER BY egress_credential_id FOR NO KEY UPDATE"
-
-#define UPDATE_QUERY \
-	"UPDATE %1$s.egress_credential SET password = $2, private_key = $3, custom_credential = $4" \
-	" WHERE egress_credential_id OPERATOR(pg_catalog.=) $1"
-#define UPDATE_PARAMETERS 4
+/* the update's parameters are the id and all secrets */
+#define UPDATE_PARAMETERS (1 + CREDENTIAL_SECRET_COUNT)
 
 PG_FUNCTION_INFO_V1(egress_rotate_secrets);
+
+/* secret_count -- how many of the secrets the version that is installed has: the first of them */
+static int
+secret_count(void)
+{
+	int			count = 0;
+
+	while (count < CREDENTIAL_SECRET_COUNT && credential_secrets[count].column <= shape_columns(TABLE_CREDENTIAL))
+		count++;
+	return count;
+}
+
+/* select_query -- reads the credentials with a secret that is not sealed under the active key, and locks them */
+static char *
+select_query(void)
+{
+	const char *schema = query_schema();
+	StringInfoData query;
+
+	initStringInfo(&query);
+	appendStringInfoString(&query, "SELECT egress_credential_id, name");
+	for (int i = 0; i < secret_count(); i++)
+		appendStringInfo(&query, ", %s", credential_secrets[i].name);
+	appendStringInfo(&query, " FROM %s.egress_credential WHERE", schema);
+	for (int i = 0; i < secret_count(); i++)
+		appendStringInfo(&query, "%s %s.egress_secret_state(%s) OPERATOR(pg_catalog.<>) 'active key'",
+						 i == 0 ? "" : " OR", schema, credential_secrets[i].name);
+	appendStringInfoString(&query, " ORDER BY egress_credential_id FOR NO KEY UPDATE");
+	return query.data;
+}
+
+/* update_query -- writes the secrets, $2 and on, of the credential $1 */
+static char *
+update_query(void)
+{
+	StringInfoData query;
+
+	initStringInfo(&query);
+	appendStringInfo(&query, "UPDATE %s.egress_credential SET", query_schema());
+	for (int i = 0; i < secret_count(); i++)
+		appendStringInfo(&query, "%s %s = $%d", i == 0 ? "" : ",", credential_secrets[i].name, i + 2);
+	appendStringInfoString(&query, " WHERE egress_credential_id OPERATOR(pg_catalog.=) $1");
+	return query.data;
+}
 
 /* seal_anew -- a secret sealed under the active key; NG006 when it cannot be opened */
 static EgressSecret *
@@ -62,7 +96,6 @@ seal_anew(EgressSecret *secret, const char *label)
 static int64
 rotate_row(SPIPlanPtr update, HeapTuple row, TupleDesc desc)
 {
-	/* the parameters of the update are the columns of the query but for the name */
 	Datum		values[UPDATE_PARAMETERS];
 	char		nulls[UPDATE_PARAMETERS];
 	bool		isnull;
@@ -72,18 +105,17 @@ rotate_row(SPIPlanPtr update, HeapTuple row, TupleDesc desc)
 
 	values[0] = Int64GetDatum(credential_id);
 	nulls[0] = ' ';
-	for (int column = ROTATE_PASSWORD; column <= ROTATE_CUSTOM_CREDENTIAL; column++)
+	for (int i = 0; i < secret_count(); i++)
 	{
-		int			parameter = column - ROTATE_NAME;
-		Datum		value = SPI_getbinval(row, desc, column, &isnull);
+		Datum		value = SPI_getbinval(row, desc, ROTATE_SECRET + i, &isnull);
 
-		values[parameter] = value;
-		nulls[parameter] = isnull ? 'n' : ' ';
+		values[1 + i] = value;
+		nulls[1 + i] = isnull ? 'n' : ' ';
 		if (!isnull && !secret_is_active(DatumGetSecretPP(value)))
 		{
-			char	   *label = secret_label(credential_secrets[column - ROTATE_PASSWORD].name, credential_id, credential_name);
+			char	   *label = secret_label(credential_secrets[i].name, credential_id, credential_name);
 
-			values[parameter] = PointerGetDatum(seal_anew(DatumGetSecretPP(value), label));
+			values[1 + i] = PointerGetDatum(seal_anew(DatumGetSecretPP(value), label));
 			rotated++;
 		}
 	}
@@ -107,10 +139,11 @@ rotate_batch(SPIPlanPtr *update)
 
 	if (*update == NULL)
 	{
-		Oid			secret = SPI_gettypeid(rows->tupdesc, ROTATE_PASSWORD);
-		Oid			types[UPDATE_PARAMETERS] = {INT8OID, secret, secret, secret};
+		Oid			types[UPDATE_PARAMETERS] = {INT8OID};
 
-		*update = query_prepare(psprintf(UPDATE_QUERY, query_schema()), UPDATE_PARAMETERS, types, 0);
+		for (int i = 0; i < secret_count(); i++)
+			types[1 + i] = SPI_gettypeid(rows->tupdesc, ROTATE_SECRET);
+		*update = query_prepare(update_query(), 1 + secret_count(), types, 0);
 	}
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -142,7 +175,7 @@ egress_rotate_secrets(PG_FUNCTION_ARGS)
 				 errdetail("egress.secret_key_file is not set.")));
 
 	query_connect();
-	portal = SPI_cursor_open(NULL, query_prepare(psprintf(SELECT_QUERY, query_schema()), 0, NULL, 0), NULL, NULL, false);
+	portal = SPI_cursor_open(NULL, query_prepare(select_query(), 0, NULL, 0), NULL, NULL, false);
 	while (SPI_cursor_fetch(portal, true, BATCH), SPI_processed > 0)
 		rotated += rotate_batch(&update);
 	SPI_cursor_close(portal);

@@ -60,13 +60,14 @@ open_table(EgressTable table, LOCKMODE lockmode)
 
 /* init_scan -- nothing is read yet */
 static void
-init_scan(EgressScan *scan, LOCKMODE lockmode)
+init_scan(EgressScan *scan, EgressTable table, LOCKMODE lockmode)
 {
 	scan->lockmode = lockmode;
 	scan->want_entries = false;
 	scan->desc = NULL;
 	scan->pass = NULL;
 	scan->slot = table_slot_create(scan->table, NULL);
+	scan->columns = shape_columns(table);
 	scan->vmbuffer = InvalidBuffer;
 	scan->sought = false;
 	scan->nkeys = 0;
@@ -174,7 +175,7 @@ scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
 	if (scan->index == NULL)
 		refuse_dropped_index(catalog_index_table(index));
 	shape_check_index(scan->index, index, RelationGetRelid(scan->table));
-	init_scan(scan, lockmode);
+	init_scan(scan, catalog_index_table(index), lockmode);
 }
 
 /* scan_open_entries -- the same, for reading: who looks at the index's entries, and at rows only where that is needed */
@@ -191,7 +192,7 @@ scan_open_pass(EgressScan *scan, EgressTable table, LOCKMODE lockmode)
 {
 	scan->table = open_table(table, lockmode);
 	scan->index = NULL;
-	init_scan(scan, lockmode);
+	init_scan(scan, table, lockmode);
 }
 
 /*
@@ -349,12 +350,20 @@ scan_find_id(EgressScan *scan, int64 id, Snapshot snapshot)
 	return scan_next(scan);
 }
 
+/* scan_column -- a column of the current row, NULL where the version that is installed has not got it; points into the row */
+Datum
+scan_column(EgressScan *scan, AttrNumber column, bool *isnull)
+{
+	*isnull = column > scan->columns;
+	return *isnull ? (Datum) 0 : slot_getattr(scan->slot, column, isnull);
+}
+
 /* scan_value -- a column of the current row that is not NULL; points into the row */
 Datum
 scan_value(EgressScan *scan, AttrNumber column)
 {
 	bool		isnull;
-	Datum		value = slot_getattr(scan->slot, column, &isnull);
+	Datum		value = scan_column(scan, column, &isnull);
 
 	if (isnull)
 		ereport(ERROR,
@@ -371,6 +380,16 @@ bool
 scan_bool(EgressScan *scan, AttrNumber column)
 {
 	return DatumGetBool(scan_value(scan, column));
+}
+
+/* scan_is_on -- the same, of a column that version 0.9 has not got: false there */
+bool
+scan_is_on(EgressScan *scan, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = scan_column(scan, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
 }
 
 /* scan_id -- a bigint column of the current row */
@@ -392,7 +411,7 @@ text *
 scan_text(EgressScan *scan, AttrNumber column)
 {
 	bool		isnull;
-	Datum		value = slot_getattr(scan->slot, column, &isnull);
+	Datum		value = scan_column(scan, column, &isnull);
 
 	return isnull ? NULL : DatumGetTextPP(value);
 }
@@ -408,7 +427,7 @@ scan_name(EgressScan *scan, AttrNumber column)
 void
 scan_put(EgressScan *scan, AttrNumber column, int position, Datum *values, bool *nulls)
 {
-	values[position] = slot_getattr(scan->slot, column, &nulls[position]);
+	values[position] = scan_column(scan, column, &nulls[position]);
 }
 
 /*

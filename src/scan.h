@@ -31,6 +31,7 @@ typedef struct EgressScan
 	IndexScanDesc desc;			/* NULL until scan_start(), and for a pass */
 	TableScanDesc pass;			/* of a pass; NULL until scan_start_pass() */
 	TupleTableSlot *slot;
+	int			columns;		/* of the table, in the version that is installed */
 	Buffer		vmbuffer;		/* a page of the visibility map, or invalid */
 	Datum		entry[SHAPE_MAX_COLUMNS];	/* after scan_next_entry(): the index's columns */
 	bool		entry_nulls[SHAPE_MAX_COLUMNS];
@@ -59,8 +60,10 @@ extern void scan_start_dirty(EgressScan *scan);
 extern bool scan_next(EgressScan *scan);
 extern bool scan_find_id(EgressScan *scan, int64 id, Snapshot snapshot);
 extern bool scan_find_deleted(EgressScan *scan, int64 id);
+extern Datum scan_column(EgressScan *scan, AttrNumber column, bool *isnull);
 extern Datum scan_value(EgressScan *scan, AttrNumber column);
 extern bool scan_bool(EgressScan *scan, AttrNumber column);
+extern bool scan_is_on(EgressScan *scan, AttrNumber column);
 extern int64 scan_id(EgressScan *scan, AttrNumber column);
 extern TimestampTz scan_timestamp(EgressScan *scan, AttrNumber column);
 extern text *scan_text(EgressScan *scan, AttrNumber column);

@@ -68,6 +68,8 @@ const CredentialField credential_secrets[CREDENTIAL_SECRET_COUNT] = {
 	[SECRET_PASSWORD] = {Anum_egress_credential_password, "password"},
 	[SECRET_PRIVATE_KEY] = {Anum_egress_credential_private_key, "private_key"},
 	[SECRET_CUSTOM_CREDENTIAL] = {Anum_egress_credential_custom_credential, "custom_credential"},
+	[SECRET_CLIENT_KEY] = {Anum_egress_credential_client_key, "client_key"},
+	[SECRET_PRESHARED_KEY] = {Anum_egress_credential_preshared_key, "preshared_key"},
 };
 
 /* what egress_secret_state() says */

@@ -32,13 +32,18 @@ static const char *const columns[EGRESS_TABLE_COUNT] = {
 	[TABLE_GATEWAY] = "IITtttBBP",
 	[TABLE_MAPPING] = "IIStBB",
 	[TABLE_MAPPING_GATEWAY] = "III",
-	[TABLE_CREDENTIAL] = "IITStBteeeBBnP",
+	[TABLE_CREDENTIAL] = "IITStBteeeBBnPteteb",
 	[TABLE_CREDENTIAL_GATEWAY] = "III",
 	[TABLE_GROUP_MEMBER] = "TT",
 	[TABLE_WORKSPACE] = "TB",
 	[TABLE_LEASE] = "TIITtZn",
 	[TABLE_LEASE_EXPIRY] = "TIZ",
 	[TABLE_LEASE_HISTORY] = "ITITITTttTtZZT",
+};
+
+/* how many of a table's columns version 0.9 had, where others came later */
+static const int columns_before[EGRESS_TABLE_COUNT] = {
+	[TABLE_CREDENTIAL] = Anum_egress_credential_provider_type,
 };
 
 /* the columns of each index */
@@ -69,8 +74,10 @@ static const struct
 	[INDEX_WORKSPACE_ID] = {true, 1, 0, {Anum_egress_workspace_workspace_id}},
 	[INDEX_CREDENTIAL_GATEWAY_GATEWAY] = {false, 1, 0, {Anum_egress_credential_gateway_egress_gateway_id}},
 	[INDEX_LEASE_SESSION] = {true, 1, 0, {Anum_egress_lease_session_id}},
-	[INDEX_LEASE_SLOT] = {true, 2, 0, {Anum_egress_lease_egress_credential_id, Anum_egress_lease_slot}},
-	[INDEX_LEASE_GATEWAY] = {false, 1, 0, {Anum_egress_lease_egress_gateway_id}},
+	[INDEX_LEASE_SLOT] = {true, 2, 0, {Anum_egress_lease_egress_credential_id, Anum_egress_lease_slot,
+			Anum_egress_lease_egress_gateway_id}},
+	[INDEX_LEASE_GATEWAY] = {false, 2, 1, {Anum_egress_lease_egress_gateway_id,
+			Anum_egress_lease_egress_credential_id}},
 	[INDEX_LEASE_EXPIRY_SESSION] = {true, 1, 0, {Anum_egress_lease_expiry_session_id}},
 	[INDEX_LEASE_EXPIRY_CREDENTIAL] = {false, 1, 0, {Anum_egress_lease_expiry_egress_credential_id}},
 };
@@ -138,12 +145,19 @@ refuse(Relation relation, const char *detail)
 	refuse_named(RelationGetRelationName(relation), detail);
 }
 
+/* shape_columns -- how many columns a table has in the version that is installed, without those that somebody added */
+int
+shape_columns(EgressTable table)
+{
+	return catalog_version() < VERSION_1_0 && columns_before[table] != 0 ? columns_before[table] : (int) strlen(columns[table]);
+}
+
 /* shape_check_table -- refuse a table whose columns are not those of the extension's */
 void
 shape_check_table(Relation relation, EgressTable table)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
-	int			count = strlen(columns[table]);
+	int			count = shape_columns(table);
 
 	if (relation->rd_rel->relkind != RELKIND_RELATION || relation->rd_rel->relam != HEAP_TABLE_AM_OID)
 		refuse(relation, "It is not a heap table.");

@@ -12,6 +12,7 @@
 /* how many columns an index of the extension may have */
 #define SHAPE_MAX_COLUMNS 7
 
+extern int	shape_columns(EgressTable table);
 extern void shape_check_table(Relation relation, EgressTable table);
 extern void shape_check_result(TupleDesc desc, const char *type, const char *types);
 extern void shape_check_pool_index(Relation relation, Oid table);

@@ -373,12 +373,12 @@ call(void *argument)
 	{
 		openvpn_check_config(c->config);
 		openvpn_has_certificate(c->config);
-		c->result = openvpn_render_config(c->config, c->first, c->second);
+		c->result = openvpn_render_config(c->config, &(OpenvpnCredential) {.username = c->first, .password = c->second});
 	}
 	else
 	{
 		wireguard_check_config(c->config);
-		c->result = wireguard_render_config(c->config, c->first);
+		c->result = wireguard_render_config(c->config, &(WireguardCredential) {.private_key = c->first});
 	}
 }
 
@@ -651,9 +651,9 @@ check_credential(void *argument)
 	Call	   *c = argument;
 
 	if (c->openvpn)
-		openvpn_check_credential(c->first, c->second);
+		openvpn_check_credential(&(OpenvpnCredential) {.username = c->first, .password = c->second});
 	else
-		wireguard_check_credential(c->first);
+		wireguard_check_credential(&(WireguardCredential) {.private_key = c->first});
 }
 
 /* is_good -- the rule for usernames and passwords, once more */

@@ -24,13 +24,15 @@ render(void *unused)
 	if (strcmp(arguments[1], "openvpn") == 0)
 	{
 		openvpn_check_config(config);
-		rendered = openvpn_render_config(config, argument_count > 2 ? arguments[2] : NULL,
-										 argument_count > 2 ? arguments[3] : NULL);
+		rendered = openvpn_render_config(config, &(OpenvpnCredential) {
+			.username = argument_count > 2 ? arguments[2] : NULL,
+			.password = argument_count > 2 ? arguments[3] : NULL
+		});
 	}
 	else
 	{
 		wireguard_check_config(config);
-		rendered = argument_count > 2 ? wireguard_render_config(config, arguments[2]) : config;
+		rendered = argument_count > 2 ? wireguard_render_config(config, &(WireguardCredential) {.private_key = arguments[2]}) : config;
 	}
 }
 

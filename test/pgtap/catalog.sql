@@ -75,7 +75,12 @@ SELECT results_eq($$SELECT columns_of('egress_credential')$$, ARRAY[
     'allow_all_gateways boolean not null default true',
     'limit_active_connections boolean not null default false',
     'active_connection_limit integer',
-    'provider_type vpn.egress_provider_type not null'
+    'provider_type vpn.egress_provider_type not null',
+    'client_certificate text',
+    'client_key vpn.egress_secret',
+    'address text',
+    'preshared_key vpn.egress_secret',
+    'once_per_gateway boolean'
 ], 'columns of egress_credential');
 
 SELECT results_eq($$SELECT columns_of('egress_credential_gateway')$$, ARRAY[
@@ -214,7 +219,11 @@ SELECT results_eq($$SELECT columns_of('egress_acquired_credential')$$, ARRAY[
     'provider_name text',
     'provider_type vpn.egress_provider_type',
     'config text',
-    'acquired_at timestamp with time zone'
+    'acquired_at timestamp with time zone',
+    'client_certificate text',
+    'client_key text',
+    'address text',
+    'preshared_key text'
 ], 'columns of egress_acquired_credential');
 
 SELECT results_eq($$SELECT columns_of('egress_synced_gateway')$$, ARRAY[
@@ -249,7 +258,7 @@ ARRAY[
     'egress_gateway UNIQUE (egress_provider_id, name)',
     'egress_group_member PRIMARY KEY (user_id, group_id)',
     'egress_lease PRIMARY KEY (session_id)',
-    'egress_lease UNIQUE (egress_credential_id, slot)',
+    'egress_lease UNIQUE (egress_credential_id, slot) INCLUDE (egress_gateway_id)',
     'egress_lease_expiry PRIMARY KEY (session_id)',
     'egress_lease_history PRIMARY KEY (egress_lease_history_id)',
     'egress_provider PRIMARY KEY (egress_provider_id)',
@@ -300,6 +309,7 @@ ARRAY[
     'egress_credential (active_connection_limit)',
     'egress_credential (limit_active_connections, active_connection_limit)',
     'egress_credential (name)',
+    'egress_credential (once_per_gateway)',
     'egress_credential (subject_id)',
     'egress_credential (subject_type, subject_id)',
     'egress_gateway (city)',
@@ -345,14 +355,14 @@ ARRAY[
     'vpn.egress_credential_pkey: vpn.egress_credential (egress_credential_id) unique',
     'vpn.egress_credential_subject: vpn.egress_credential (subject_type, subject_id, egress_provider_id, allow_all_gateways, enabled)',
     'vpn.egress_credential_pool: vpn.egress_credential (egress_credential_id, subject_type, subject_id, '
-        'egress_provider_id, enabled, allow_all_gateways, limit_active_connections, active_connection_limit)',
+        'egress_provider_id, enabled, allow_all_gateways, limit_active_connections, active_connection_limit, once_per_gateway)',
     'vpn.egress_credential_gateway_pkey: vpn.egress_credential_gateway (egress_credential_id, egress_gateway_id) unique',
     'vpn.egress_credential_gateway_gateway: vpn.egress_credential_gateway (egress_gateway_id)',
     'vpn.egress_group_member_pkey: vpn.egress_group_member (user_id, group_id) unique',
     'vpn.egress_workspace_pkey: vpn.egress_workspace (workspace_id) unique',
     'vpn.egress_lease_pkey: vpn.egress_lease (session_id) unique',
-    'vpn.egress_lease_egress_credential_id_slot_key: vpn.egress_lease (egress_credential_id, slot) unique',
-    'vpn.egress_lease_gateway: vpn.egress_lease (egress_gateway_id)',
+    'vpn.egress_lease_egress_credential_id_slot_key: vpn.egress_lease (egress_credential_id, slot, egress_gateway_id) unique',
+    'vpn.egress_lease_gateway: vpn.egress_lease (egress_gateway_id, egress_credential_id)',
     'vpn.egress_lease_expiry_pkey: vpn.egress_lease_expiry (session_id) unique',
     'vpn.egress_lease_expiry_credential: vpn.egress_lease_expiry (egress_credential_id)'
 ], 'indexes that the C code reads');
@@ -395,8 +405,8 @@ ARRAY[
     'egress_leave_members_whole BEFORE TRUNCATE ON egress_group_member: egress_leave_members_to_source(), always',
     'egress_refuse_delete_in_use AFTER DELETE ON egress_credential: egress_refuse_delete_in_use()',
     'egress_refuse_delete_in_use AFTER DELETE ON egress_gateway: egress_refuse_delete_in_use()',
-    'egress_refuse_misfit BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type '
-        'ON egress_credential: egress_refuse_misfit()',
+    'egress_refuse_misfit BEFORE INSERT OR UPDATE OF username, password, private_key, custom_credential, provider_type, '
+        'client_certificate, client_key, address, preshared_key ON egress_credential: egress_refuse_misfit()',
     'egress_refuse_misfit BEFORE INSERT OR UPDATE OF config, provider_type ON egress_gateway: egress_refuse_misfit()',
     'egress_refuse_move BEFORE UPDATE ON egress_credential: egress_refuse_move()',
     'egress_refuse_move BEFORE UPDATE ON egress_gateway: egress_refuse_move()',
