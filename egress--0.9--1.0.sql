@@ -21,8 +21,7 @@ CREATE INDEX egress_gateway_menu
 ALTER TABLE egress_credential
     ADD COLUMN client_certificate text, ADD COLUMN client_key egress_secret,
     ADD COLUMN address text, ADD COLUMN preshared_key egress_secret,
-    ADD COLUMN once_per_gateway boolean DEFAULT false,
-    ADD CONSTRAINT egress_credential_once_per_gateway_check CHECK (once_per_gateway IS NOT NULL);
+    ADD COLUMN once_per_gateway boolean DEFAULT false;
 ALTER TABLE egress_credential ALTER COLUMN once_per_gateway DROP DEFAULT;
 UPDATE egress_credential SET once_per_gateway = true WHERE provider_type = 'wireguard';
 DROP TRIGGER egress_refuse_misfit ON egress_credential;
@@ -416,7 +415,7 @@ COMMENT ON COLUMN egress_credential.client_key IS 'openvpn only: PEM, without a 
 COMMENT ON COLUMN egress_credential.address IS 'wireguard only, optional: the addresses that belong to the key, as wg-quick takes them';
 COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: base64 of 32 bytes';
 COMMENT ON COLUMN egress_credential.once_per_gateway IS
-    'whether at most one of its leases is live at each gateway; a trigger fills it in: true for wireguard, else false';
+    'whether at most one of its leases is live at each gateway; NULL, in whose place a trigger puts it: true for wireguard, else false';
 COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
 COMMENT ON TABLE egress_lease IS
     'one row a lease that was not ended yet, expired or not; written by functions of the extension only';

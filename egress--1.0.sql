@@ -243,10 +243,7 @@ CREATE TABLE egress_credential (
     CONSTRAINT egress_credential_subject_check
         CHECK ((subject_type = 'everyone') = (subject_id IS NULL)),
     CONSTRAINT egress_credential_limit_check
-        CHECK (NOT limit_active_connections OR active_connection_limit IS NOT NULL),
-    -- and not NOT NULL, which a table LIKE this one would have without the trigger
-    CONSTRAINT egress_credential_once_per_gateway_check
-        CHECK (once_per_gateway IS NOT NULL)
+        CHECK (NOT limit_active_connections OR active_connection_limit IS NOT NULL)
 );
 REVOKE ALL ON egress_credential FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_credential_egress_credential_id_seq FROM PUBLIC;
@@ -272,7 +269,7 @@ COMMENT ON COLUMN egress_credential.client_key IS 'openvpn only: PEM, without a 
 COMMENT ON COLUMN egress_credential.address IS 'wireguard only, optional: the addresses that belong to the key, as wg-quick takes them';
 COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: base64 of 32 bytes';
 COMMENT ON COLUMN egress_credential.once_per_gateway IS
-    'whether at most one of its leases is live at each gateway; a trigger fills it in: true for wireguard, else false';
+    'whether at most one of its leases is live at each gateway; NULL, in whose place a trigger puts it: true for wireguard, else false';
 COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
 
 CREATE TABLE egress_credential_gateway (

@@ -39,6 +39,8 @@ INSERT INTO egress_credential
     (202, 1, 'annown', 'user',      'ann',  'ann',  'tr0ub4dor', NULL, NULL,                     true, 2),
     (203, 2, 'devkey', 'group',     'dev',  NULL, NULL, 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=', NULL, false, NULL),
     (204, 3, 'desk',   'workspace', 'desk', NULL, NULL, NULL, 'token-of-the-desk',               true, 1);
+-- this server lets many connect with one key
+UPDATE egress_credential SET once_per_gateway = false WHERE egress_credential_id = 203;
 
 -- ids that are given do not count: let the sequences go on behind them
 SELECT setval('egress_provider_egress_provider_id_seq', 1000) AS provider,

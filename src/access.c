@@ -176,6 +176,7 @@ entitlement_of(EgressCall *call, const EntitlementKind *kind, EgressScan *row, E
 		entitlement->limited = true;
 		entitlement->limit = DatumGetInt32(scan_value(row, kind->limit));
 	}
+	entitlement->once = kind == &credentials && once_applies(row);
 	return entitlement;
 }
 
@@ -695,6 +696,8 @@ access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, P
 	fitting->pool = pool;
 	fitting->position = 0;
 	fitting->list = NIL;
+	once_begin(&fitting->once);
+	fitting->at_gateway = false;
 	if (access->big)
 	{
 		pool_begin(pool, access->call->snapshot, PG_INT64_MAX);
@@ -750,10 +753,23 @@ access_next_fitting(EgressFitting *fitting)
 	return NULL;
 }
 
-/* access_is_full -- is it certain that the credential that access_next_fitting() gave last is full? */
+/* access_fitted -- the search is over */
+void
+access_fitted(EgressFitting *fitting)
+{
+	once_end(&fitting->once);
+}
+
+/* access_is_full -- is it certain that the credential that access_next_fitting() gave last is full, or at the gateway, where it is once? */
 bool
 access_is_full(EgressFitting *fitting, EgressEntitlement *credential)
 {
+	if (credential->once &&
+		once_was_taken(&fitting->once, credential->id, fitting->gateway_id, fitting->access->call->snapshot))
+	{
+		fitting->at_gateway = true;
+		return true;
+	}
 	if (!credential->limited)
 		return false;
 	return pool_is_full(fitting->pool, group_of(credential->subject, credential->provider_id),

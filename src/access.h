@@ -9,6 +9,7 @@
 #include "utils/hsearch.h"
 #include "utils/snapshot.h"
 
+#include "once.h"
 #include "pool.h"
 #include "scan.h"
 
@@ -52,7 +53,10 @@ typedef struct EgressEntitlement
 	bool		all_gateways;
 	bool		limited;		/* credentials only, as is: */
 	int32		limit;
-	int64		active;			/* for capacity.c: live leases, -1 until counted */
+	bool		once;			/* at each gateway at most */
+	int64		active;			/* for capacity.c: live leases, -1 until counted; */
+	int			gateway_count;	/* of one that may be at each gateway once: where it is, */
+	int64	   *gateways;		/* by ascending id */
 	bool		sealed_known;	/* for explain.c: it was found out whether */
 	const char *missing_key;	/* a secret is sealed under a key that is not there, this one, or NULL; */
 	const char *missing_field;	/* which secret */
@@ -86,6 +90,8 @@ typedef struct EgressFitting
 	Pool	   *pool;
 	List	   *list;			/* unless it is a big pool */
 	int			position;
+	OnceLook	once;
+	bool		at_gateway;		/* one was passed over because it is there */
 } EgressFitting;
 
 /* A gateway that is in EgressAccess.selected. */
@@ -122,6 +128,7 @@ extern void access_fitting(EgressFitting *fitting, EgressAccess *access, int64 g
 extern EgressEntitlement *access_next_fitting(EgressFitting *fitting);
 extern bool access_is_full(EgressFitting *fitting, EgressEntitlement *credential);
 extern void access_found_full(EgressFitting *fitting);
+extern void access_fitted(EgressFitting *fitting);
 extern int	access_count_fitting(EgressAccess *access, int64 gateway_id);
 extern void access_tell_full(EgressAccess *access);
 extern List *access_credentials(EgressAccess *access, int64 gateway_id);

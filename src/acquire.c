@@ -197,10 +197,16 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 			 errhint("See egress_provider_mapping, egress_provider_mapping_gateway and egress_group_member.") : 0));
 }
 
-/* refuse_full -- raise NG004; some of the credentials that fit may have been passed over for another reason */
+/*
+ * refuse_full -- raise NG004; some of the credentials that fit may have been passed over because they cannot be opened
+ *
+ * at_gateway: one or more because they are at the gateway already.
+ */
 pg_noreturn static void
-refuse_full(Acquire *acquire)
+refuse_full(Acquire *acquire, bool at_gateway)
 {
+	const char *is_full = at_gateway ? "is at the gateway already, where it may be once" : "is at its limit";
+	const char *are_full = at_gateway ? "are at their limits, or at the gateway already, where each may be once" : "are at their limits";
 	const char *caller = call_label(acquire->user_id, acquire->workspace_id);
 	int			unopened = acquire->passed_over.count;
 	/* nobody reads a big pool to be told how big it is */
@@ -211,14 +217,15 @@ refuse_full(Acquire *acquire)
 			(errcode(ERRCODE_EGRESS_AT_LIMIT),
 			 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
 			 acquire->access->big && unopened == 0 ?
-			 errdetail("More than %d credentials fit %s, and all are at their limits.", fitting - 1, caller) :
+			 errdetail("More than %d credentials fit %s, and all %s.", fitting - 1, caller, are_full) :
 			 unopened == 0 ?
-			 errdetail_plural("%d credential fits %s, and it is at its limit.",
-							  "%d credentials fit %s, and all are at their limits.",
-							  fitting, fitting, caller) :
-			 errdetail_plural("%d credentials fit %s: %d cannot be opened, and the other is at its limit.",
-							  "%d credentials fit %s: %d cannot be opened, and the others are at their limits.",
-							  fitting - unopened, fitting, caller, unopened),
+			 errdetail_plural("%d credential fits %s, and it %s.",
+							  "%d credentials fit %s, and all %s.",
+							  fitting, fitting, caller, fitting == 1 ? is_full : are_full) :
+			 errdetail_plural("%d credentials fit %s: %d cannot be opened, and the other %s.",
+							  "%d credentials fit %s: %d cannot be opened, and the others %s.",
+							  fitting - unopened, fitting, caller, unopened, fitting - unopened == 1 ? is_full : are_full),
+			 at_gateway ? errhint("Try again when a session has ended, or add a credential.") :
 			 errhint("Try again when a session has ended, or raise a limit.")));
 }
 
@@ -313,7 +320,8 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 			lock_gateway(acquire);
 			outcome = limit_take(&acquire->limit, credential->id, &lease);
 		}
-		full |= outcome == LIMIT_FULL;
+		full |= outcome == LIMIT_FULL || outcome == LIMIT_AT_GATEWAY;
+		fitting.at_gateway |= outcome == LIMIT_AT_GATEWAY;
 		if (outcome == LIMIT_TAKEN)
 			break;
 		if (outcome == LIMIT_FULL)
@@ -323,6 +331,7 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 	}
 	if (locked)
 		lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+	access_fitted(&fitting);
 
 	leased = outcome == LIMIT_TAKEN;
 	acquire->acquired_at = lease.acquired_at;
@@ -343,7 +352,7 @@ take_lease(Acquire *acquire, Snapshot snapshot)
 	}
 	/* of a big pool one fits, or it would not be available; what was not among those that may be free is full */
 	if (!leased && (full || acquire->access->big))
-		refuse_full(acquire);
+		refuse_full(acquire, fitting.at_gateway);
 	if (!leased)
 		refuse(acquire, ACCESS_NO_CREDENTIAL);
 }

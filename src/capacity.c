@@ -4,11 +4,23 @@
  * For whoever reads: the menu and the explanations. An acquire does not ask here, because it has to see what open
  * transactions hold (limit.c); when there are none, both come to the same.
  *
- * A lease counts until it has expired, whether it was cleaned up since or not.
+ * A lease counts until it has expired, whether it was cleaned up since or not. A credential that may be at each gateway once has
+ * none free where it is, and one at most elsewhere.
  */
 #include "capacity.h"
 
+#include "lib/qunique.h"
 #include "miscadmin.h"
+
+/* the gateway's column in the index of a credential's leases, counted from 0 */
+#define ENTRY_GATEWAY_ID 2
+
+/* How many connections are not to be had at a gateway, because their credentials are there. */
+typedef struct EgressTaken
+{
+	int64		gateway_id;		/* hash key; must be first */
+	int64		count;
+} EgressTaken;
 
 /* capacity_begin -- the snapshot must stay registered or active until capacity_end() */
 void
@@ -29,22 +41,85 @@ capacity_end(EgressCapacity *capacity)
 	scan_close(&capacity->leases);
 }
 
+/* note_gateway -- a lease of the credential, which may be at each gateway once, is at this one */
+static void
+note_gateway(EgressEntitlement *credential, int64 gateway_id)
+{
+	int			count = credential->gateway_count++;
+
+	/* room for 4, 8, 16, ... */
+	if (count == 0)
+		credential->gateways = palloc(4 * sizeof(int64));
+	else if (count >= 4 && (count & (count - 1)) == 0)
+		credential->gateways = repalloc_huge(credential->gateways, 2 * (Size) count * sizeof(int64));
+	credential->gateways[count] = gateway_id;
+}
+
+/* forget_gateway -- one of these leases, which has expired, does not count */
+static void
+forget_gateway(EgressEntitlement *credential, int64 gateway_id)
+{
+	for (int i = 0; i < credential->gateway_count; i++)
+		if (credential->gateways[i] == gateway_id)
+		{
+			credential->gateways[i] = credential->gateways[--credential->gateway_count];
+			return;
+		}
+}
+
+/* compare_ids -- for qsort() and bsearch() */
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		left = *(const int64 *) a;
+	int64		right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* expired_gateway -- the gateway of the lease whose end is in the current row; false when there is none */
+static bool
+expired_gateway(EgressCapacity *capacity, int64 *gateway_id)
+{
+	EgressScan	lease;
+	bool		found;
+
+	scan_open(&lease, INDEX_LEASE_SESSION, AccessShareLock);
+	scan_key_text(&lease, DatumGetTextPP(scan_value(&capacity->expiries, Anum_egress_lease_expiry_session_id)));
+	scan_start(&lease, capacity->snapshot);
+	found = scan_next(&lease);
+	if (found)
+		*gateway_id = scan_id(&lease, Anum_egress_lease_egress_gateway_id);
+	scan_close(&lease);
+	return found;
+}
+
 /* count_expired -- how many leases of a credential have expired */
 static int64
-count_expired(EgressCapacity *capacity, int64 credential_id, int64 last_id)
+count_expired(EgressCapacity *capacity, EgressEntitlement *credential, int64 last_id)
 {
 	EgressScan *expiries = &capacity->expiries;
 	int64		count = 0;
 
-	for (bool more = scan_seek(expiries, credential_id, last_id, capacity->snapshot); more;
+	for (bool more = scan_seek(expiries, credential->id, last_id, capacity->snapshot); more;
 		 more = scan_seek_next(expiries))
 		if (index_fetch_heap(expiries->desc, expiries->slot) &&
 			scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= capacity->moment)
+		{
+			int64		gateway_id;
+
 			count++;
+			if (credential->once && expired_gateway(capacity, &gateway_id))
+				forget_gateway(credential, gateway_id);
+		}
 	return count;
 }
 
-/* active_connections -- how many live leases a credential has; counted once a call. last_id: see scan_seek() */
+/*
+ * active_connections -- how many live leases a credential has; counted once a call. last_id: see scan_seek()
+ *
+ * After: of one that may be at each gateway once, gateways are where it is.
+ */
 static int64
 active_connections(EgressCapacity *capacity, EgressEntitlement *credential, int64 last_id)
 {
@@ -62,40 +137,139 @@ active_connections(EgressCapacity *capacity, EgressEntitlement *credential, int6
 	credential->active = 0;
 	for (bool more = scan_seek(leases, credential->id, last_id, capacity->snapshot); more; more = scan_seek_next(leases))
 		if (scan_entry_is_visible(leases))
+		{
 			credential->active++;
+			if (credential->once)
+				note_gateway(credential, DatumGetInt64(leases->entry[ENTRY_GATEWAY_ID]));
+		}
 	if (credential->active > 0)
-		credential->active -= count_expired(capacity, credential->id, last_id);
+		credential->active -= count_expired(capacity, credential, last_id);
+	if (credential->gateway_count > 1)
+	{
+		qsort(credential->gateways, credential->gateway_count, sizeof(int64), compare_ids);
+		/* it may be at one twice, if that is not allowed since then only */
+		credential->gateway_count = qunique(credential->gateways, credential->gateway_count, sizeof(int64), compare_ids);
+	}
 	return credential->active;
 }
 
-/* free_connections -- how many connections a credential with a limit has free, one of a list by ascending id */
+/* free_connections -- how many connections a credential, one of a list by ascending id, has free at a gateway where it is not */
 static int64
 free_connections(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials)
 {
 	int64		last_id = ((EgressEntitlement *) llast(credentials))->id;
+	int64		active = active_connections(capacity, credential, last_id);
+	int64		rest = credential->limited ? Max(credential->limit - active, 0) : 1;
 
-	return Max(credential->limit - active_connections(capacity, credential, last_id), 0);
+	return credential->once ? Min(rest, 1) : rest;
 }
 
-/* capacity_free -- how many connections these credentials have free together, CAPACITY_UNLIMITED when one has no limit */
+/* is_unlimited -- can a credential be at any gateway any number of times? */
+static bool
+is_unlimited(EgressEntitlement *credential)
+{
+	return !credential->limited && !credential->once;
+}
+
+/* any_is_unlimited -- can one of these? */
+static bool
+any_is_unlimited(List *credentials)
+{
+	ListCell   *cell;
+
+	foreach(cell, credentials)
+		if (is_unlimited(lfirst(cell)))
+			return true;
+	return false;
+}
+
+/* capacity_is_at -- is a credential at a gateway, where it may be once? Before: it has been counted */
+bool
+capacity_is_at(const EgressEntitlement *credential, int64 gateway_id)
+{
+	return credential->gateway_count > 0 &&
+		bsearch(&gateway_id, credential->gateways, credential->gateway_count, sizeof(int64), compare_ids) != NULL;
+}
+
+/* free_at -- how many connections a credential, one of a list by ascending id that is not without limit, has free at a gateway */
+static int64
+free_at(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials, int64 gateway_id)
+{
+	int64		rest = free_connections(capacity, credential, credentials);
+
+	return capacity_is_at(credential, gateway_id) ? 0 : rest;
+}
+
+/* capacity_free -- how many connections these credentials have free together at a gateway, CAPACITY_UNLIMITED when one has no limit */
 int64
-capacity_free(EgressCapacity *capacity, List *credentials)
+capacity_free(EgressCapacity *capacity, List *credentials, int64 gateway_id)
 {
 	int64		sum = 0;
 	ListCell   *cell;
 
+	if (any_is_unlimited(credentials))
+		return CAPACITY_UNLIMITED;
 	foreach(cell, credentials)
-		if (!((EgressEntitlement *) lfirst(cell))->limited)
-			return CAPACITY_UNLIMITED;
-
-	foreach(cell, credentials)
-		sum += free_connections(capacity, lfirst(cell), credentials);
+		sum += free_at(capacity, lfirst(cell), credentials, gateway_id);
 	return sum;
 }
 
-/* capacity_is_free -- has one of these credentials a connection free? After: unless it has no limit, it has been counted */
-bool
-capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials)
+/* take_off -- note how many connections at gateways are not to be had, where the credential is */
+static void
+take_off(EgressCapacitySum *sum, EgressEntitlement *credential)
 {
-	return !credential->limited || free_connections(capacity, credential, credentials) > 0;
+	if (sum->taken == NULL && credential->gateway_count > 0)
+	{
+		HASHCTL		info = {
+			.keysize = sizeof(int64),
+			.entrysize = sizeof(EgressTaken),
+			.hcxt = CurrentMemoryContext,
+		};
+
+		sum->taken = hash_create("egress taken connections", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	for (int i = 0; i < credential->gateway_count; i++)
+	{
+		bool		found;
+		EgressTaken *taken = hash_search(sum->taken, &credential->gateways[i], HASH_ENTER, &found);
+
+		taken->count = found ? taken->count + 1 : 1;
+	}
+}
+
+/* capacity_sum -- what these credentials have free together, for whoever asks about many gateways */
+void
+capacity_sum(EgressCapacity *capacity, List *credentials, EgressCapacitySum *sum)
+{
+	ListCell   *cell;
+
+	sum->taken = NULL;
+	sum->free = any_is_unlimited(credentials) ? CAPACITY_UNLIMITED : 0;
+	if (sum->free == CAPACITY_UNLIMITED)
+		return;
+	foreach(cell, credentials)
+	{
+		EgressEntitlement *credential = lfirst(cell);
+		int64		rest = free_connections(capacity, credential, credentials);
+
+		sum->free += rest;
+		if (rest > 0)
+			take_off(sum, credential);
+	}
+}
+
+/* capacity_free_of -- as capacity_free(), of what was summed up */
+int64
+capacity_free_of(const EgressCapacitySum *sum, int64 gateway_id)
+{
+	EgressTaken *taken = sum->taken == NULL ? NULL : hash_search(sum->taken, &gateway_id, HASH_FIND, NULL);
+
+	return taken == NULL ? sum->free : sum->free - taken->count;
+}
+
+/* capacity_is_free -- has one of these credentials a connection free at a gateway? After: unless it has no limit, it has been counted */
+bool
+capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials, int64 gateway_id)
+{
+	return is_unlimited(credential) || free_at(capacity, credential, credentials, gateway_id) > 0;
 }

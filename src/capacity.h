@@ -8,6 +8,8 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+#include "utils/hsearch.h"
+
 #include "access.h"
 #include "scan.h"
 
@@ -21,12 +23,22 @@ typedef struct EgressCapacity
 	EgressScan	expiries;		/* by credential */
 } EgressCapacity;
 
-/* what capacity_free() returns when a credential has no limit */
+/* what capacity_free() returns when a credential has no limit, and may be at a gateway any number of times */
 #define CAPACITY_UNLIMITED (-1)
 
+/* What some credentials have free, at any gateway. */
+typedef struct EgressCapacitySum
+{
+	int64		free;			/* at a gateway where none of them is that may be there once; or CAPACITY_UNLIMITED */
+	HTAB	   *taken;			/* of EgressTaken: where such are; NULL: nowhere */
+} EgressCapacitySum;
+
 extern void capacity_begin(EgressCapacity *capacity, Snapshot snapshot, TimestampTz moment);
-extern int64 capacity_free(EgressCapacity *capacity, List *credentials);
-extern bool capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials);
+extern int64 capacity_free(EgressCapacity *capacity, List *credentials, int64 gateway_id);
+extern void capacity_sum(EgressCapacity *capacity, List *credentials, EgressCapacitySum *sum);
+extern int64 capacity_free_of(const EgressCapacitySum *sum, int64 gateway_id);
+extern bool capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials, int64 gateway_id);
+extern bool capacity_is_at(const EgressEntitlement *credential, int64 gateway_id);
 extern void capacity_end(EgressCapacity *capacity);
 
 #endif							/* EGRESS_CAPACITY_H */

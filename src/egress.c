@@ -4,7 +4,7 @@
  * The rooms, from the bottom up; each needs only those above it in this list:
  *	errors.h, compat.h	SQLSTATEs; differences between PostgreSQL majors
  *	catalog.c			where the extension's tables are
- *	lock.c				the four short locks and their order
+ *	lock.c				the five short locks and their order
  *	pool_index.c		the access method egress_pool: the index of credentials that may have a connection free
  *	shape.c				whether tables, indexes and row types are as the C code has them
  *	arguments.c			checking what a caller gave
@@ -20,6 +20,7 @@
  *	history.c			ended connections: writing, pruning, egress_connections_at
  *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease
  *	sweep.c				the end of all that have expired: egress_expire_leases, egress_sweep_leases
+ *	once.c				whether a credential is at a gateway, where it may be once
  *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; proof
  *	pool.c				which credentials of a big pool may have a connection free; proof
  *	access.c			who may use what

@@ -52,7 +52,7 @@ typedef struct Explanation
 	ReturnSetInfo *result;
 	EgressCall	call;
 	EgressAccess *access;		/* of the current provider */
-	/* what is said of all its gateways with the same verdict; available: of those that no credential selects */
+	/* what is said of all its gateways with the same verdict; available: of those that no credential selects, or may be at once */
 	Answer		answers[ACCESS_AVAILABLE + 1];
 	EgressCapacity capacity;
 	EgressScan	credentials;	/* by id, for their names */
@@ -153,10 +153,10 @@ lacks_key(Explanation *explanation, EgressEntitlement *credential)
 /*
  * first_to_take -- the credential that an acquire would take, of those that fit; NULL when there is none
  *
- * After: each before it, or each when there is none, is full and has been counted, or lacks_key() says what it lacks.
+ * After: each before it, or each when there is none, is full or at the gateway and has been counted, or lacks_key() says what it lacks.
  */
 static EgressEntitlement *
-first_to_take(Explanation *explanation, List *credentials)
+first_to_take(Explanation *explanation, List *credentials, int64 gateway_id)
 {
 	/* what counting them opens stays open */
 	MemoryContext old_context = MemoryContextSwitchTo(explanation->context);
@@ -166,7 +166,7 @@ first_to_take(Explanation *explanation, List *credentials)
 	{
 		EgressEntitlement *credential = list_nth(credentials, i);
 
-		if (capacity_is_free(&explanation->capacity, credential, credentials) && !lacks_key(explanation, credential))
+		if (capacity_is_free(&explanation->capacity, credential, credentials, gateway_id) && !lacks_key(explanation, credential))
 			result = credential;
 	}
 	MemoryContextSwitchTo(old_context);
@@ -230,40 +230,58 @@ passed_over(List *credentials, EgressEntitlement *before, bool lack)
 
 /* in_the_way -- a credential, and why an acquire does not take it */
 static char *
-in_the_way(Explanation *explanation, EgressEntitlement *credential)
+in_the_way(Explanation *explanation, EgressEntitlement *credential, int64 gateway_id)
 {
 	char	   *label = credential_label(explanation, credential->id);
 
 	if (credential->missing_key != NULL)
 		return psprintf("%s cannot be opened, as key %s of its %s is missing", label,
 						credential->missing_key, credential->missing_field);
+	if (capacity_is_at(credential, gateway_id))
+		return psprintf("%s is at the gateway already, where it may be once", label);
 	if (credential->active > credential->limit)
 		return psprintf("%s is over its limit of %d, with " INT64_FORMAT " in use", label,
 						credential->limit, credential->active);
 	return psprintf("%s is at its limit of %d", label, credential->limit);
 }
 
-/* append_in_the_way -- name the first of these credentials, each with what is in the way */
-static void
-append_in_the_way(StringInfo sentence, Explanation *explanation, List *credentials)
+/* any_is_at -- is one of these credentials, which have been counted, at a gateway where it may be once? */
+static bool
+any_is_at(List *credentials, int64 gateway_id)
 {
-	for (int i = 0; i < Min(list_length(credentials), CREDENTIALS_NAMED); i++)
-		appendStringInfo(sentence, "%s%s", i == 0 ? "" : ", ", in_the_way(explanation, list_nth(credentials, i)));
+	ListCell   *cell;
+
+	foreach(cell, credentials)
+		if (capacity_is_at(lfirst(cell), gateway_id))
+			return true;
+	return false;
 }
 
-/* none_to_take -- the sentence for a gateway whose credentials are all at their limits, or lack a key */
+/* append_in_the_way -- name the first of these credentials, each with what is in the way */
+static void
+append_in_the_way(StringInfo sentence, Explanation *explanation, List *credentials, int64 gateway_id)
+{
+	for (int i = 0; i < Min(list_length(credentials), CREDENTIALS_NAMED); i++)
+		appendStringInfo(sentence, "%s%s", i == 0 ? "" : ", ", in_the_way(explanation, list_nth(credentials, i), gateway_id));
+}
+
+/* none_to_take -- the sentence for a gateway whose credentials are all at their limits, or at the gateway, or lack a key */
 static char *
-none_to_take(Explanation *explanation, List *credentials)
+none_to_take(Explanation *explanation, List *credentials, int64 gateway_id)
 {
 	List	   *unopened = passed_over(credentials, NULL, true);
 	List	   *full = passed_over(credentials, NULL, false);
 	int			others = list_length(credentials) - CREDENTIALS_NAMED;
+	bool		at_gateway = any_is_at(full, gateway_id);
 	StringInfoData sentence;
 
 	initStringInfo(&sentence);
-	append_in_the_way(&sentence, explanation, list_concat_copy(unopened, full));
+	append_in_the_way(&sentence, explanation, list_concat_copy(unopened, full), gateway_id);
 	if (others > 0 && list_length(unopened) > CREDENTIALS_NAMED)
 		appendStringInfo(&sentence, ngettext(", and %d other cannot be used either", ", and %d others cannot be used either", others),
+						 others);
+	else if (others > 0 && at_gateway)
+		appendStringInfo(&sentence, ngettext(", and %d other has none free either", ", and %d others have none free either", others),
 						 others);
 	else if (others > 0)
 		appendStringInfo(&sentence, ngettext(", and %d other is at its limit", ", and %d others are at their limits", others),
@@ -271,20 +289,23 @@ none_to_take(Explanation *explanation, List *credentials)
 	appendStringInfo(&sentence, ": %s%s%s",
 					 unopened == NIL ? "" : PUT_KEY_BACK,
 					 unopened == NIL || full == NIL ? "" : ", or ",
-					 full == NIL ? "" : "raise a limit, or wait until a session ends");
+					 full == NIL ? "" : at_gateway ? "add a credential, or wait until a session ends" :
+					 "raise a limit, or wait until a session ends");
 	return sentence.data;
 }
 
 /* to_take -- the sentence for a gateway that an acquire would get this credential for */
 static char *
-to_take(Explanation *explanation, EgressEntitlement *credential, List *credentials)
+to_take(Explanation *explanation, EgressEntitlement *credential, List *credentials, int64 gateway_id)
 {
 	List	   *unopened = passed_over(credentials, credential, true);
 	StringInfoData sentence;
 
 	initStringInfo(&sentence);
 	appendStringInfoString(&sentence, credential_label(explanation, credential->id));
-	if (!credential->limited)
+	if (!credential->limited && credential->once)
+		appendStringInfoString(&sentence, " has no limit, and is not at the gateway");
+	else if (!credential->limited)
 		appendStringInfoString(&sentence, " has no limit");
 	else
 		appendStringInfo(&sentence, " has " INT64_FORMAT " of %d connections free",
@@ -292,7 +313,7 @@ to_take(Explanation *explanation, EgressEntitlement *credential, List *credentia
 	if (unopened != NIL)
 	{
 		appendStringInfoString(&sentence, "; passed over: ");
-		append_in_the_way(&sentence, explanation, unopened);
+		append_in_the_way(&sentence, explanation, unopened, gateway_id);
 		appendStringInfoString(&sentence, ": " PUT_KEY_BACK);
 	}
 	return sentence.data;
@@ -317,7 +338,7 @@ put_row(Explanation *explanation, EgressScan *gateway, const Answer *answer)
 
 /* answer_for -- what is said of a gateway of the current provider; credentials are those that fit, if it is available */
 static Answer
-answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials)
+answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials, int64 gateway_id)
 {
 	EgressAccess *access = explanation->access;
 	const char *provider = access->provider_name;
@@ -350,10 +371,22 @@ answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials)
 			break;
 	}
 
-	credential = first_to_take(explanation, credentials);
+	credential = first_to_take(explanation, credentials, gateway_id);
 	if (credential == NULL)
-		return (Answer) {"at_limit", NULL, none_to_take(explanation, credentials)};
-	return (Answer) {"available", credential, to_take(explanation, credential, credentials)};
+		return (Answer) {"at_limit", NULL, none_to_take(explanation, credentials, gateway_id)};
+	return (Answer) {"available", credential, to_take(explanation, credential, credentials, gateway_id)};
+}
+
+/* any_is_once -- may one of these credentials be at each gateway once? */
+static bool
+any_is_once(List *credentials)
+{
+	ListCell   *cell;
+
+	foreach(cell, credentials)
+		if (((EgressEntitlement *) lfirst(cell))->once)
+			return true;
+	return false;
 }
 
 /* explain_provider -- let the gateways that are explained next be those of a provider */
@@ -373,6 +406,7 @@ static void
 explain_gateway(Explanation *explanation, EgressScan *gateway)
 {
 	EgressAccess *access = explanation->access;
+	int64		gateway_id = scan_id(gateway, Anum_egress_gateway_egress_gateway_id);
 	EgressVerdict verdict = access_decide_row(access, gateway);
 	Answer	   *answer = &explanation->answers[verdict];
 	Answer		own = {0};
@@ -381,14 +415,14 @@ explain_gateway(Explanation *explanation, EgressScan *gateway)
 
 	if (verdict == ACCESS_AVAILABLE)
 	{
-		credentials = access_credentials(access, scan_id(gateway, Anum_egress_gateway_egress_gateway_id));
-		if (credentials != access->credentials_all)
+		credentials = access_credentials(access, gateway_id);
+		if (credentials != access->credentials_all || any_is_once(credentials))
 			answer = &own;
 	}
 	if (answer->verdict == NULL)
 	{
 		MemoryContextSwitchTo(answer == &own ? explanation->row_context : explanation->context);
-		*answer = answer_for(explanation, verdict, credentials);
+		*answer = answer_for(explanation, verdict, credentials, gateway_id);
 		MemoryContextSwitchTo(explanation->row_context);
 	}
 	put_row(explanation, gateway, answer);

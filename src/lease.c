@@ -296,34 +296,30 @@ lease_next_expired(EgressScan *expiries)
 	return false;
 }
 
-/* lease_any_expired -- has a lease of the credential expired? expiries is open, by credential */
+/* lease_so_many_expired -- have so many leases of the credential expired? expiries is open, by credential */
 bool
-lease_any_expired(EgressScan *expiries, int64 credential_id)
-{
-	scan_key_id(expiries, credential_id);
-	scan_start_dirty(expiries);
-	return lease_next_expired(expiries);
-}
-
-/*
- * lease_end_expired_for -- end a number of expired leases of a credential, for an acquire that needs it
- *
- * If there are not so many, none is ended: it would be for nothing, and be undone and done again by each acquire that is
- * refused. Returns whether so many have ended; fewer may have, where another transaction was quicker.
- * Before: expiries is open, by credential; the caller holds LOCK_CREDENTIAL, and called lease_lock_tables() before that.
- */
-bool
-lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number)
+lease_so_many_expired(EgressScan *expiries, int64 credential_id, int64 number)
 {
 	int64		found = 0;
-	int64		ended = 0;
 
 	scan_key_id(expiries, credential_id);
 	scan_start_dirty(expiries);
 	while (found < number && lease_next_expired(expiries))
 		found++;
-	if (found < number)
-		return false;
+	return found >= number;
+}
+
+/*
+ * lease_end_expired_for -- end a number of expired leases of a credential, for an acquire that needs it
+ *
+ * Returns whether so many have ended; fewer may have, where another transaction was quicker.
+ * Before: lease_so_many_expired() said yes: if there are not so many, none should end, which would be for nothing, and be undone and
+ * done again by each acquire that is refused. expiries is open, by credential; the caller holds LOCK_CREDENTIAL, and called lease_lock_tables() before that.
+ */
+bool
+lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number)
+{
+	int64		ended = 0;
 
 	scan_key_id(expiries, credential_id);
 	scan_start_dirty(expiries);

@@ -51,7 +51,7 @@ extern bool lease_end_if(text *session_id, LeaseCheck check, void *arg, const ch
 extern void lease_confirm(void);
 extern bool lease_next_expired(EgressScan *expiries);
 extern bool lease_end_if_expired(EgressScan *row, AttrNumber session_column);
-extern bool lease_any_expired(EgressScan *expiries, int64 credential_id);
+extern bool lease_so_many_expired(EgressScan *expiries, int64 credential_id, int64 number);
 extern bool lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number);
 extern void lease_end_expired_of(EgressIndex index, int64 id);
 extern bool lease_any_held(EgressIndex index, int64 id, bool settled);

@@ -51,7 +51,7 @@
  *	3. Is a lease held outside 1..L, that is above L or without a slot (slot_any_outside())? Then go no further.
  *	4. Claim a slot in 1..L (slot_claim()): try its LOCK_SLOT; then look whether it is held, and if so, try another.
  *	5. Insert the row with that slot, and then its index entries. Give back LOCK_SLOT, then LOCK_CREDENTIAL.
- * Without a limit there is no slot, and 3 and 4 fall away. That nothing came of it does not mean that the credential is
+ * Without a limit there is no slot, and 3 and 4 fall away. Between 2 and 3 is a look at the gateway, see below. That nothing came of it does not mean that the credential is
  * full: the acquire then goes alone. In both ways, when there is a slot, the caller is asked whether the credential can
  * be used at all (LimitUsable); if not, nothing is taken.
  *
@@ -72,6 +72,19 @@
  *	6. Insert the row with that slot. Give the lock back.
  * The moment is 5: L is the limit, and the slot is free, as nobody else inserts. Without 5, the limit could be lowered
  * between 2 and 3, and then a lease end: a slot is found, and at no moment was a connection free.
+ *
+ * At each gateway once
+ * --------------------
+ * A credential may be one that is at each gateway once at most (once_per_gateway), with a limit or without. Then there is one more
+ * thing to be free: the place, which is the credential at the gateway. It is free if no lease is held there (once.c), and everything
+ * that is said of a slot holds for it.
+ *	- Beside others: try LOCK_PLACE, between 2 and 3, and look; give it back after 5. A second one who wants the place has the lock
+ *	  only when the first one's lease has its entry there. If a lease is held, which has not expired, the answer is that: no need
+ *	  to go alone.
+ *	- Alone, nobody else inserts: look at 3. If all that is held there has expired, it ends at 4, and counts among those that have
+ *	  to end for the limit.
+ * Whether the credential is such a one is read at 2, and stays as the limit does. Who switches it on while it is at a gateway twice
+ * lets nobody in there until both have ended.
  *
  * A limit that was lowered below what is in use, or set late
  * ----------------------------------------------------------
@@ -143,6 +156,7 @@
 #include "freed.h"
 #include "lease.h"
 #include "lock.h"
+#include "once.h"
 
 /* the slot's column in the index (egress_credential_id, slot) */
 #define SLOT_COLUMN	2
@@ -175,12 +189,14 @@ limit_open(LimitSearch *search, EgressScan *credentials, LimitUsable usable, voi
 	search->arg = arg;
 	scan_open_entries(&search->all, INDEX_LEASE_SLOT);
 	scan_open_entries(&search->from, INDEX_LEASE_SLOT);
+	once_begin(&search->once);
 }
 
 /* limit_close -- close what limit_open() opened */
 void
 limit_close(LimitSearch *search)
 {
+	once_end(&search->once);
 	scan_close(&search->all);
 	scan_close(&search->from);
 }
@@ -379,9 +395,53 @@ insert_lease(LimitSearch *search, int64 credential_id, int32 slot)
 }
 
 /*
+ * lease_in_slot -- lease a connection of the credential that is the current row, if there is a slot; returns whether it did
+ *
+ * Before: the caller holds the credential's lock, shared, and its lock on the place where that matters.
+ */
+static bool
+lease_in_slot(LimitSearch *search, int64 credential_id)
+{
+	int32		limit = credential_limit(search->credentials);
+	int32		slot = SLOT_NONE;
+	bool		leased = false;
+
+	if (limit == NO_LIMIT)
+		leased = is_usable(search);
+	else if (!slot_any_outside(search, credential_id, limit))
+	{
+		slot = slot_claim(search, credential_id, limit);
+		leased = slot != SLOT_NONE && is_usable(search);
+	}
+	if (leased)
+		insert_lease(search, credential_id, slot);
+	if (slot != SLOT_NONE)
+		slot_unclaim(credential_id, slot);
+	return leased;
+}
+
+/* lease_in_place -- the same for a credential that may be at each gateway once */
+static bool
+lease_in_place(LimitSearch *search, int64 credential_id)
+{
+	int64		gateway_id = search->lease->gateway_id;
+	int64		key = lock_place_key(credential_id, gateway_id);
+	OnceState	state;
+	bool		leased;
+
+	if (!lock_try(LOCK_PLACE, key, ExclusiveLock))
+		return false;
+	state = once_look(&search->once, credential_id, gateway_id);
+	search->at_gateway = state == ONCE_TAKEN;
+	leased = state == ONCE_FREE && lease_in_slot(search, credential_id);
+	lock_give(LOCK_PLACE, key, ExclusiveLock);
+	return leased;
+}
+
+/*
  * lease_beside_others -- lease a connection of a credential while others may do the same
  *
- * Returns whether it did. That it did not says nothing about the credential, unless search->unusable is set.
+ * Returns whether it did. That it did not says nothing about the credential, unless search->unusable or at_gateway is set.
  */
 static bool
 lease_beside_others(LimitSearch *search, int64 credential_id)
@@ -398,67 +458,66 @@ lease_beside_others(LimitSearch *search, int64 credential_id)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled) &&
 		!scan_row_is_changing(credential) && !scan_row_is_own(credential))
-	{
-		int32		limit = credential_limit(credential);
-		int32		slot = SLOT_NONE;
-
-		if (limit == NO_LIMIT)
-			leased = is_usable(search);
-		else if (!slot_any_outside(search, credential_id, limit))
-		{
-			slot = slot_claim(search, credential_id, limit);
-			leased = slot != SLOT_NONE && is_usable(search);
-		}
-		if (leased)
-			insert_lease(search, credential_id, slot);
-		if (slot != SLOT_NONE)
-			slot_unclaim(credential_id, slot);
-	}
+		leased = once_applies(credential) ?
+			lease_in_place(search, credential_id) : lease_in_slot(search, credential_id);
 	UnregisterSnapshot(snapshot);
 	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
 	return leased;
 }
 
 /*
- * free_slot -- a slot of a credential that is free, or that the end of an expired lease makes free; SLOT_NONE if none is
+ * end_expired -- end expired leases of a credential: those that are at the gateway, and as many as the limit needs in all
  *
- * Before: the caller holds the credential's lock, exclusive, and has read the limit under it.
+ * Before: the caller holds the credential's lock, exclusive. Ends none if not so many have expired, and none for a credential that is of no
+ * use then. Returns whether they have ended; some may have, where another transaction was quicker.
  */
-static int32
-free_slot(LimitSearch *search, int64 credential_id, int32 limit)
+static bool
+end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in_all)
 {
 	EgressScan	expiries;
-	int32		slot = slot_find(search, credential_id, limit);
-
-	if (slot != SLOT_NONE || limit == 0)
-		return slot;
+	bool		ended;
 
 	scan_open(&expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
-	/* not for a credential that is of no use then */
-	if (lease_any_expired(&expiries, credential_id) && is_usable(search) &&
-		lease_end_expired_for(&expiries, credential_id, slot_excess(search, credential_id, limit)))
-		slot = slot_find(search, credential_id, limit);
+	ended = lease_so_many_expired(&expiries, credential_id, Max(at_gateway, in_all)) && is_usable(search) &&
+		(at_gateway == 0 || once_end_expired(&search->once, credential_id, search->lease->gateway_id)) &&
+		(in_all <= at_gateway || lease_end_expired_for(&expiries, credential_id, in_all - at_gateway));
 	scan_close(&expiries);
-	return slot;
+	return ended;
 }
 
 /*
  * slot_alone -- a slot of the credential as it is now: SLOT_NONE for one without a limit; false when there is none
  *
+ * One that is free, at a place that is, or that the end of expired leases makes so. After: search->at_gateway says that the place is not.
  * Before: the caller holds the credential's lock, exclusive, and it is the current row.
  */
 static bool
 slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 {
 	int32		limit = credential_limit(search->credentials);
+	OnceState	place = ONCE_FREE;
+	bool		full;
 
 	*slot = SLOT_NONE;
-	if (scan_row_ends(search->credentials))
+	if (scan_row_ends(search->credentials) || limit == 0)
 		return false;
-	if (limit == NO_LIMIT)
+	if (once_applies(search->credentials))
+		place = once_look(&search->once, credential_id, search->lease->gateway_id);
+	search->at_gateway = place == ONCE_TAKEN;
+	if (search->at_gateway)
+		return false;
+
+	if (limit != NO_LIMIT)
+		*slot = slot_find(search, credential_id, limit);
+	full = limit != NO_LIMIT && *slot == SLOT_NONE;
+	if (!full && place == ONCE_FREE)
 		return true;
-	*slot = free_slot(search, credential_id, limit);
-	return *slot != SLOT_NONE;
+	if (!end_expired(search, credential_id, place == ONCE_EXPIRED ? search->once.expired : 0,
+					 full ? slot_excess(search, credential_id, limit) : 0))
+		return false;
+	if (full)
+		*slot = slot_find(search, credential_id, limit);
+	return !full || *slot != SLOT_NONE;
 }
 
 /* lease_alone -- lease a connection of a credential while nobody else does */
@@ -477,13 +536,15 @@ lease_alone(LimitSearch *search, int64 credential_id)
 		again = false;
 		outcome = LIMIT_GONE;
 		search->unusable = false;
+		search->at_gateway = false;
 		if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled))
 		{
 			int32		slot;
 			bool		found = slot_alone(search, credential_id, &slot) && is_usable(search);
 
-			outcome = found ? LIMIT_TAKEN : search->unusable ? LIMIT_UNUSABLE : LIMIT_FULL;
-			again = outcome != LIMIT_FULL && scan_row_is_replaced(credential);
+			outcome = found ? LIMIT_TAKEN : search->unusable ? LIMIT_UNUSABLE :
+				search->at_gateway ? LIMIT_AT_GATEWAY : LIMIT_FULL;
+			again = (found || search->unusable) && scan_row_is_replaced(credential);
 			if (found && !again)
 				insert_lease(search, credential_id, slot);
 		}
@@ -504,9 +565,10 @@ limit_take(LimitSearch *search, int64 credential_id, LimitLease *lease)
 {
 	search->lease = lease;
 	search->unusable = false;
+	search->at_gateway = false;
 	if (lease_beside_others(search, credential_id))
 		return LIMIT_TAKEN;
-	return search->unusable ? LIMIT_UNUSABLE : lease_alone(search, credential_id);
+	return search->unusable ? LIMIT_UNUSABLE : search->at_gateway ? LIMIT_AT_GATEWAY : lease_alone(search, credential_id);
 }
 
 /* limit_look_open -- open the indexes, before any of the short locks is taken */

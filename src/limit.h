@@ -4,6 +4,7 @@
 #ifndef EGRESS_LIMIT_H
 #define EGRESS_LIMIT_H
 
+#include "once.h"
 #include "scan.h"
 
 /* What the row of a lease holds besides its credential and its slot. */
@@ -21,6 +22,7 @@ typedef enum LimitOutcome
 {
 	LIMIT_TAKEN,
 	LIMIT_FULL,					/* the credential has no connection to give */
+	LIMIT_AT_GATEWAY,			/* it is at the gateway, and may be so once */
 	LIMIT_UNUSABLE,				/* LimitUsable said so */
 	LIMIT_GONE					/* it is disabled or deleted by now */
 } LimitOutcome;
@@ -37,6 +39,8 @@ typedef struct LimitSearch
 	LimitUsable usable;
 	void	   *arg;			/* what it is asked with */
 	bool		unusable;		/* what it said */
+	OnceLook	once;			/* the credential's leases at the gateway */
+	bool		at_gateway;		/* what that said */
 	LimitLease *lease;			/* what limit_take() inserts */
 } LimitSearch;
 

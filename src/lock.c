@@ -1,5 +1,5 @@
 /*
- * lock.c -- the four short locks and their order
+ * lock.c -- the five short locks and their order
  *
  * LOCK_SESSION, exclusive: whoever takes, renews or ends the session's lease, from looking at it to having changed it.
  *		Two acquires of one session do not both find nothing.
@@ -9,11 +9,13 @@
  *		Exclusive: an acquire that has to count, from reading the limit and the leases to having inserted one. The deleter
  *		of the credential, while it looks for leases, the row already marked. Who changes the credential, for a moment, the
  *		new row already written: so it does not change under an acquire.
+ * LOCK_PLACE, exclusive: an acquire that holds LOCK_CREDENTIAL shared, of a credential that may be at each gateway once, from seeing
+ *		that it is not at this one to having inserted a lease. Only tried: who does not get it takes LOCK_CREDENTIAL exclusive.
  * LOCK_SLOT, exclusive: an acquire that holds LOCK_CREDENTIAL shared, from seeing that a slot is free to having inserted a
  *		lease with it. Only tried: who does not get it looks for another slot.
  *
  * They are taken in this order, and of each kind one at a time; the exception is an acquire that ends the expired lease of
- * another session, whose LOCK_SESSION it only tries, holding those before LOCK_SLOT. Whoever holds one waits for nothing but
+ * another session, whose LOCK_SESSION it only tries, holding those before LOCK_PLACE. Whoever holds one waits for nothing but
  * the next of these: not for a table's lock (tables are opened before), not for a transaction (the session's lock is given
  * back before waiting for one). So each is held for microseconds and never to commit, and no wait can be a circle.
  *
@@ -34,6 +36,13 @@ int64
 lock_session_key(text *session_id)
 {
 	return (int64) hash_bytes_extended((unsigned char *) VARDATA_ANY(session_id), VARSIZE_ANY_EXHDR(session_id), 0);
+}
+
+/* lock_place_key -- the key of the lock on a credential at a gateway; who finds that of another place taken goes alone */
+int64
+lock_place_key(int64 credential_id, int64 gateway_id)
+{
+	return (int64) hash_combine64(hash_combine64(0, (uint64) credential_id), (uint64) gateway_id);
 }
 
 /* lock_slot_key -- the key of a slot's lock; who finds that of another slot taken looks for one more */

@@ -53,7 +53,7 @@ typedef struct Menu
 	EgressAccess *access;		/* of the current provider */
 	Datum		provider_name;
 	bool		counted_all;	/* available_all is known */
-	int64		available_all;	/* capacity_free() of access->credentials_all */
+	EgressCapacitySum available_all;	/* of access->credentials_all */
 	EgressCapacity capacity;
 } Menu;
 
@@ -69,19 +69,19 @@ typedef struct MenuGateway
 PG_FUNCTION_INFO_V1(egress_available_gateways);
 PG_FUNCTION_INFO_V1(egress_gateway_required);
 
-/* available_connections -- capacity_free() for a gateway; most gateways of a provider share one answer */
+/* available_connections -- capacity_free() for a gateway; most gateways of a provider share one sum */
 static int64
 available_connections(Menu *menu, int64 gateway_id)
 {
 	List	   *credentials = access_credentials(menu->access, gateway_id);
 
 	if (credentials != menu->access->credentials_all)
-		return capacity_free(&menu->capacity, credentials);
+		return capacity_free(&menu->capacity, credentials, gateway_id);
 
 	if (!menu->counted_all)
-		menu->available_all = capacity_free(&menu->capacity, credentials);
+		capacity_sum(&menu->capacity, credentials, &menu->available_all);
 	menu->counted_all = true;
-	return menu->available_all;
+	return capacity_free_of(&menu->available_all, gateway_id);
 }
 
 /* put_gateway -- one row of the menu */

@@ -382,16 +382,6 @@ scan_bool(EgressScan *scan, AttrNumber column)
 	return DatumGetBool(scan_value(scan, column));
 }
 
-/* scan_is_on -- the same, of a column that version 0.9 has not got: false there */
-bool
-scan_is_on(EgressScan *scan, AttrNumber column)
-{
-	bool		isnull;
-	Datum		value = scan_column(scan, column, &isnull);
-
-	return !isnull && DatumGetBool(value);
-}
-
 /* scan_id -- a bigint column of the current row */
 int64
 scan_id(EgressScan *scan, AttrNumber column)

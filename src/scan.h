@@ -63,7 +63,6 @@ extern bool scan_find_deleted(EgressScan *scan, int64 id);
 extern Datum scan_column(EgressScan *scan, AttrNumber column, bool *isnull);
 extern Datum scan_value(EgressScan *scan, AttrNumber column);
 extern bool scan_bool(EgressScan *scan, AttrNumber column);
-extern bool scan_is_on(EgressScan *scan, AttrNumber column);
 extern int64 scan_id(EgressScan *scan, AttrNumber column);
 extern TimestampTz scan_timestamp(EgressScan *scan, AttrNumber column);
 extern text *scan_text(EgressScan *scan, AttrNumber column);

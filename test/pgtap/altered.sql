@@ -56,11 +56,11 @@ ROLLBACK TO well;
 
 -- the last line of defence of the limit
 ALTER TABLE egress_lease DROP CONSTRAINT egress_lease_egress_credential_id_slot_key;
-CREATE INDEX egress_lease_egress_credential_id_slot_key ON egress_lease (egress_credential_id, slot);
+CREATE INDEX egress_lease_egress_credential_id_slot_key ON egress_lease (egress_credential_id, slot) INCLUDE (egress_gateway_id);
 SELECT throws_ok('acquire', '55000', '"egress_lease_egress_credential_id_slot_key" is not as extension egress needs it', 'slots that are not unique');
 ROLLBACK TO well;
 ALTER TABLE egress_lease DROP CONSTRAINT egress_lease_egress_credential_id_slot_key;
-ALTER TABLE egress_lease ADD CONSTRAINT egress_lease_egress_credential_id_slot_key UNIQUE (egress_credential_id, slot) DEFERRABLE;
+ALTER TABLE egress_lease ADD CONSTRAINT egress_lease_egress_credential_id_slot_key UNIQUE (egress_credential_id, slot) INCLUDE (egress_gateway_id) DEFERRABLE;
 SELECT throws_ok('acquire', '55000', NULL, 'or not yet');
 ROLLBACK TO well;
 

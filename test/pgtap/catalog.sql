@@ -309,7 +309,6 @@ ARRAY[
     'egress_credential (active_connection_limit)',
     'egress_credential (limit_active_connections, active_connection_limit)',
     'egress_credential (name)',
-    'egress_credential (once_per_gateway)',
     'egress_credential (subject_id)',
     'egress_credential (subject_type, subject_id)',
     'egress_gateway (city)',

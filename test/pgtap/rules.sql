@@ -45,16 +45,18 @@ CREATE FUNCTION answer_mapped(u text, w text) RETURNS SETOF bigint LANGUAGE sql 
     WHERE g.enabled AND NOT g.withdrawn AND p.enabled AND is_mapped(u, w, g.egress_gateway_id, overrides(w))
 $$;
 
--- rule 3: the credentials that fit a gateway, and how many connections each has free; NULL without a limit
+-- rule 3: the credentials that fit a gateway, and how many connections each has free; NULL without a limit. One that may be at
+-- each gateway once has none where it is, and one at most elsewhere
 CREATE FUNCTION answer_credentials(u text, w text, gateway bigint, OUT credential bigint, OUT free bigint)
 RETURNS SETOF record LANGUAGE sql STABLE AS $$
     SELECT c.egress_credential_id,
-           CASE WHEN c.limit_active_connections
-                THEN greatest(c.active_connection_limit - (SELECT count(*) FROM egress_lease l
-                                                           LEFT JOIN egress_lease_expiry e USING (session_id)
-                                                           WHERE l.egress_credential_id = c.egress_credential_id
-                                                             AND coalesce(e.expires_at > clock_timestamp(), true)), 0) END
+           least(CASE WHEN c.limit_active_connections THEN greatest(c.active_connection_limit - live.everywhere, 0) END,
+                 CASE WHEN c.once_per_gateway THEN CASE WHEN live.here = 0 THEN 1 ELSE 0 END END)
     FROM egress_credential c JOIN egress_gateway g USING (egress_provider_id)
+    CROSS JOIN LATERAL (SELECT count(*) AS everywhere, count(*) FILTER (WHERE l.egress_gateway_id = gateway) AS here
+                        FROM egress_lease l LEFT JOIN egress_lease_expiry e USING (session_id)
+                        WHERE l.egress_credential_id = c.egress_credential_id
+                          AND coalesce(e.expires_at > clock_timestamp(), true)) live
     WHERE g.egress_gateway_id = gateway AND c.enabled AND is_subject(c.subject_type, c.subject_id, u, w)
       AND (c.allow_all_gateways
            OR EXISTS (SELECT FROM egress_credential_gateway s
@@ -161,8 +163,8 @@ BEGIN
     FROM egress_provider_mapping JOIN egress_gateway USING (egress_provider_id) WHERE chance(0.4);
     -- in an order that is not that of their ids
     INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, allow_all_gateways,
-                                   limit_active_connections, active_connection_limit, private_key)
-    SELECT n, provider, 'c', type, id, chance(0.8), chance(0.5), chance(0.75), pick_id(3) - 1,
+                                   limit_active_connections, active_connection_limit, once_per_gateway, private_key)
+    SELECT n, provider, 'c', type, id, chance(0.8), chance(0.5), chance(0.75), pick_id(3) - 1, chance(0.4),
            CASE (SELECT provider_type FROM egress_provider WHERE egress_provider_id = provider)
                WHEN 'wireguard' THEN encode(sha256(n::text::bytea), 'base64') END
     FROM (SELECT n, pick_id(3) AS provider, s.type, s.id FROM generate_series(1, 10) n, pick_subject(n) s) c
@@ -176,7 +178,8 @@ END $$;
 CREATE FUNCTION change_world() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     CASE pick_id(12)
-    WHEN 1, 11 THEN UPDATE egress_credential SET active_connection_limit = pick_id(3) - 1, limit_active_connections = chance(0.9)
+    WHEN 1, 11 THEN UPDATE egress_credential SET active_connection_limit = pick_id(3) - 1, limit_active_connections = chance(0.9),
+                       once_per_gateway = chance(0.4)
                    WHERE egress_credential_id IN (SELECT egress_credential_id FROM egress_lease);
     WHEN 2 THEN UPDATE egress_credential SET enabled = chance(0.5) WHERE egress_credential_id = pick_id(10);
     WHEN 3 THEN UPDATE egress_gateway SET enabled = chance(0.5), withdrawn = chance(0.5)
@@ -289,8 +292,8 @@ SELECT is_empty($$SELECT * FROM predictions WHERE got <> CASE verdict WHEN 'avai
                       WHEN 'at_limit' THEN 'NG004' WHEN 'no_credential' THEN 'NG003' ELSE 'NG002' END LIMIT 5$$,
                 'what an acquire does is what the explanation just before it says, to the credential');
 SELECT is_empty($$SELECT * FROM explanations WHERE (row).detail IS NULL OR NOT CASE (row).verdict
-                      WHEN 'at_limit' THEN (row).detail ~ '^credential \d+ ''c'' is (at|over) its limit of \d+'
-                      WHEN 'available' THEN (row).detail ~ format('^credential %s ''c'' has (\d+ of \d+ connections free|no limit)$', credential)
+                      WHEN 'at_limit' THEN (row).detail ~ '^credential \d+ ''c'' is ((at|over) its limit of \d+|at the gateway already)'
+                      WHEN 'available' THEN (row).detail ~ format('^credential %s ''c'' has (\d+ of \d+ connections free|no limit(, and is not at the gateway)?)$', credential)
                       WHEN 'no_credential' THEN (row).detail ~ '^(credential \d+ ''c''|no enabled credential) of provider ''.*'' names '
                       WHEN 'not_mapped' THEN (row).detail ~ '^(mapping \d+|no enabled mapping) of provider ''.*'' names '
                       WHEN 'overridden' THEN (row).detail ~ format('^workspace ''%s'' overrides', w)
@@ -319,6 +322,7 @@ LEFT JOIN explanations ON verdict = kind GROUP BY kind ORDER BY kind;
 SELECT cmp_ok(count(row), '>=', 5::bigint, 'details say: ' || words)
 FROM unnest(ARRAY['no enabled mapping', 'mapping \d+ .* is disabled', 'mapping \d+ .* does not select', 'no enabled credential',
                   'credential \d+ .* is disabled', 'credential \d+ .* does not select', 'is over its limit', 'one of the 2 groups',
+                  'is at the gateway already',
                   'no group', ', credential']) words
 LEFT JOIN explanations ON (row).detail ~ words GROUP BY words ORDER BY words;
 SELECT cmp_ok((SELECT count(*) FROM menus

@@ -1,0 +1,149 @@
+/*
+ * once.c -- one key, one tunnel: whether a credential is at a gateway
+ *
+ * A WireGuard server knows a client by its key, and some providers allow an account one connection at a server. So a credential
+ * that is once_per_gateway has at most one live lease at each gateway. limit.c keeps that, by the same argument as the limit: what
+ * is held there is looked at with a dirty snapshot, under a lock that keeps others from the same place until the lease is in.
+ *
+ * Looked at is the index (gateway, credential) of the leases. A lease has one version, and one entry, so the look misses none that
+ * had its entry when it began (limit.c). Its end is looked up by its session, also dirty. A renewal under that look may hide the
+ * end; but who renews has found it not to be over, and until that transaction ends the lease counts, as it does if the end is hidden.
+ */
+#include "once.h"
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "lease.h"
+
+/* once_applies -- may the credential in a scan's current row be at each gateway once? NULL: as its provider's type has it */
+bool
+once_applies(EgressScan *credential)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (credential->columns < Anum_egress_credential_once_per_gateway)
+		return false;
+	value = scan_column(credential, Anum_egress_credential_once_per_gateway, &isnull);
+	if (!isnull)
+		return DatumGetBool(value);
+	return catalog_provider_type(scan_value(credential, Anum_egress_credential_provider_type)) == PROVIDER_WIREGUARD;
+}
+
+/* once_begin -- nothing is open yet */
+void
+once_begin(OnceLook *look)
+{
+	look->opened = false;
+}
+
+/* once_end -- close what was opened */
+void
+once_end(OnceLook *look)
+{
+	if (!look->opened)
+		return;
+	scan_close(&look->expiries);
+	scan_close(&look->leases);
+	look->opened = false;
+}
+
+/*
+ * start -- go to the leases of a credential at a gateway
+ *
+ * The tables are locked by whoever takes one of the short locks (lease_lock_tables()), so to open their indexes waits for nothing.
+ */
+static void
+start(OnceLook *look, int64 credential_id, int64 gateway_id)
+{
+	if (!look->opened)
+	{
+		scan_open(&look->leases, INDEX_LEASE_GATEWAY, AccessShareLock);
+		scan_open(&look->expiries, INDEX_LEASE_EXPIRY_SESSION, AccessShareLock);
+		look->opened = true;
+	}
+	scan_key_id(&look->leases, gateway_id);
+	scan_key_id(&look->leases, credential_id);
+	scan_start_dirty(&look->leases);
+}
+
+/* has_expired -- has the lease in the current row, while no other open transaction does something with its end? */
+static bool
+has_expired(OnceLook *look)
+{
+	scan_key_text(&look->expiries, DatumGetTextPP(scan_value(&look->leases, Anum_egress_lease_session_id)));
+	scan_start_dirty(&look->expiries);
+	return lease_next_expired(&look->expiries);
+}
+
+/*
+ * once_look -- what is held of a credential's leases at a gateway
+ *
+ * It stays so while the caller holds the credential's lock, exclusive, or LOCK_PLACE of the two: nobody inserts one there.
+ */
+OnceState
+once_look(OnceLook *look, int64 credential_id, int64 gateway_id)
+{
+	EgressScan *leases = &look->leases;
+
+	look->expired = 0;
+	start(look, credential_id, gateway_id);
+	while (scan_next(leases))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (TransactionIdIsValid(leases->dirty.xmin) || TransactionIdIsValid(leases->dirty.xmax) || !has_expired(look))
+			return ONCE_TAKEN;
+		look->expired++;
+	}
+	return look->expired == 0 ? ONCE_FREE : ONCE_EXPIRED;
+}
+
+/*
+ * once_was_taken -- is it certain that a credential was at a gateway when a snapshot was taken?
+ *
+ * By a lease that is still held, which the snapshot has as committed, or which this transaction has taken. One of a transaction
+ * that is open, or has committed since, proves nothing: while it came, another may have gone.
+ */
+bool
+once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot snapshot)
+{
+	EgressScan *leases = &look->leases;
+
+	start(look, credential_id, gateway_id);
+	while (scan_next(leases))
+	{
+		TransactionId inserter;
+
+		CHECK_FOR_INTERRUPTS();
+		if (TransactionIdIsValid(leases->dirty.xmin))
+			continue;
+		inserter = HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data);
+		if ((TransactionIdIsCurrentTransactionId(inserter) || !XidInMVCCSnapshot(inserter, snapshot)) && !has_expired(look))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * once_end_expired -- end the expired leases of a credential at a gateway; false if another transaction does something with one
+ *
+ * Before: once_look() said ONCE_EXPIRED, under the credential's lock, exclusive, which is still held.
+ */
+bool
+once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id)
+{
+	bool		all = true;
+
+	start(look, credential_id, gateway_id);
+	while (scan_next(&look->leases))
+	{
+		CHECK_FOR_INTERRUPTS();
+		all &= lease_end_if_expired(&look->leases, Anum_egress_lease_session_id);
+	}
+	return all;
+}

@@ -1,0 +1,33 @@
+/*
+ * once.h -- one key, one tunnel: whether a credential is at a gateway
+ */
+#ifndef EGRESS_ONCE_H
+#define EGRESS_ONCE_H
+
+#include "scan.h"
+
+/* What is held of a credential's leases at a gateway. */
+typedef enum OnceState
+{
+	ONCE_FREE,					/* nothing */
+	ONCE_EXPIRED,				/* only what has expired, and nobody else is doing something with */
+	ONCE_TAKEN
+} OnceState;
+
+/* Looking at the leases of a credential at a gateway. */
+typedef struct OnceLook
+{
+	bool		opened;			/* the scans are: when they are first needed */
+	EgressScan	leases;			/* by gateway and credential */
+	EgressScan	expiries;		/* by session */
+	int			expired;		/* after ONCE_EXPIRED: how many have */
+} OnceLook;
+
+extern bool once_applies(EgressScan *credential);
+extern void once_begin(OnceLook *look);
+extern OnceState once_look(OnceLook *look, int64 credential_id, int64 gateway_id);
+extern bool once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot snapshot);
+extern bool once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id);
+extern void once_end(OnceLook *look);
+
+#endif							/* EGRESS_ONCE_H */
