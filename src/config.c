@@ -6,6 +6,9 @@
  * wherever they are: programs differ in what they make of them, and a carriage return inside a line hides
  * what follows from whoever looks at the config in a terminal.
  *
+ * Refusing. A parser notes what is wrong with a line and goes on, so that one error names all bad lines: who repairs a
+ * config does not learn of them one by one. Of a line only the first problem is noted.
+ *
  * Rendering. A parser notes which parts of the config give way to what; parts of the credential are pointed to. Then
  * config_apply() knows the size of the result before it writes it: the credential is copied once, into the result, and
  * there is no other buffer to be wiped.
@@ -15,20 +18,25 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
 #include "errors.h"
 
+/* the problems and the hints that an error has; of more problems it has only the number */
+#define MAX_PROBLEMS	100
+#define MAX_HINTS		3
+
 /* config_open -- begin to read a config; format is its name in messages */
 void
 config_open(ConfigReader *reader, text *config, const char *format)
 {
+	memset(reader, 0, sizeof(*reader));
 	reader->format = format;
 	reader->next = VARDATA_ANY(config);
 	reader->end = reader->next + VARSIZE_ANY_EXHDR(config);
-	reader->number = 0;
 }
 
 /* config_next_line -- read a line; false at the end */
@@ -52,25 +60,125 @@ config_next_line(ConfigReader *reader, ConfigLine *line)
 		line->end--;
 	for (const char *c = line->start; c < line->end; c++)
 		if (((unsigned char) *c < ' ' && *c != '\t') || *c == '\x7f')
-			config_refuse(reader, line->number, NULL, "The line has a control character.", NULL);
+		{
+			config_problem(reader, line->number, NULL, "The line has a control character.", NULL);
+			break;
+		}
 	return true;
 }
 
 /*
- * config_refuse -- report what is wrong with a line
+ * config_problem -- note what is wrong with a line, or with number 0 that the config lacks the directive
  *
  * The directive must be a name of the parser's own list, never text of the config: a line that is no directive may be
- * a part of a key.
+ * a part of a key. Reason and hint stay as they are until config_finish().
  */
 void
-config_refuse(const ConfigReader *reader, int number, const char *directive, const char *reason, const char *hint)
+config_problem(ConfigReader *reader, int number, const char *directive, const char *reason, const char *hint)
 {
+	int			kept = Min(reader->problem_count, MAX_PROBLEMS);
+	int			place = kept;
+
+	while (number > 0 && place > 0 &&
+		   (reader->problems[place - 1].number > number || reader->problems[place - 1].number == 0))
+		place--;
+	if (number > 0 && place > 0 && reader->problems[place - 1].number == number)
+		return;
+	reader->problem_count++;
+	if (place == MAX_PROBLEMS)
+		return;
+	if (reader->problems == NULL)
+		reader->problems = palloc(MAX_PROBLEMS * sizeof(ConfigProblem));
+	memmove(&reader->problems[place + 1], &reader->problems[place],
+			(Min(kept, MAX_PROBLEMS - 1) - place) * sizeof(ConfigProblem));
+	reader->problems[place] = (ConfigProblem) {number, directive, reason, hint};
+}
+
+/* config_abandon -- read no further: what follows a problem would only be misread */
+void
+config_abandon(ConfigReader *reader)
+{
+	reader->next = reader->end;
+	reader->abandoned = true;
+}
+
+/* list_problems -- a line of an error's detail for each problem */
+static const char *
+list_problems(const ConfigReader *reader)
+{
+	int			kept = Min(reader->problem_count, MAX_PROBLEMS);
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < kept; i++)
+	{
+		const ConfigProblem *problem = &reader->problems[i];
+
+		if (problem->number > 0)
+			appendStringInfo(&list, "Line %d: ", problem->number);
+		if (problem->directive)
+			appendStringInfo(&list, problem->number > 0 ? "\"%s\": " : "There is no %s. ", problem->directive);
+		appendStringInfo(&list, "%s%s", problem->reason, i < kept - 1 ? "\n" : "");
+	}
+	if (reader->problem_count > kept)
+		appendStringInfo(&list, "\nand %d more", reader->problem_count - kept);
+	return list.data;
+}
+
+/* list_hints -- the hints of all problems, each once; NULL without any */
+static const char *
+list_hints(const ConfigReader *reader)
+{
+	const char *hints[MAX_HINTS];
+	int			count = 0;
+	StringInfoData list;
+
+	for (int i = 0; i < Min(reader->problem_count, MAX_PROBLEMS) && count < MAX_HINTS; i++)
+	{
+		const char *hint = reader->problems[i].hint;
+		int			same = 0;
+
+		while (same < count && hint && strcmp(hints[same], hint) != 0)
+			same++;
+		if (hint && same == count)
+			hints[count++] = hint;
+	}
+	if (count == 0)
+		return NULL;
+	initStringInfo(&list);
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&list, "%s%s", hints[i], i < count - 1 ? "\n" : "");
+	return list.data;
+}
+
+/* config_finish -- raise NG007 if a problem was noted; it names all of them */
+void
+config_finish(const ConfigReader *reader)
+{
+	const ConfigProblem *first = reader->problems;
+	int			others = reader->problem_count - 1;
+	const char *hint;
+	StringInfoData more;
+
+	if (first == NULL)
+		return;
+	hint = list_hints(reader);
+	initStringInfo(&more);
+	if (others > 0)
+		appendStringInfo(&more, " (and %d more %s%s)", others,
+						 reader->problem_count > MAX_PROBLEMS || first[others].number > 0 ? "line" : "problem",
+						 others > 1 ? "s" : "");
 	ereport(ERROR,
 			(errcode(ERRCODE_EGRESS_CONFIG),
-			 directive ?
-			 errmsg("line %d of the %s config: \"%s\" cannot be used", number, reader->format, directive) :
-			 errmsg("line %d of the %s config cannot be used", number, reader->format),
-			 errdetail("%s", reason),
+			 first->number == 0 && first->directive ?
+			 errmsg("the %s config has no %s%s", reader->format, first->directive, more.data) :
+			 first->number == 0 ?
+			 errmsg("the %s config cannot be used%s", reader->format, more.data) :
+			 first->directive ?
+			 errmsg("line %d of the %s config: \"%s\" cannot be used%s", first->number, reader->format, first->directive,
+					more.data) :
+			 errmsg("line %d of the %s config cannot be used%s", first->number, reader->format, more.data),
+			 errdetail("%s", others > 0 ? list_problems(reader) : first->reason),
 			 hint ? errhint("%s", hint) : 0));
 }
 
@@ -92,15 +200,17 @@ has_inside(const char *start, const char *end, const char *wanted)
 }
 
 /*
- * config_refuse_unknown -- report a line that the format has not, from its first character that is no white space on
+ * config_problem_unknown -- note a line that the format has not, from its first character that is no white space on
  *
- * What people paste in the place of a config is told by how it begins, or the first line has; reason and hint are for all
- * else.
+ * What people paste in the place of a config is told by how it begins, or the first line has, and is not read further;
+ * reason and hint are for all else.
  */
 void
-config_refuse_unknown(const ConfigReader *reader, int number, const char *start, const char *end,
-					  const char *reason, const char *hint)
+config_problem_unknown(ConfigReader *reader, int number, const char *start, const char *end,
+					   const char *reason, const char *hint)
 {
+	const char *const usual = reason;
+
 	if (begins_with(start, end, "\xEF\xBB\xBF"))
 	{
 		reason = "It begins with a byte order mark, an invisible character that some editors put at the start of a file.";
@@ -131,7 +241,9 @@ config_refuse_unknown(const ConfigReader *reader, int number, const char *start,
 		reason = "It is a path or an address, and not a config.";
 		hint = "Give the content of the file.";
 	}
-	config_refuse(reader, number, NULL, reason, hint);
+	config_problem(reader, number, NULL, reason, hint);
+	if (reason != usual)
+		config_abandon(reader);
 }
 
 /* config_replace -- note that a part of the config is to be replaced; parts are noted in their order */

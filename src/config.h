@@ -3,7 +3,7 @@
  *
  * Each format has a parser in a file of its own (config_openvpn.c, config_wireguard.c) that both checks and renders, so
  * that what was checked is what is rendered. All functions are pure: no catalog, no SQL, memory of the current
- * context. What they refuse is ERRCODE_EGRESS_CONFIG; the message names the line and the directive, and never holds
+ * context. What they refuse is ERRCODE_EGRESS_CONFIG; the error names each bad line and its directive, and never holds
  * anything else of the config or of a credential.
  *
  * Configs are detoasted text, credentials C strings. A rendered config is the only copy that is made of
@@ -54,6 +54,15 @@ typedef struct ConfigLine
 	int			number;			/* from 1 */
 } ConfigLine;
 
+/* What is wrong with a config. */
+typedef struct ConfigProblem
+{
+	int			number;			/* of the line, 0 when it is no line's */
+	const char *directive;		/* or NULL */
+	const char *reason;
+	const char *hint;			/* or NULL */
+} ConfigProblem;
+
 /* A config, or a part of it, that is being read line by line. */
 typedef struct ConfigReader
 {
@@ -61,6 +70,9 @@ typedef struct ConfigReader
 	const char *next;			/* the line to be read next */
 	const char *end;
 	int			number;			/* of the line read last */
+	bool		abandoned;		/* what follows was not read: it would make no sense */
+	ConfigProblem *problems;	/* by line; NULL until there is one */
+	int			problem_count;	/* also of those that are not kept */
 } ConfigReader;
 
 /* A part of a config that is to be replaced; start = end inserts. */
@@ -85,11 +97,11 @@ extern bool config_next_line(ConfigReader *reader, ConfigLine *line);
 extern void config_replace(ConfigEdits *edits, const char *start, const char *end, const char *with);
 extern text *config_apply(text *config, const ConfigEdits *edits);
 
-pg_noreturn extern void config_refuse(const ConfigReader *reader, int number, const char *directive,
-									  const char *reason, const char *hint);
-
-pg_noreturn extern void config_refuse_unknown(const ConfigReader *reader, int number, const char *start, const char *end,
-											  const char *reason, const char *hint);
+extern void config_problem(ConfigReader *reader, int number, const char *directive, const char *reason, const char *hint);
+extern void config_problem_unknown(ConfigReader *reader, int number, const char *start, const char *end,
+								   const char *reason, const char *hint);
+extern void config_abandon(ConfigReader *reader);
+extern void config_finish(const ConfigReader *reader);
 
 extern bool begins_with(const char *start, const char *end, const char *prefix);
 extern bool is_config_space(char c);

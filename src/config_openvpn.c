@@ -864,15 +864,19 @@ skip_space(const char *start, const char *end)
 	return start;
 }
 
-/* refuse_unknown -- report a line that openvpn does not have */
-pg_noreturn static void
+/* refuse_unknown -- note a line that openvpn does not have */
+static void
 refuse_unknown(OpenvpnConfig *config, const ConfigLine *line, const char *start, const char *reason, const char *hint)
 {
 	start = skip_space(start, line->end);
 	if (begins_with(start, line->end, "[Interface]") || begins_with(start, line->end, "[Peer]"))
-		config_refuse(&config->reader, line->number, NULL, "It is a section of a WireGuard config.",
-					  "The gateway of a WireGuard config is one of a provider of type wireguard.");
-	config_refuse_unknown(&config->reader, line->number, start, line->end, reason, hint);
+	{
+		config_problem(&config->reader, line->number, NULL, "It is a section of a WireGuard config.",
+					   "The gateway of a WireGuard config is one of a provider of type wireguard.");
+		config_abandon(&config->reader);
+	}
+	else
+		config_problem_unknown(&config->reader, line->number, start, line->end, reason, hint);
 }
 
 /* is_long_line -- has a line more bytes than openvpn reads at once? A newline counts also where it has none yet */
@@ -884,9 +888,13 @@ is_long_line(const ConfigLine *line)
 	return end - line->start > LINE_LENGTH;
 }
 
-/* read_block -- read up to the line that closes a block, which becomes *line */
-static void
-read_block(OpenvpnConfig *config, const char *tag, ConfigLine *line)
+/*
+ * read_block -- read up to the line that closes a block, which becomes *line; false if there is none
+ *
+ * The name is the tag, or NULL if messages may not have it.
+ */
+static bool
+read_block(OpenvpnConfig *config, const char *tag, const char *name, ConfigLine *line)
 {
 	int			opened = line->number;
 	size_t		tag_length = strlen(tag);
@@ -897,41 +905,50 @@ read_block(OpenvpnConfig *config, const char *tag, ConfigLine *line)
 		bool		is_long = is_long_line(line);
 
 		if (is_long && config->connection_line)
-			config_refuse(&config->reader, line->number, NULL, TOO_LONG, NULL);
+			config_problem(&config->reader, line->number, NULL, TOO_LONG, NULL);
 		if ((size_t) (line->end - start) >= tag_length + 3 &&
 			memcmp(start, "</", 2) == 0 &&
 			memcmp(start + 2, tag, tag_length) == 0 &&
 			start[tag_length + 2] == '>')
 		{
 			if (is_long || skip_space(start + tag_length + 3, line->end) < line->end)
-				config_refuse(&config->reader, line->number, tag, "Something follows the end of its block.", NULL);
-			return;
+				config_problem(&config->reader, line->number, name, "Something follows the end of its block.", NULL);
+			return true;
 		}
 		for (const char *c = start; is_long && (c = memchr(c, '<', line->end - c)) != NULL; c++)
 			if (c + 1 < line->end && c[1] == '/')
-				config_refuse(&config->reader, line->number, tag,
-							  "openvpn reads a line of more than 254 bytes in parts, "
-							  "and may take one for the block's end.", NULL);
+			{
+				config_problem(&config->reader, line->number, name,
+							   "openvpn reads a line of more than 254 bytes in parts, "
+							   "and may take one for the block's end.", NULL);
+				break;
+			}
 	}
-	config_refuse(&config->reader, opened, tag, "Its block is not closed.", NULL);
+	config_problem(&config->reader, opened, name, "Its block is not closed.", NULL);
+	config_abandon(&config->reader);
+	return false;
 }
 
 /* read_connection -- read the content of a <connection>, which is between two lines */
 static void
 read_connection(OpenvpnConfig *config, const ConfigLine *opening, const ConfigLine *closing)
 {
-	ConfigReader outer = config->reader;
+	ConfigReader *reader = &config->reader;
+	const char *end = reader->end;
 
-	config->reader.next = opening->next;
-	config->reader.end = closing->start;
-	config->reader.number = opening->number;
+	reader->next = opening->next;
+	reader->end = closing->start;
+	reader->number = opening->number;
 	config->connection_line = opening->number;
 	config->has_remote = false;
 	read_directives(config);
-	if (!config->has_remote)
-		config_refuse(&config->reader, opening->number, "connection", "The block has no remote.", NULL);
+	if (!config->has_remote && !reader->abandoned)
+		config_problem(reader, opening->number, "connection", "The block has no remote.", NULL);
+	config->has_remote = true;
 
-	config->reader = outer;
+	reader->next = reader->abandoned ? end : closing->next;
+	reader->end = end;
+	reader->number = closing->number;
 	config->connection_line = 0;
 }
 
@@ -959,6 +976,18 @@ place_credential(OpenvpnConfig *config, const char *start, const ConfigLine *las
 		config_replace(&config->edits, start, last->next, "");
 }
 
+/* note_presence -- note what the whole config must have, also where the line itself is refused */
+static void
+note_presence(OpenvpnConfig *config, const Directive *directive, int number)
+{
+	if (strcmp(directive->name, "remote") == 0)
+		config->has_remote = true;
+	else if (strcmp(directive->name, "cert") == 0)
+		config->cert_line = number;
+	else if (strcmp(directive->name, "key") == 0)
+		config->key_line = number;
+}
+
 /* read_inline -- read a directive that is a block; *line is its first line, and becomes its last */
 static void
 read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLine *line)
@@ -968,21 +997,24 @@ read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLin
 
 	if (directive == NULL)
 		refuse_unknown(config, line, start, "It is not a block that openvpn has.", USE_CUSTOM);
-	if (!(directive->flags & INLINE))
-		config_refuse(&config->reader, line->number, directive->name,
-					  directive->reason ? directive->reason : "It cannot be a block.", NULL);
-	if (config->connection_line && !(directive->flags & CONNECTION))
-		config_refuse(&config->reader, line->number, directive->name, "It cannot be in a <connection> block.", NULL);
+	else if (!(directive->flags & INLINE))
+		config_problem(&config->reader, line->number, directive->name,
+					   directive->reason ? directive->reason : "It cannot be a block.", NULL);
+	else if (config->connection_line && !(directive->flags & CONNECTION))
+		config_problem(&config->reader, line->number, directive->name, "It cannot be in a <connection> block.", NULL);
 
-	read_block(config, directive->name, line);
+	/* also what is between the tags of a block that is refused is no directive */
+	if (config->reader.abandoned || !read_block(config, tag, directive ? directive->name : NULL, line) ||
+		directive == NULL)
+		return;
+	note_presence(config, directive, opening.number);
 	if (strcmp(directive->name, "connection") == 0)
-		read_connection(config, &opening, line);
+	{
+		if (config->connection_line == 0)
+			read_connection(config, &opening, line);
+	}
 	else if (strcmp(directive->name, "auth-user-pass") == 0)
 		place_credential(config, start, line, true);
-	else if (strcmp(directive->name, "cert") == 0)
-		config->cert_line = opening.number;
-	else if (strcmp(directive->name, "key") == 0)
-		config->key_line = opening.number;
 	else if (strcmp(directive->name, "pkcs12") == 0 || strcmp(directive->name, "secret") == 0)
 		config->has_other_identity = true;
 }
@@ -1001,42 +1033,47 @@ note_ignored(OpenvpnConfig *config, const char *name)
 static void
 read_directive(OpenvpnConfig *config, int count, char **words, const char *start, const ConfigLine *line)
 {
+	ConfigReader *reader = &config->reader;
 	bool		optional = false;
 	const Directive *directive;
 
 	if (count > 1 && strcmp(words[0], "setenv") == 0 && strcmp(words[1], "opt") == 0)
 	{
 		if (count == 2)
-			config_refuse(&config->reader, line->number, "setenv", "\"setenv opt\" has no directive.", NULL);
+		{
+			config_problem(reader, line->number, "setenv", "\"setenv opt\" has no directive.", NULL);
+			return;
+		}
 		words += 2;
 		count -= 2;
 		optional = true;
 	}
 	directive = find_directive(words[0]);
 	if (directive == NULL)
+	{
 		refuse_unknown(config, line, start, "It is not a directive that openvpn has.", USE_CUSTOM);
+		return;
+	}
+	note_presence(config, directive, line->number);
 	if (directive->flags & IGNORABLE)
 	{
 		/* a <connection> block is read without what was said outside */
-		if (optional || (!config->connection_line && (config->ignores_all || config->ignores[directive - directives])))
-			return;
-		config_refuse(&config->reader, line->number, directive->name, directive->reason, USE_OPTIONAL);
+		if (!optional && (config->connection_line || !(config->ignores_all || config->ignores[directive - directives])))
+			config_problem(reader, line->number, directive->name, directive->reason, USE_OPTIONAL);
 	}
-	if (strcmp(directive->name, "setenv") == 0 && count > 1 && !is_harmless_variable(words[1]))
-		config_refuse(&config->reader, line->number, directive->name, SETS_ENVIRONMENT, USE_CUSTOM);
-	if (!takes_parameters(directive, count - 1, words + 1))
+	else if (strcmp(directive->name, "setenv") == 0 && count > 1 && !is_harmless_variable(words[1]))
+		config_problem(reader, line->number, directive->name, SETS_ENVIRONMENT, USE_CUSTOM);
+	else if (!takes_parameters(directive, count - 1, words + 1))
 	{
 		if (directive->reason == NULL)
-			config_refuse(&config->reader, line->number, directive->name,
-						  "A parameter is missing, wrong, or too many.", parameters_hint(directive));
-		config_refuse(&config->reader, line->number, directive->name, directive->reason,
-					  directive->flags & INLINE ? USE_BLOCK : USE_CUSTOM);
+			config_problem(reader, line->number, directive->name,
+						   "A parameter is missing, wrong, or too many.", parameters_hint(directive));
+		else
+			config_problem(reader, line->number, directive->name, directive->reason,
+						   directive->flags & INLINE ? USE_BLOCK : USE_CUSTOM);
 	}
-	if (config->connection_line && !(directive->flags & CONNECTION))
-		config_refuse(&config->reader, line->number, directive->name, "It cannot be in a <connection> block.", NULL);
-
-	if (strcmp(directive->name, "remote") == 0)
-		config->has_remote = true;
+	else if (config->connection_line && !(directive->flags & CONNECTION))
+		config_problem(reader, line->number, directive->name, "It cannot be in a <connection> block.", NULL);
 	else if (strcmp(directive->name, "auth-user-pass") == 0)
 		place_credential(config, start, line, false);
 	else if (strcmp(directive->name, "ignore-unknown-option") == 0)
@@ -1061,13 +1098,16 @@ read_directives(OpenvpnConfig *config)
 		const char *problem = NULL;
 
 		if (is_long_line(&line))
-			config_refuse(&config->reader, line.number, NULL, TOO_LONG, NULL);
+		{
+			config_problem(&config->reader, line.number, NULL, TOO_LONG, NULL);
+			continue;
+		}
 		if (line.number == 1 && line.end - start >= 3 && memcmp(start, "\xEF\xBB\xBF", 3) == 0)
 			start += 3;
 		count = split_line(start, line.end, buffer, words, &problem);
 		if (count < 0)
 			refuse_unknown(config, &line, start, problem, NULL);
-		if (count == 0)
+		if (count <= 0)
 			continue;
 
 		if (words[0][0] == '-' && words[0][1] == '-' && words[0][2] != '\0')
@@ -1086,21 +1126,21 @@ read_directives(OpenvpnConfig *config)
 static void
 read_config(text *config_text, const char *username, const char *password, OpenvpnConfig *config)
 {
+	ConfigReader *reader = &config->reader;
+
 	memset(config, 0, sizeof(*config));
 	config->username = username;
 	config->password = password;
-	config_open(&config->reader, config_text, "OpenVPN");
+	config_open(reader, config_text, "OpenVPN");
 	read_directives(config);
 
-	if (!config->has_remote)
-		ereport(ERROR,
-				(errcode(ERRCODE_EGRESS_CONFIG),
-				 errmsg("the OpenVPN config has no remote"),
-				 errdetail("It needs at least one remote, by itself or in a <connection> block.")));
-	if (config->cert_line > 0 && config->key_line == 0)
-		config_refuse(&config->reader, config->cert_line, "cert", "There is no <key> that belongs to it.", NULL);
-	if (config->key_line > 0 && config->cert_line == 0)
-		config_refuse(&config->reader, config->key_line, "key", "There is no <cert> that belongs to it.", NULL);
+	if (!config->has_remote && !reader->abandoned)
+		config_problem(reader, 0, "remote", "It needs at least one, by itself or in a <connection> block.", NULL);
+	if (config->cert_line > 0 && config->key_line == 0 && !reader->abandoned)
+		config_problem(reader, config->cert_line, "cert", "There is no <key> that belongs to it.", NULL);
+	if (config->key_line > 0 && config->cert_line == 0 && !reader->abandoned)
+		config_problem(reader, config->key_line, "key", "There is no <cert> that belongs to it.", NULL);
+	config_finish(reader);
 }
 
 /* close_config -- free what read_config() allocated */

@@ -32,7 +32,8 @@ typedef enum Section
 {
 	SECTION_NONE,
 	SECTION_INTERFACE,
-	SECTION_PEER
+	SECTION_PEER,
+	SECTION_UNKNOWN				/* one that is refused: its keys are not */
 } Section;
 
 /* A key of a section. */
@@ -301,36 +302,43 @@ find_key(Section section, const char *start, const char *end)
 	return found;
 }
 
-/* refuse_key -- report a line that sets what the section has not, or that sets nothing */
-pg_noreturn static void
+/* refuse_key -- note a line that sets what the section has not, or that sets nothing */
+static void
 refuse_key(ConfigReader *reader, int number, Section section, const char *start, const char *end, const char *key_end)
 {
 	static const Section sections[] = {SECTION_INTERFACE, SECTION_PEER};
+	const char *reason =
+		section == SECTION_INTERFACE ? "It is not a key that [Interface] has." :
+		section == SECTION_PEER ? "It is not a key that [Peer] has." :
+		"It is in no section.";
 
+	if (section == SECTION_UNKNOWN)
+		return;
 	for (size_t i = 0; i < lengthof(sections); i++)
 	{
 		const WireguardKey *key = find_key(sections[i], start, key_end);
 
 		if (key != NULL)
-			config_refuse(reader, number, key->name,
-						  section == SECTION_NONE ? "It is in no section." :
-						  section == SECTION_PEER ? "It is not a key that [Peer] has." :
-						  "It is not a key that [Interface] has.",
-						  sections[i] == SECTION_PEER ? "It goes behind a line [Peer]." : "It goes behind the line [Interface].");
+		{
+			config_problem(reader, number, key->name, reason,
+						   sections[i] == SECTION_PEER ? "It goes behind a line [Peer]." : "It goes behind the line [Interface].");
+			return;
+		}
 	}
 	if (section == SECTION_NONE && openvpn_has_directive(start, end))
-		config_refuse(reader, number, NULL, "It is a directive of OpenVPN.",
-					  "The gateway of an OpenVPN config is one of a provider of type openvpn.");
-	if (*start == ';')
-		config_refuse(reader, number, NULL, "It begins with \";\".", "A comment begins with \"#\".");
-	config_refuse_unknown(reader, number, start, end,
-						  section == SECTION_INTERFACE ? "It is not a key that [Interface] has." :
-						  section == SECTION_PEER ? "It is not a key that [Peer] has." :
-						  "It is in no section.",
-						  "The keys are those of wg(8) and wg-quick(8), each with \"=\" and its value behind it.");
+	{
+		config_problem(reader, number, NULL, "It is a directive of OpenVPN.",
+					   "The gateway of an OpenVPN config is one of a provider of type openvpn.");
+		config_abandon(reader);
+	}
+	else if (*start == ';')
+		config_problem(reader, number, NULL, "It begins with \";\".", "A comment begins with \"#\".");
+	else
+		config_problem_unknown(reader, number, start, end, reason,
+							   "The keys are those of wg(8) and wg-quick(8), each with \"=\" and its value behind it.");
 }
 
-/* read_setting -- check a line "key = value"; returns what it sets */
+/* read_setting -- check a line "key = value"; returns what it sets, NULL if nothing that there is */
 static const WireguardKey *
 read_setting(ConfigReader *reader, const ConfigLine *line, Section section, const char *start, const char *end,
 			 WireguardConfig *config)
@@ -345,11 +353,20 @@ read_setting(ConfigReader *reader, const ConfigLine *line, Section section, cons
 	trim(&value_start, &value_end);
 	key = find_key(section, start, key_end);
 	if (key == NULL)
+	{
 		refuse_key(reader, line->number, section, start, end, key_end);
+		return NULL;
+	}
 	if (key->reason)
-		config_refuse(reader, line->number, key->name, key->reason, USE_CUSTOM);
+	{
+		config_problem(reader, line->number, key->name, key->reason, USE_CUSTOM);
+		return key;
+	}
 	if (equals == NULL)
-		config_refuse(reader, line->number, key->name, "It has no \"=\" and no value.", key->takes);
+	{
+		config_problem(reader, line->number, key->name, "It has no \"=\" and no value.", key->takes);
+		return key;
+	}
 
 	/* the credential's key takes the value's place, so it may be empty, or a word that says what goes there */
 	if (strcmp(key->name, "PrivateKey") == 0)
@@ -363,18 +380,18 @@ read_setting(ConfigReader *reader, const ConfigLine *line, Section section, cons
 		char	   *value = copy_part(value_start, value_end, key->for_wg);
 
 		if (!key->is_valid(value))
-			config_refuse(reader, line->number, key->name, "Its value is not one that it can have.", key->takes);
+			config_problem(reader, line->number, key->name, "Its value is not one that it can have.", key->takes);
 		pfree(value);
 	}
 	return key;
 }
 
-/* check_peer -- refuse a [Peer] without a PublicKey, when it is over */
+/* check_peer -- note a [Peer] without a PublicKey, when it is over */
 static void
 check_peer(ConfigReader *reader, int peer_line, bool has_public_key)
 {
 	if (peer_line > 0 && !has_public_key)
-		config_refuse(reader, peer_line, "[Peer]", "It has no PublicKey.", NULL);
+		config_problem(reader, peer_line, "[Peer]", "It has no PublicKey.", NULL);
 }
 
 /* read_config -- check a config, and note how it is rendered with a private key */
@@ -386,6 +403,7 @@ read_config(text *config_text, const char *private_key, WireguardConfig *config)
 	Section		section = SECTION_NONE;
 	int			peer_line = 0;
 	bool		has_public_key = false;
+	bool		has_unknown_section = false;
 
 	memset(config, 0, sizeof(*config));
 	config->private_key = private_key;
@@ -404,13 +422,13 @@ read_config(text *config_text, const char *private_key, WireguardConfig *config)
 		{
 			const WireguardKey *key = read_setting(&reader, &line, section, start, end, config);
 
-			if (strcmp(key->name, "PublicKey") == 0)
+			if (key && strcmp(key->name, "PublicKey") == 0)
 				has_public_key = true;
 		}
 		else if (is_same(start, end, "[Interface]"))
 		{
 			if (config->header.number > 0)
-				config_refuse(&reader, line.number, "[Interface]", "It is there a second time.", NULL);
+				config_problem(&reader, line.number, "[Interface]", "It is there a second time.", NULL);
 			section = SECTION_INTERFACE;
 			config->header = line;
 		}
@@ -422,16 +440,19 @@ read_config(text *config_text, const char *private_key, WireguardConfig *config)
 			has_public_key = false;
 		}
 		else
-			config_refuse_unknown(&reader, line.number, start, end, "It is neither [Interface] nor [Peer].",
-								  "A WireGuard config has no other section, and no white space or other brackets around these names.");
+		{
+			config_problem_unknown(&reader, line.number, start, end, "It is neither [Interface] nor [Peer].",
+								   "A WireGuard config has no other section, and no white space or other brackets around these names.");
+			section = SECTION_UNKNOWN;
+			has_unknown_section = true;
+		}
 	}
 	check_peer(&reader, peer_line, has_public_key);
 
-	if (config->header.number == 0 || peer_line == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_EGRESS_CONFIG),
-				 errmsg("the WireGuard config has no %s", config->header.number > 0 ? "[Peer]" : "[Interface]"),
-				 errdetail("It needs one [Interface] and at least one [Peer].")));
+	if ((config->header.number == 0 || peer_line == 0) && !has_unknown_section && !reader.abandoned)
+		config_problem(&reader, 0, config->header.number > 0 ? "[Peer]" : "[Interface]",
+					   "It needs one [Interface] and at least one [Peer].", NULL);
+	config_finish(&reader);
 }
 
 /* wireguard_check_config -- refuse a config that wg or wg-quick would not take, or that runs commands */

@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -105,6 +106,41 @@ repalloc_huge(void *pointer, Size size)
 	memcpy(new, pointer, Min(old->size, size));
 	pfree(pointer);
 	return new;
+}
+
+void
+initStringInfo(StringInfo string)
+{
+	string->data = palloc(1);
+	string->data[0] = '\0';
+	string->len = 0;
+	string->maxlen = 1;
+}
+
+void
+appendStringInfoString(StringInfo string, const char *part)
+{
+	size_t		length = strlen(part);
+
+	if (string->len + length >= (size_t) string->maxlen)
+	{
+		string->maxlen = (string->len + length + 1) * 2;
+		string->data = repalloc_huge(string->data, string->maxlen);
+	}
+	memcpy(string->data + string->len, part, length + 1);
+	string->len += length;
+}
+
+void
+appendStringInfo(StringInfo string, const char *fmt,...)
+{
+	char		part[2048];
+	va_list		arguments;
+
+	va_start(arguments, fmt);
+	vsnprintf(part, sizeof(part), fmt, arguments);
+	va_end(arguments);
+	appendStringInfoString(string, part);
 }
 
 void

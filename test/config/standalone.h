@@ -21,8 +21,8 @@ typedef struct StandaloneError
 {
 	int			code;
 	char		message[1024];
-	char		detail[1024];
-	char		hint[1024];
+	char		detail[16 * 1024];
+	char		hint[4 * 1024];
 } StandaloneError;
 
 extern StandaloneError standalone_error;

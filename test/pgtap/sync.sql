@@ -202,11 +202,11 @@ SELECT is(refusal_of(format('{"name": "c", "config": "%s"}', config)), 'NG007 | 
           'a config that does not fit: ' || config)
 FROM (VALUES
     ('',                                'the WireGuard config has no [Interface]'),
-    ('[Interface]\nPostUp = hidden',    'line 2 of the WireGuard config: "PostUp" cannot be used')
+    ('[Interface]\nPostUp = hidden',    'line 2 of the WireGuard config: "PostUp" cannot be used (and 1 more problem)')
 ) AS bad (config, message);
 SELECT is(refusal(1, '[{"name": "new"}, {"name": "b", "config": "[Interface]\nhidden"},
                        {"name": "c", "config": "hidden"}]'),
-          'NG007 | entry 2 of the list ("b"): line 2 of the WireGuard config cannot be used',
+          'NG007 | entry 2 of the list ("b"): line 2 of the WireGuard config cannot be used (and 1 more problem)',
           'the config of a known gateway is checked too, and the first bad one is named');
 SELECT is(refusal(2, '[{"name": "a", "config": "remote a\nup hidden"}]'),
           'NG007 | entry 1 of the list ("a"): line 2 of the OpenVPN config: "up" cannot be used',

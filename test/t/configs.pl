@@ -6,7 +6,7 @@
 #
 # The parsers are built without a server (test/config/standalone.c), under AddressSanitizer and UBSan where the
 # compiler has them. test/config/corpus has whole configs: what is in accepted/ is rendered and given to the
-# real program; refused/expected says which line and directive the refusal names. test/config/fuzz.c makes up many more
+# real program; refused/expected says which lines and directives the refusal names. test/config/fuzz.c makes up many more
 # and judges them by itself; some of those that are accepted are given to the real programs here.
 #
 # How to make the programs read a config and no more:
@@ -251,6 +251,26 @@ subtest 'messages that help' => sub {
         like $err, $says, "$format: " . ($config =~ s/[^ -~]+/|/gr);
     }
 
+    # all bad lines, by line, each once; the hints, each once; and an end to it
+    my $flood = join '', map { "up x\n" } 1 .. 250;
+    my @many = (
+        [ "down x\nclient now\n<ca>\nup x\n</ca> x\nca x\nup \x01x\nup x",
+            qr/^NG007:\ line\ 1\ of\ the\ OpenVPN\ config:\ "down"\ cannot\ be\ used\ \(and\ 6\ more\ problems\)\n
+                DETAIL:\ Line\ 1:\ "down":\ It\ runs.*\n Line\ 2:\ "client":.*\n Line\ 5:\ "ca":.*\n
+                Line\ 6:\ "ca":.*\n Line\ 7:\ The\ line\ has\ a\ control\ character.\n Line\ 8:\ "up":.*\n
+                There\ is\ no\ remote[.].*\nHINT:\ A\ provider[^\n]*\nIt\ takes\ no\ [^\n]*\nPut\ the[^\n]*\n\z/x ],
+        [ "up x\nremote h\ndown x\n", qr/"up" cannot be used \(and 1 more line\)\n/ ],
+        [ "up x\nremote h\n", qr/"up" cannot be used\nDETAIL: It runs a command on the agent[.]\nHINT/ ],
+        [ $flood, qr/\(and 250 more lines\)\nDETAIL: (?:Line \d+: "up": It runs a command on the agent[.]\n){100}and 151 more\n/ ],
+        [ "remote h\n$flood<cert>\n</cert>\n", qr/\(and 250 more lines\).*Line 101: [^\n]*\nand 151 more\n/s ],
+        [ "<cert>\n</cert>\n${flood}remote h\n", qr/line 1 of [^\n]*"cert"[^\n]*\(and 250 more lines\).*Line 1: .*Line 101: [^\n]*\nand 151 more\n/s ],
+    );
+    for my $case (@many) {
+        my ($config, $says) = @$case;
+        my (undef, undef, $err) = run($config, "$folder/render", 'openvpn');
+        like $err, $says, 'all that is wrong is said';
+    }
+
     # and what is right stays so
     for my $endpoint ('vpn.example:51820', '192.0.2.1:51820', '[2001:db8::1]:51820', '[fe80::1%eth0]:51820', '2001:db8::1:51820') {
         my ($status, undef, $err) = run("$interface${peer}Endpoint = $endpoint\n", "$folder/render", 'wireguard');
@@ -265,20 +285,18 @@ for my $format ('openvpn', 'wireguard') {
         my %files = map { m{([^/]*)$}; ($1 => 1) } glob "$corpus/$format/refused/*.*";
         for (split /\n/, slurp("$corpus/$format/refused/expected")) {
             next if /^#/;
-            my ($name, $line, $directive) = split ' ';
+            my ($name, @problems) = split ' ';
             delete $files{$name};
             my ($status, $rendered, $err) = run(slurp("$corpus/$format/refused/$name"), "$folder/render", $format);
-            my ($message) = split /\n/, $err;
+            my ($message, $detail) = $err =~ /^NG007: ([^\n]*)\nDETAIL: (.*?)\nHINT: /s;
             is $status >> 8, 1, "$name is refused";
             is $rendered, '', 'and not rendered';
-            like $message, qr/^NG007: /, 'as NG007';
-            like $message, $line ? qr/^NG007: line $line of the / : qr/^NG007: the /, "in line $line";
-            if ($directive eq '-') {
-                unlike $message, qr/"/, 'nothing of it is quoted';
-            }
-            else {
-                like $message, qr/: "\Q$directive\E" /, "for $directive";
-            }
+            isnt $message, undef, 'as NG007' or diag $err;
+            my @named = $message =~ /\(and /
+                ? $detail =~ /^(?|Line (\d+): (?:"([^"\n]+)": )?|()There is no ([^\n]+?)\. )/mg
+                : $message =~ /^(?|line (\d+) of the \w+ config(?:: "([^"]+)")? cannot be used$|()the \w+ config has no (.+)$)/;
+            is_deeply [ map { $_ || '-' } @named ], \@problems, "all bad lines are named: @problems";
+            like $message, qr/ \(and \d+ more (?:line|problem)s?\)$/, 'how many there are' if @problems > 2;
         }
         is_deeply [sort keys %files], [], 'there is no other file';
     };
