@@ -39,8 +39,8 @@ PG_CFLAGS += -fvisibility=hidden
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(here)/egress.control)
 PG_CPPFLAGS = -DEGRESS_VERSION='"$(EXTVERSION)"'
 
-# libsodium seals secrets and makes WireGuard keys
-SHLIB_LINK += -lsodium
+# libsodium seals secrets and makes WireGuard keys; OpenSSL's libcrypto reads certificates and keys as openvpn does
+SHLIB_LINK += -lsodium -lcrypto
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -64,6 +64,7 @@ requirements:
 	if ! has ''; then missing 'the C compiler $(CC)' gcc; \
 	elif ! has '#include <stdio.h>'; then missing 'stdio.h of the C library' libc6-dev; \
 	elif ! has '#include <sodium.h>'; then missing 'sodium.h of libsodium' libsodium-dev; \
+	elif ! has '#include <openssl/evp.h>'; then missing 'openssl/evp.h of OpenSSL' libssl-dev; \
 	fi; \
 	if [ ! -f '$(includedir_server)/postgres.h' ]; then \
 		missing 'postgres.h of the server' 'postgresql-server-dev-$(MAJORVERSION)'; \

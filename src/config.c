@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -305,6 +306,26 @@ bool
 is_config_space(char c)
 {
 	return c == ' ' || c == '\t';
+}
+
+/*
+ * has_control_character -- is there one in a string? With line_ends, a newline and the carriage returns before it are none
+ *
+ * Those of Unicode beyond ASCII are two bytes in UTF-8; in other encodings the same bytes are letters.
+ */
+bool
+has_control_character(const char *value, bool line_ends)
+{
+	bool		is_unicode = GetDatabaseEncoding() == PG_UTF8;
+
+	for (const unsigned char *c = (const unsigned char *) value; *c; c++)
+	{
+		if (line_ends && (*c == '\n' || (*c == '\r' && (c[1] == '\n' || c[1] == '\r'))))
+			continue;
+		if (*c < ' ' || *c == 0x7f || (is_unicode && *c == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f))
+			return true;
+	}
+	return false;
 }
 
 /* is_made_of -- is a string not empty, and of ASCII letters, digits and these characters alone? */

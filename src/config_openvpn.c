@@ -27,8 +27,6 @@
 
 #include <sys/socket.h>
 
-#include "mb/pg_wchar.h"
-
 #include "compat.h"
 #include "errors.h"
 
@@ -1184,9 +1182,8 @@ check_value(const char *name, const char *value)
 		detail = "It has more than the 127 bytes that openvpn reads.";
 	else if (strstr(value, CLOSING_TAG))
 		detail = "It holds the tag that ends the block in which openvpn reads it.";
-	for (const unsigned char *c = (const unsigned char *) value; detail == NULL && *c; c++)
-		if (*c < ' ' || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f && GetDatabaseEncoding() == PG_UTF8))
-			detail = "It has a control character.";
+	else if (has_control_character(value, false))
+		detail = "It has a control character.";
 	if (detail)
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_CONFIG),

@@ -13,6 +13,7 @@
  *	secret.c			the type egress_secret: sealing and opening
  *	config.c			reading and editing a config line by line; its formats are in
  *	config_openvpn.c	and config_wireguard.c: checking and rendering
+ *	certificate.c		certificates and private keys, as openvpn reads them
  *	query.c				what SQL that the C code runs has in common
  *	scan.c				reading the tables by index, inserting rows
  *	sessions.c			which sessions there are, by the application's tables: egress_orphaned_sessions

@@ -79,8 +79,8 @@ sub build {
     return run('', $ENV{CC} // 'gcc', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-Wno-unused-parameter',
         '-D_GNU_SOURCE', @$options, "-I$headers", "-I$root/src", "-I$root/test/config",
         (map { "$root/test/config/$_" } @sources, 'standalone.c'),
-        (map { "$root/src/$_" } qw(config.c config_openvpn.c config_wireguard.c)),
-        '-o', "$folder/$program");
+        (map { "$root/src/$_" } qw(config.c config_openvpn.c config_wireguard.c certificate.c)),
+        '-o', "$folder/$program", '-lcrypto');
 }
 
 my ($openvpn_version) = have('openvpn') ? `openvpn --version` =~ /^OpenVPN (2\.\d+)/ : ();

@@ -37,6 +37,7 @@ chmod 0755, "$folder/cpp";
 for ([ 'a compiler', 'CC=no-such-cc', 'gcc' ],
 	[ 'the C library', "CC=$folder/cpp MISSING=stdio.h", 'libc6-dev' ],
 	[ 'libsodium', "CC=$folder/cpp MISSING=sodium.h", 'libsodium-dev' ],
+	[ 'OpenSSL', "CC=$folder/cpp MISSING=openssl/evp.h", 'libssl-dev' ],
 	[ "the server's headers", "includedir_server=$folder/nowhere", "postgresql-server-dev-$major" ],
 	[ 'clang', 'with_llvm=yes CLANG=/nowhere/clang-1', 'clang-1, or say make with_llvm=no' ])
 {

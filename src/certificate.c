@@ -1,0 +1,211 @@
+/*
+ * certificate.c -- certificates and private keys, as openvpn reads them
+ *
+ * openvpn hands what stands in <cert> and <key> to libcrypto, and so does this: PEM blocks, with any text around them; the
+ * client's certificate first, and those of its issuers, if any, behind it; a key in any of the formats that libcrypto
+ * has. What openvpn would refuse, and what would make it ask for a passphrase, is found before a config with it is handed out.
+ * Whether a certificate has expired, and who signed it, is not looked at: a dump is to be restored at any time.
+ *
+ * Pure functions of strings. No error of libcrypto's stays in its queue, in which the server looks for its own.
+ */
+#include "certificate.h"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+#include <openssl/x509.h>
+
+#include "config.h"
+
+/* the most bytes of a certificate with its issuers', and of a key: many times what any has */
+#define MAX_PEM_LENGTH	(64 * 1024)
+
+/* the most rounds that a PKCS #12 file is looked at for: a call of libcrypto cannot be cancelled */
+#define MAX_ROUNDS		1000000
+
+/* has -- is this somewhere between two places? */
+static bool
+has(const char *start, const char *end, const char *wanted)
+{
+	for (; start < end; start++)
+		if (begins_with(start, end, wanted))
+			return true;
+	return false;
+}
+
+/*
+ * pem_problem -- why a text cannot stand in a block of an OpenVPN config; NULL if it can
+ *
+ * Whether it is a certificate or a key is not looked at, so it costs little.
+ */
+const char *
+pem_problem(const char *pem)
+{
+	if (strlen(pem) > MAX_PEM_LENGTH)
+		return "It has more than 64 kB.";
+	if (has_control_character(pem, true))
+		return "It has a control character other than the ends of its lines.";
+	if (strstr(pem, "</"))
+		return "It has \"</\", with which openvpn would take the block that it stands in to end.";
+	return NULL;
+}
+
+/* note_question -- called by libcrypto when it wants a passphrase: note it, and give none */
+static int
+note_question(char *passphrase, int size, int for_writing, void *asked)
+{
+	*(bool *) asked = true;
+	return -1;
+}
+
+/* open_pem -- read a string; the caller frees it with BIO_free() */
+static BIO *
+open_pem(const char *pem)
+{
+	BIO		   *bio;
+
+	ERR_clear_error();
+	bio = BIO_new_mem_buf(pem, (int) strlen(pem));
+	if (bio == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	return bio;
+}
+
+/* read_certificate -- the next certificate, which the caller frees; NULL if there is none, or what is there is not one */
+static X509 *
+read_certificate(BIO *bio)
+{
+	bool		asked = false;
+
+	return PEM_read_bio_X509(bio, NULL, note_question, &asked);
+}
+
+/* certificate_problem -- why openvpn would not take a <cert>, one or more certificates; NULL if it would */
+const char *
+certificate_problem(const char *pem)
+{
+	const char *problem = pem_problem(pem);
+	X509	   *certificate;
+	BIO		   *bio;
+	int			count = 0;
+
+	if (problem)
+		return problem;
+	if (strstr(pem, "PRIVATE KEY-----"))
+		return "It has a private key as well, which belongs into client_key.";
+
+	bio = open_pem(pem);
+	while ((certificate = read_certificate(bio)) != NULL)
+	{
+		X509_free(certificate);
+		count++;
+	}
+	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		problem = count == 0 ? "Its certificate cannot be read." : "A certificate behind its first one cannot be read.";
+	else if (count == 0)
+		problem = "It has no certificate: no block that begins with -----BEGIN CERTIFICATE-----.";
+	BIO_free(bio);
+	ERR_clear_error();
+	return problem;
+}
+
+/* private_key_problem -- why openvpn would not take a <key> without asking; NULL if it would. *encrypted: it would ask */
+const char *
+private_key_problem(const char *pem, bool *encrypted)
+{
+	const char *problem = pem_problem(pem);
+	EVP_PKEY   *key;
+	BIO		   *bio;
+
+	*encrypted = false;
+	if (problem)
+		return problem;
+
+	bio = open_pem(pem);
+	key = PEM_read_bio_PrivateKey(bio, NULL, note_question, encrypted);
+	if (*encrypted)
+		problem = "It has a passphrase, for which openvpn would ask at the agent's console.";
+	else if (key == NULL)
+		problem = has(pem, pem + strlen(pem), "PRIVATE KEY-----") ?
+			"Its private key cannot be read." :
+			"It has no private key: no block that begins with -----BEGIN PRIVATE KEY-----.";
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+	ERR_clear_error();
+	return problem;
+}
+
+/* certificate_matches -- is a key the one of the first certificate? Both are without a problem */
+bool
+certificate_matches(const char *certificate, const char *key)
+{
+	bool		asked = false;
+	bool		matches;
+	EVP_PKEY   *private_key;
+	X509	   *first;
+	BIO		   *bio;
+
+	bio = open_pem(certificate);
+	first = read_certificate(bio);
+	BIO_free(bio);
+	bio = open_pem(key);
+	private_key = PEM_read_bio_PrivateKey(bio, NULL, note_question, &asked);
+	BIO_free(bio);
+
+	matches = first && private_key && X509_check_private_key(first, private_key) == 1;
+	EVP_PKEY_free(private_key);
+	X509_free(first);
+	ERR_clear_error();
+	return matches;
+}
+
+/* pem_is_encrypted -- has a private key a passphrase, in either of the two ways? Without a look at the key itself */
+bool
+pem_is_encrypted(const char *start, const char *end)
+{
+	return has(start, end, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(start, end, "Proc-Type: 4,ENCRYPTED");
+}
+
+/*
+ * pkcs12_has_passphrase -- would openvpn ask for the passphrase of a <pkcs12>? Not if it is none, or empty
+ *
+ * The file's digest tells without opening what is in it. One that takes too long to compute, or that is of a kind that
+ * libcrypto has had since 3.4 only, counts as one with a passphrase. False for what is no PKCS #12 file.
+ */
+bool
+pkcs12_has_passphrase(const char *base64, size_t length)
+{
+	const ASN1_INTEGER *rounds = NULL;
+	const X509_ALGOR *algorithm = NULL;
+	bool		result = false;
+	PKCS12	   *file = NULL;
+	BIO		   *text;
+	BIO		   *bio;
+
+	ERR_clear_error();
+	text = length <= INT_MAX ? BIO_new_mem_buf(base64, (int) length) : NULL;
+	bio = BIO_new(BIO_f_base64());
+	if (text && bio)
+		file = d2i_PKCS12_bio(BIO_push(bio, text), NULL);
+	if (file && PKCS12_mac_present(file))
+	{
+		int			parameter_type;
+
+		PKCS12_get0_mac(NULL, &algorithm, NULL, &rounds, file);
+		X509_ALGOR_get0(NULL, &parameter_type, NULL, algorithm);
+		if ((parameter_type != V_ASN1_UNDEF && parameter_type != V_ASN1_NULL) ||
+			(rounds && (ASN1_INTEGER_get(rounds) < 0 || ASN1_INTEGER_get(rounds) > MAX_ROUNDS)))
+			result = true;
+		else
+			result = !PKCS12_verify_mac(file, "", 0) && !PKCS12_verify_mac(file, NULL, 0);
+	}
+	PKCS12_free(file);
+	BIO_free(bio);
+	BIO_free(text);
+	ERR_clear_error();
+	return result;
+}
