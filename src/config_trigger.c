@@ -15,6 +15,7 @@
 #include "utils/rel.h"
 
 #include "catalog.h"
+#include "certificate.h"
 #include "compat.h"
 #include "config.h"
 #include "errors.h"
@@ -112,15 +113,25 @@ identify(NewRow *row, AttrNumber id, AttrNumber name, AttrNumber provider_type)
 	return true;
 }
 
-/* refuse_field -- raise NG007 for a field of a credential */
+/* refuse_field -- raise NG007 for a field of a credential; hint may be NULL */
 pg_noreturn static void
-refuse_field(NewRow *row, Field field, const char *detail)
+refuse_field(NewRow *row, Field field, const char *detail, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_EGRESS_CONFIG),
 			 errmsg("%s does not fit its provider", secret_label(fields[field].name, row->id, row->name)),
 			 errdetail_internal("%s", detail),
+			 hint ? errhint("%s", hint) : 0,
 			 errtable(row->trigger->tg_relation)));
+}
+
+/* check_pair -- refuse one of two fields without the other */
+static void
+check_pair(NewRow *row, const bool *given, Field first, Field second)
+{
+	if (given[first] != given[second])
+		refuse_field(row, given[first] ? second : first,
+					 psprintf("It must not be null when there is a %s.", fields[given[first] ? first : second].name), NULL);
 }
 
 /* check_uses -- refuse fields that the provider's type does not use, or that are missing */
@@ -134,14 +145,31 @@ check_uses(NewRow *row, const bool *given)
 		FieldUse	use = fields[i].use[row->provider_type];
 
 		if (given[i] && use == FIELD_UNUSED)
-			refuse_field(row, i, psprintf("Providers of type %s do not use it: it must be null.", type));
+			refuse_field(row, i, psprintf("Providers of type %s do not use it: it must be null.", type), NULL);
 		if (!given[i] && use == FIELD_REQUIRED)
-			refuse_field(row, i, psprintf("Providers of type %s need it: it must not be null.", type));
+			refuse_field(row, i, psprintf("Providers of type %s need it: it must not be null.", type), NULL);
 	}
-	if (given[FIELD_USERNAME] && !given[FIELD_PASSWORD])
-		refuse_field(row, FIELD_PASSWORD, "It must not be null when there is a username.");
-	if (given[FIELD_PASSWORD] && !given[FIELD_USERNAME])
-		refuse_field(row, FIELD_USERNAME, "It must not be null when there is a password.");
+	check_pair(row, given, FIELD_USERNAME, FIELD_PASSWORD);
+	check_pair(row, given, FIELD_CLIENT_CERTIFICATE, FIELD_CLIENT_KEY);
+}
+
+/* check_certificate -- refuse a certificate that openvpn would not take, or a key, which is NULL when it cannot be read */
+static void
+check_certificate(NewRow *row, const char *certificate, const char *key)
+{
+	const char *problem = certificate_problem(certificate);
+	bool		encrypted;
+
+	if (problem)
+		refuse_field(row, FIELD_CLIENT_CERTIFICATE, problem, NULL);
+	if (key == NULL)
+		return;
+	problem = private_key_problem(key, &encrypted);
+	if (problem)
+		refuse_field(row, FIELD_CLIENT_KEY, problem, encrypted ? "openssl pkey -in client.key -out plain.key takes it off." : NULL);
+	if (!certificate_matches(certificate, key))
+		refuse_field(row, FIELD_CLIENT_KEY, "It is not the key of the client_certificate.",
+					 "The client's certificate comes first, those of its issuers behind it.");
 }
 
 /* open_field -- open a secret of the row; NULL when its key is missing, NG006 if it was changed */
@@ -178,19 +206,20 @@ check_credential(NewRow *row)
 	switch (row->provider_type)
 	{
 		case PROVIDER_OPENVPN:
-			/* a password that cannot be read is taken for a good one, as the username then has to be by itself */
+			/* a secret that cannot be read is taken for a good one, as what it goes with then has to be by itself */
 			openvpn.username = opened[FIELD_USERNAME];
 			openvpn.password = opened[FIELD_PASSWORD] != NULL ? opened[FIELD_PASSWORD] : openvpn.username;
 			openvpn.client_certificate = opened[FIELD_CLIENT_CERTIFICATE];
-			openvpn.client_key = opened[FIELD_CLIENT_KEY];
+			openvpn.client_key = opened[FIELD_CLIENT_KEY] != NULL ? opened[FIELD_CLIENT_KEY] : openvpn.client_certificate;
 			openvpn_check_credential(&openvpn);
+			if (openvpn.client_certificate)
+				check_certificate(row, openvpn.client_certificate, opened[FIELD_CLIENT_KEY]);
 			break;
 		case PROVIDER_WIREGUARD:
 			wireguard.private_key = opened[FIELD_PRIVATE_KEY];
 			wireguard.address = opened[FIELD_ADDRESS];
 			wireguard.preshared_key = opened[FIELD_PRESHARED_KEY];
-			if (wireguard.private_key != NULL)
-				wireguard_check_credential(&wireguard);
+			wireguard_check_credential(&wireguard);
 			break;
 		case PROVIDER_CUSTOM:
 			break;

@@ -466,16 +466,36 @@ wireguard_check_config(text *config_text)
 		pfree(config.edits.items);
 }
 
-/* wireguard_check_credential -- refuse what is no private key */
+/* refuse_part -- raise NG007 for a part of a credential */
+pg_noreturn static void
+refuse_part(const char *name, const char *takes)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_EGRESS_CONFIG),
+			 errmsg("%s cannot be used with WireGuard", name),
+			 errdetail("%s", takes)));
+}
+
+/* wireguard_check_credential -- refuse a credential that wg or wg-quick would not take; parts that are NULL are not looked at */
 void
 wireguard_check_credential(const WireguardCredential *credential)
 {
-	if (!is_key(unconstify(char *, credential->private_key)))
+	if (credential->private_key && !is_key(unconstify(char *, credential->private_key)))
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_CONFIG),
 				 errmsg("private_key is not a WireGuard key"),
 				 errdetail("A key is 32 bytes in base64, 44 characters in all."),
 				 errhint("wg genkey makes one.")));
+	if (credential->address)
+	{
+		char	   *copy = pstrdup(credential->address);
+
+		if (has_control_character(copy, false) || copy[strspn(copy, ", ")] == '\0' || !is_address_list(copy))
+			refuse_part("address", ADDRESSES);
+		pfree(copy);
+	}
+	if (credential->preshared_key && !is_key(unconstify(char *, credential->preshared_key)))
+		refuse_part("preshared_key", KEY);
 }
 
 /*
