@@ -355,6 +355,64 @@ CREATE CAST (varchar AS egress_provider_type) WITH INOUT AS ASSIGNMENT;
 CREATE CAST (text AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
 CREATE CAST (varchar AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
 
+-- ids that are no text
+CREATE TYPE egress_id;
+CREATE FUNCTION egress_id_in(cstring) RETURNS egress_id
+AS 'textin' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_id_in(cstring) FROM PUBLIC;
+CREATE FUNCTION egress_id_out(egress_id) RETURNS cstring
+AS 'textout' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_id_out(egress_id) FROM PUBLIC;
+CREATE FUNCTION egress_id_recv(internal) RETURNS egress_id
+AS 'textrecv' LANGUAGE internal STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_id_recv(internal) FROM PUBLIC;
+CREATE FUNCTION egress_id_send(egress_id) RETURNS bytea
+AS 'textsend' LANGUAGE internal STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_id_send(egress_id) FROM PUBLIC;
+CREATE TYPE egress_id (
+    INPUT = egress_id_in, OUTPUT = egress_id_out, RECEIVE = egress_id_recv, SEND = egress_id_send, LIKE = text);
+REVOKE ALL ON TYPE egress_id FROM PUBLIC;
+CREATE CAST (uuid AS egress_id) WITH INOUT AS IMPLICIT;
+CREATE CAST (smallint AS egress_id) WITH INOUT AS IMPLICIT;
+CREATE CAST (integer AS egress_id) WITH INOUT AS IMPLICIT;
+CREATE CAST (bigint AS egress_id) WITH INOUT AS IMPLICIT;
+CREATE CAST (numeric AS egress_id) WITH INOUT AS IMPLICIT;
+CREATE CAST (name AS egress_id) WITH INOUT AS IMPLICIT;
+CREATE CAST (text AS egress_id) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (varchar AS egress_id) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (character AS egress_id) WITH FUNCTION pg_catalog.text(character) AS IMPLICIT;
+CREATE FUNCTION egress_available_gateways(user_id egress_id, workspace_id egress_id DEFAULT NULL)
+RETURNS SETOF egress_available_gateway
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_available_gateways(egress_id, egress_id) FROM PUBLIC;
+CREATE FUNCTION egress_acquire_credential(
+    user_id egress_id, workspace_id egress_id, egress_gateway_id bigint, session_id egress_id, ttl interval DEFAULT NULL)
+RETURNS egress_acquired_credential
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000;
+REVOKE ALL ON FUNCTION egress_acquire_credential(egress_id, egress_id, bigint, egress_id, interval) FROM PUBLIC;
+CREATE FUNCTION egress_release_credential(session_id egress_id) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_release_credential(egress_id) FROM PUBLIC;
+CREATE FUNCTION egress_renew_lease(session_id egress_id, ttl interval) RETURNS timestamptz
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_renew_lease(egress_id, interval) FROM PUBLIC;
+CREATE FUNCTION egress_gateway_required(workspace_id egress_id) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_gateway_required(egress_id) FROM PUBLIC;
+CREATE FUNCTION egress_explain_access(user_id egress_id, workspace_id egress_id DEFAULT NULL, egress_gateway_id bigint DEFAULT NULL)
+RETURNS SETOF egress_access_explanation
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_explain_access(egress_id, egress_id, bigint) FROM PUBLIC;
+
 -- equality of stored secrets, whose values no statistics hold; and secrets given as bytes
 CREATE FUNCTION egress_secret_analyze(internal) RETURNS boolean
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
@@ -389,6 +447,33 @@ CREATE OPERATOR CLASS egress_secret_ops DEFAULT FOR TYPE egress_secret USING has
 
 /* ------------------------------------------------------------- comments */
 
+COMMENT ON FUNCTION egress_id_in(cstring) IS 'Input function of egress_id: the text as it is. SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_id_out(egress_id) IS 'Output function of egress_id: the text as it is. SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_id_recv(internal) IS 'Binary input function of egress_id: as text''s. SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_id_send(egress_id) IS 'Binary output function of egress_id: as text''s. SQLSTATE: none of its own.';
+COMMENT ON TYPE egress_id IS 'an id of the application as an argument: the text form of a uuid, a number or a string';
+COMMENT ON CAST (uuid AS egress_id) IS 'its text form';
+COMMENT ON CAST (smallint AS egress_id) IS 'its text form';
+COMMENT ON CAST (integer AS egress_id) IS 'its text form';
+COMMENT ON CAST (bigint AS egress_id) IS 'its text form';
+COMMENT ON CAST (numeric AS egress_id) IS 'its text form';
+COMMENT ON CAST (name AS egress_id) IS 'its text form';
+COMMENT ON CAST (text AS egress_id) IS 'the text as it is';
+COMMENT ON CAST (varchar AS egress_id) IS 'the text as it is';
+COMMENT ON CAST (character AS egress_id) IS 'the text without its padding, as it becomes text';
+COMMENT ON FUNCTION egress_available_gateways(egress_id, egress_id) IS
+'As egress_available_gateways(text, text), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them. SQLSTATE: 22004, 22023, as there.';
+COMMENT ON FUNCTION egress_acquire_credential(egress_id, egress_id, bigint, egress_id, interval) IS
+'As egress_acquire_credential(text, text, bigint, text, interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. egress_gateway_id, ttl: as there.
+SQLSTATE: 22004, 22023, NG001 to NG007, NG009, 25006, as there.';
+COMMENT ON FUNCTION egress_release_credential(egress_id) IS
+'As egress_release_credential(text), for an id that is no text. session_id: a uuid, a number or a string. SQLSTATE: 22004, 22023, 25006, as there.';
+COMMENT ON FUNCTION egress_renew_lease(egress_id, interval) IS
+'As egress_renew_lease(text, interval), for an id that is no text. session_id: a uuid, a number or a string. ttl: as there. SQLSTATE: 22004, 22023, 25006, as there.';
+COMMENT ON FUNCTION egress_gateway_required(egress_id) IS
+'As egress_gateway_required(text), for an id that is no text. workspace_id: a uuid, a number or a string. SQLSTATE: 22023, as there.';
+COMMENT ON FUNCTION egress_explain_access(egress_id, egress_id, bigint) IS
+'As egress_explain_access(text, text, bigint), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them. egress_gateway_id: as there. SQLSTATE: 22004, 22023, NG001, as there.';
 COMMENT ON CAST (text AS egress_provider_type) IS 'in assignments: the value of that name';
 COMMENT ON CAST (varchar AS egress_provider_type) IS 'in assignments: the value of that name';
 COMMENT ON CAST (text AS egress_subject_type) IS 'in assignments: the value of that name';

@@ -116,6 +116,52 @@ CREATE OPERATOR CLASS egress_secret_ops DEFAULT FOR TYPE egress_secret USING has
 COMMENT ON OPERATOR CLASS egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
 COMMENT ON OPERATOR FAMILY egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
 
+/*
+ * Ids of an application that are no text: a uuid or a number becomes an egress_id by an implicit cast, as it becomes no text,
+ * and every function that takes ids is there once more for these. Strings have casts, too, so that a call may mix them with
+ * numbers; where all ids are strings, or of no type yet, PostgreSQL prefers text. Nothing is cast from egress_id, or a call
+ * with both could go either way.
+ */
+CREATE TYPE egress_id;
+CREATE FUNCTION egress_id_in(cstring) RETURNS egress_id
+AS 'textin' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_id_in(cstring) FROM PUBLIC;
+COMMENT ON FUNCTION egress_id_in(cstring) IS 'Input function of egress_id: the text as it is. SQLSTATE: none of its own.';
+CREATE FUNCTION egress_id_out(egress_id) RETURNS cstring
+AS 'textout' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_id_out(egress_id) FROM PUBLIC;
+COMMENT ON FUNCTION egress_id_out(egress_id) IS 'Output function of egress_id: the text as it is. SQLSTATE: none of its own.';
+CREATE FUNCTION egress_id_recv(internal) RETURNS egress_id
+AS 'textrecv' LANGUAGE internal STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_id_recv(internal) FROM PUBLIC;
+COMMENT ON FUNCTION egress_id_recv(internal) IS 'Binary input function of egress_id: as text''s. SQLSTATE: none of its own.';
+CREATE FUNCTION egress_id_send(egress_id) RETURNS bytea
+AS 'textsend' LANGUAGE internal STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_id_send(egress_id) FROM PUBLIC;
+COMMENT ON FUNCTION egress_id_send(egress_id) IS 'Binary output function of egress_id: as text''s. SQLSTATE: none of its own.';
+CREATE TYPE egress_id (
+    INPUT = egress_id_in, OUTPUT = egress_id_out, RECEIVE = egress_id_recv, SEND = egress_id_send, LIKE = text);
+REVOKE ALL ON TYPE egress_id FROM PUBLIC;
+COMMENT ON TYPE egress_id IS 'an id of the application as an argument: the text form of a uuid, a number or a string';
+CREATE CAST (uuid AS egress_id) WITH INOUT AS IMPLICIT;
+COMMENT ON CAST (uuid AS egress_id) IS 'its text form';
+CREATE CAST (smallint AS egress_id) WITH INOUT AS IMPLICIT;
+COMMENT ON CAST (smallint AS egress_id) IS 'its text form';
+CREATE CAST (integer AS egress_id) WITH INOUT AS IMPLICIT;
+COMMENT ON CAST (integer AS egress_id) IS 'its text form';
+CREATE CAST (bigint AS egress_id) WITH INOUT AS IMPLICIT;
+COMMENT ON CAST (bigint AS egress_id) IS 'its text form';
+CREATE CAST (numeric AS egress_id) WITH INOUT AS IMPLICIT;
+COMMENT ON CAST (numeric AS egress_id) IS 'its text form';
+CREATE CAST (name AS egress_id) WITH INOUT AS IMPLICIT;
+COMMENT ON CAST (name AS egress_id) IS 'its text form';
+CREATE CAST (text AS egress_id) WITHOUT FUNCTION AS IMPLICIT;
+COMMENT ON CAST (text AS egress_id) IS 'the text as it is';
+CREATE CAST (varchar AS egress_id) WITHOUT FUNCTION AS IMPLICIT;
+COMMENT ON CAST (varchar AS egress_id) IS 'the text as it is';
+CREATE CAST (character AS egress_id) WITH FUNCTION pg_catalog.text(character) AS IMPLICIT;
+COMMENT ON CAST (character AS egress_id) IS 'the text without its padding, as it becomes text';
+
 /* ------------------------------------------------- the index of a pool */
 
 CREATE FUNCTION egress_pool_handler(internal) RETURNS index_am_handler
@@ -441,6 +487,14 @@ user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the sa
 Returns a row a gateway, ordered by provider name, country, city (NULLs last), gateway name and id.
 available_connections: how many more connections the credentials that fit allow now; 0 when full, NULL when one has no limit.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes.';
+CREATE FUNCTION egress_available_gateways(user_id egress_id, workspace_id egress_id DEFAULT NULL)
+RETURNS SETOF egress_available_gateway
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_available_gateways(egress_id, egress_id) FROM PUBLIC;
+COMMENT ON FUNCTION egress_available_gateways(egress_id, egress_id) IS
+'As egress_available_gateways(text, text), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them. SQLSTATE: 22004, 22023, as there.';
 
 CREATE TYPE egress_acquired_credential AS (
     egress_credential_id bigint, credential_name text,
@@ -471,6 +525,16 @@ SQLSTATE: 22004, 22023 bad argument; NG001 no such gateway; NG002 the gateway is
 NG004 every credential that fits and can be opened is at its limit, try later; NG005 the session holds a lease for something else;
 NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together;
 NG009 the session is not in the session table that was attached with must_exist, or over; 25006 read-only transaction or standby.';
+CREATE FUNCTION egress_acquire_credential(
+    user_id egress_id, workspace_id egress_id, egress_gateway_id bigint, session_id egress_id, ttl interval DEFAULT NULL)
+RETURNS egress_acquired_credential
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000;
+REVOKE ALL ON FUNCTION egress_acquire_credential(egress_id, egress_id, bigint, egress_id, interval) FROM PUBLIC;
+COMMENT ON FUNCTION egress_acquire_credential(egress_id, egress_id, bigint, egress_id, interval) IS
+'As egress_acquire_credential(text, text, bigint, text, interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. egress_gateway_id, ttl: as there.
+SQLSTATE: 22004, 22023, NG001 to NG007, NG009, 25006, as there.';
 
 CREATE FUNCTION egress_release_credential(session_id text) RETURNS boolean
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -480,6 +544,12 @@ COMMENT ON FUNCTION egress_release_credential(text) IS
 'Ends a session''s lease and writes it to egress_lease_history with the reason released. The connection is free for others at commit.
 session_id: the application''s id, 1 to 255 bytes. Returns true when it ended a lease, false when there was none.
 SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
+CREATE FUNCTION egress_release_credential(session_id egress_id) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_release_credential(egress_id) FROM PUBLIC;
+COMMENT ON FUNCTION egress_release_credential(egress_id) IS
+'As egress_release_credential(text), for an id that is no text. session_id: a uuid, a number or a string. SQLSTATE: 22004, 22023, 25006, as there.';
 
 CREATE FUNCTION egress_renew_lease(session_id text, ttl interval) RETURNS timestamptz
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -490,6 +560,12 @@ COMMENT ON FUNCTION egress_renew_lease(text, interval) IS
 session_id: the application''s id, 1 to 255 bytes. ttl: more than 0, a day being 24 hours and a month one of UTC''s calendar; NULL: the lease lasts until it is released.
 Returns when the lease ends, infinity for one that does not, NULL when the session has no lease, or only one that has expired: acquire again.
 SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
+CREATE FUNCTION egress_renew_lease(session_id egress_id, ttl interval) RETURNS timestamptz
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_renew_lease(egress_id, interval) FROM PUBLIC;
+COMMENT ON FUNCTION egress_renew_lease(egress_id, interval) IS
+'As egress_renew_lease(text, interval), for an id that is no text. session_id: a uuid, a number or a string. ttl: as there. SQLSTATE: 22004, 22023, 25006, as there.';
 
 CREATE FUNCTION egress_expire_leases() RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -529,6 +605,12 @@ COMMENT ON FUNCTION egress_gateway_required(text) IS
 'Whether a session in this workspace has to go through a gateway: the workspace''s override is on, and an enabled mapping has the workspace as its subject.
 Whatever has become of its gateways: that they are disabled, withdrawn or deleted is no reason to let sessions out without one.
 workspace_id: the application''s id, 1 to 255 bytes; false for NULL. Works on a hot standby. SQLSTATE: 22023 workspace_id is empty or longer than 255 bytes.';
+CREATE FUNCTION egress_gateway_required(workspace_id egress_id) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_gateway_required(egress_id) FROM PUBLIC;
+COMMENT ON FUNCTION egress_gateway_required(egress_id) IS
+'As egress_gateway_required(text), for an id that is no text. workspace_id: a uuid, a number or a string. SQLSTATE: 22023, as there.';
 
 CREATE FUNCTION egress_release_on_session_end() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -617,6 +699,14 @@ not_mapped, no_credential, at_limit, available. The menu has exactly the gateway
 A credential whose key is missing is not one that an acquire would take: at_limit is also said where there is no other. No secret is opened, so one that was changed is not known.
 egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';
+CREATE FUNCTION egress_explain_access(user_id egress_id, workspace_id egress_id DEFAULT NULL, egress_gateway_id bigint DEFAULT NULL)
+RETURNS SETOF egress_access_explanation
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_explain_access(egress_id, egress_id, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION egress_explain_access(egress_id, egress_id, bigint) IS
+'As egress_explain_access(text, text, bigint), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them. egress_gateway_id: as there. SQLSTATE: 22004, 22023, NG001, as there.';
 
 CREATE FUNCTION egress_orphaned_sessions() RETURNS SETOF text
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE

@@ -46,13 +46,17 @@ PREPARE untyped AS SELECT credential_name FROM egress_acquire_credential($1, $2,
 EXECUTE untyped ('ann', NULL, 21, 'd1');
 PREPARE explain_one (varchar, smallint) AS SELECT verdict FROM egress_explain_access($1, egress_gateway_id => $2);
 EXECUTE explain_one ('ann', 21);
--- a uuid is no text until it is cast
-\set VERBOSITY terse
+-- ids that are no text: a uuid, a number, beside a parameter of no type
 PREPARE release (uuid) AS SELECT egress_release_credential($1);
-\set VERBOSITY default
-ROLLBACK TO before;
-PREPARE release (uuid) AS SELECT egress_release_credential($1::text);
 EXECUTE release ('00000000-0000-0000-0000-000000000001');
+INSERT INTO egress_credential (egress_provider_id, name, subject_type, subject_id, custom_credential) VALUES (3, 'number', 'user', '42', 'x');
+PREPARE acquire_typed (bigint, unknown, smallint, uuid) AS
+    SELECT credential_name FROM egress_acquire_credential($1, $2, $3, $4);
+EXECUTE acquire_typed (42, NULL, 31, 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11');
+SELECT session_id, user_id FROM egress_lease WHERE user_id = '42';
+PREPARE menu (int) AS SELECT gateway_name FROM egress_available_gateways($1) ORDER BY gateway_name LIMIT 1;
+EXECUTE menu (42);
+\df egress_release_credential
 PREPARE renew (varchar, varchar) AS SELECT egress_renew_lease($1, $2::interval);
 EXECUTE renew ('nobody', '1 hour');
 

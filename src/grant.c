@@ -25,7 +25,7 @@
 #include "compat.h"
 #include "query.h"
 
-/* One GRANT: privileges on objects, %s (%1$s where it comes twice) standing for the quoted schema. */
+/* One GRANT: privileges on objects, %s (%1$s where it comes more than once) standing for the quoted schema. */
 typedef struct Grant
 {
 	const char *access;
@@ -35,13 +35,18 @@ typedef struct Grant
 
 static const Grant grants[] = {
 	{"app", "EXECUTE", "FUNCTION %s.egress_available_gateways(text, text)"},
+	{"app", "EXECUTE", "FUNCTION %1$s.egress_available_gateways(%1$s.egress_id, %1$s.egress_id)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_acquire_credential(text, text, bigint, text, interval)"},
+	{"app", "EXECUTE", "FUNCTION %1$s.egress_acquire_credential(%1$s.egress_id, %1$s.egress_id, bigint, %1$s.egress_id, interval)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_release_credential(text)"},
+	{"app", "EXECUTE", "FUNCTION %1$s.egress_release_credential(%1$s.egress_id)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_renew_lease(text, interval)"},
+	{"app", "EXECUTE", "FUNCTION %1$s.egress_renew_lease(%1$s.egress_id, interval)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_expire_leases()"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_expire_leases(bigint)"},
 	{"app", "EXECUTE", "PROCEDURE %s.egress_sweep_leases(integer)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_gateway_required(text)"},
+	{"app", "EXECUTE", "FUNCTION %1$s.egress_gateway_required(%1$s.egress_id)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_release_on_session_end()"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_attach_sessions(regclass, name, text, boolean)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_attach_sessions(regclass, name, text)"}, /* of version 0.9 */
@@ -62,6 +67,7 @@ static const Grant grants[] = {
 	{"monitor", "EXECUTE", "FUNCTION %s.egress_credential_leases(bigint)"},
 	{"monitor", "EXECUTE", "FUNCTION %s.egress_gateway_leases(bigint)"},
 	{"monitor", "EXECUTE", "FUNCTION %s.egress_explain_access(text, text, bigint)"},
+	{"monitor", "EXECUTE", "FUNCTION %1$s.egress_explain_access(%1$s.egress_id, %1$s.egress_id, bigint)"},
 	{"monitor", "USAGE", "TYPE %s.egress_provider_type"},
 	{"monitor", "USAGE", "TYPE %s.egress_subject_type"},
 	{"monitor", "USAGE", "TYPE %s.egress_access_explanation"},
@@ -102,11 +108,15 @@ static const Grant grants[] = {
 	{"admin", "EXECUTE", "FUNCTION %s.egress_generate_wireguard_key()"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_credential_public_key(bigint)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_available_gateways(text, text)"},
+	{"admin", "EXECUTE", "FUNCTION %1$s.egress_available_gateways(%1$s.egress_id, %1$s.egress_id)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_gateway_required(text)"},
+	{"admin", "EXECUTE", "FUNCTION %1$s.egress_gateway_required(%1$s.egress_id)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_explain_access(text, text, bigint)"},
+	{"admin", "EXECUTE", "FUNCTION %1$s.egress_explain_access(%1$s.egress_id, %1$s.egress_id, bigint)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb, float8)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb)"},	/* of version 0.9 */
 	{"admin", "EXECUTE", "FUNCTION %s.egress_release_credential(text)"},
+	{"admin", "EXECUTE", "FUNCTION %1$s.egress_release_credential(%1$s.egress_id)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_expire_leases()"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_expire_leases(bigint)"},
 	{"admin", "EXECUTE", "PROCEDURE %s.egress_sweep_leases(integer)"},
@@ -181,6 +191,9 @@ egress_grant_access(PG_FUNCTION_ARGS)
 		if (!known)
 			execute("USAGE", psprintf("SCHEMA %s", schema), role);
 		known = true;
+		/* where the type of an argument is not there, it is an error to ask whether the function is */
+		if (catalog_version() < VERSION_1_0 && strstr(grants[i].object, ".egress_id") != NULL)
+			continue;
 		object = psprintf(grants[i].object, schema);
 		if (exists(object))
 			execute(grants[i].privileges, object, role);

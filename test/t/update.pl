@@ -66,7 +66,9 @@ sub grant_more
 {
 	my ($dbh) = @_;
 	my $functions = $dbh->selectcol_arrayref(<<'SQL');
-SELECT oid::regprocedure FROM pg_proc WHERE proname IN ('egress_sync_gateways', 'egress_acquire_credential') ORDER BY 1
+SELECT oid::regprocedure FROM pg_proc WHERE proname IN ('egress_sync_gateways', 'egress_acquire_credential')
+  AND oidvectortypes(proargtypes) !~ 'egress_id' -- which the version before has not
+ORDER BY 1
 SQL
 	$dbh->do("GRANT EXECUTE ON FUNCTION $_ TO $app WITH GRANT OPTION") for @$functions;
 	return;
