@@ -242,13 +242,14 @@ use(const Config *what)
 /*
  * connections_are_left -- when all is over: does everybody get what should be free, and nobody more?
  *
- * Three sessions acquire one after the other.
+ * Three sessions acquire one after the other, one of them at gateway 2.
  */
 static void
 connections_are_left(const State *end)
 {
-	static const char *const scripts[GROUPS][CREDENTIALS] = {{"1: a6 c a7 c a8 c", "2: a6 c a7 c a8 c"},
-	{"B1: a6 c a7 c a8 c", "B2: a6 c a7 c a8 c"}};
+	static const char *const scripts[GROUPS][CREDENTIALS] = {{"1: a6 c o7 c a8 c", "2: a6 c o7 c a8 c"},
+	{"B1: a6 c o7 c a8 c", "B2: a6 c o7 c a8 c"}};
+	static const byte gateways[] = {1, 2, 1};
 	const Config *before = config;
 	State		state;
 
@@ -264,7 +265,7 @@ connections_are_left(const State *end)
 		memset(alone.scripts, 0, sizeof(alone.scripts));
 		alone.scripts[0] = scripts[state.objects[c].group][c - 1];
 		use(&alone);
-		left = connections_left(c);
+		left = connections_left(c, gateways, 3);
 		memset(&m->procs[0], 0, sizeof(Proc));
 		do
 			move.nchoices = 0;
@@ -412,9 +413,12 @@ tell(const State *start, Move *moves, int n, bool at_end)
 	m = &state;
 	for (int c = 1; c <= CREDENTIALS; c++)
 		printf("#   limit of credential %d: %s\n", c, limit_name(m->objects[c].limit));
+	if (config->once)
+		printf("#   credential 1 is%s once per gateway\n", m->objects[1].once ? "" : " not");
 	for (int i = 0; i < ROWS; i++)
 		if (m->rows[i].xmin)
-			printf("#   session %d has a lease of credential %d, slot %s%s\n", m->rows[i].session, m->rows[i].credential,
+			printf("#   session %d has a lease of credential %d at gateway %d, slot %s%s\n", m->rows[i].session,
+				   m->rows[i].credential, m->rows[i].gateway,
 				   m->rows[i].slot == SLOT_NONE ? "none" : limit_name(m->rows[i].slot),
 				   m->rows[i].end == END_AHEAD ? ", with an end" : m->rows[i].end == END_LATER ? ", with a later end" : "");
 	if (m->entries[0][1].state == POOL_FULL)
@@ -670,6 +674,7 @@ add_start(int limit1, int limit2, const int slots[2], const int ends[2], bool fu
 			Row		   *row = &state->rows[n++];
 
 			row->credential = 1;
+			row->gateway = 1;
 			row->slot = slots[i];
 			row->session = 4 + i;
 			row->xmin = COMMITTED;
@@ -715,6 +720,26 @@ add_starts(int limit1, int limit2, const int slots[2])
 		}
 }
 
+/* add_places -- with credential 1 once per gateway or not, and with the second of its leases at either gateway */
+static void
+add_places(int limit1, int limit2, const int slots[2])
+{
+	for (const char *once = config->once ? config->once : "0"; *once; once++)
+		for (int gateway = 1; gateway <= (config->at_both && slots[1] ? GATEWAYS : 1); gateway++)
+		{
+			int			first = nstarts;
+
+			add_starts(limit1, limit2, slots);
+			for (int i = first; i < nstarts; i++)
+			{
+				starts[i].objects[1].once = *once - '0';
+				for (int row = 0; row < ROWS; row++)
+					if (starts[i].rows[row].session == 5)
+						starts[i].rows[row].gateway = gateway;
+			}
+		}
+}
+
 /* make_starts -- all of a configuration's */
 static void
 make_starts(void)
@@ -729,7 +754,7 @@ make_starts(void)
 				{
 					if (slots[j] && (slots[i] == 0 || (slots[i] == slots[j] && slots[i] != SLOT_NONE)))
 						continue;
-					add_starts(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0',
+					add_places(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0',
 							   (int[2]) {slots[i], slots[j]});
 				}
 }

@@ -71,6 +71,7 @@
 
 #define CREDENTIAL_LOCK		(LOCK_CREDENTIAL + p->credential)
 #define SESSION_LOCK(id)	(LOCK_SESSION + (id))
+#define PLACE_LOCK			(LOCK_PLACE + GATEWAYS * (p->credential - 1) + p->gateway - 1)
 #define SLOT_LOCK(slot)		(LOCK_SLOT + 3 * (p->credential - 1) + (slot))
 
 /* scan_row_ends (scan.c) -- is the credential or gateway being deleted, or deleted since? */
@@ -90,7 +91,7 @@ scan_row_is_replaced(void)
 
 	if (mutant == change_seen_before_it_is_visible && is_other(object->xmax) && m->committing & 1 << OWNER(object->xmax))
 		return true;
-	return p->replaced & 1 << p->credential;
+	return p->replaced & 1 << p->credential && !(mutant == switch_not_seen_alone && config->once);
 }
 
 /* scan_row_is_own (scan.c) -- has this transaction itself changed the credential? */
@@ -100,7 +101,8 @@ scan_row_is_own(void)
 	Object	   *object = &m->objects[p->credential];
 
 	return is_mine(object->xmax) &&
-		(object->changed[0] || object->changed[1] || object->moved[0] || object->moved[1]);
+		(object->changed[0] || object->changed[1] || object->moved[0] || object->moved[1] ||
+		 object->switched[0] || object->switched[1]);
 }
 
 /* scan_row_is_changing (scan.c) -- does another open transaction change or delete the credential, or has one since it was read? */
@@ -109,7 +111,7 @@ scan_row_is_changing(void)
 {
 	Object	   *object = &m->objects[p->credential];
 
-	if (mutant == change_not_seen_beside_others ||
+	if (mutant == change_not_seen_beside_others || mutant == switch_not_seen_beside_others ||
 		(mutant == being_deleted_is_not_seen && (object->gone || object->deleted[0] || object->deleted[1])))
 		return false;
 	return p->replaced & 1 << p->credential || (is_other(object->xmax) && mutant != open_change_not_seen);
@@ -233,7 +235,8 @@ pool_insert(void)
 	enum { D = 7 };
 
 	BEGIN;
-	if (mutant != change_takes_no_lock && mutant != change_takes_the_lock_first)
+	if (mutant != change_takes_no_lock && mutant != change_takes_the_lock_first &&
+		!(mutant == switch_takes_no_lock && p->op == 't'))
 	{
 		TAKE(CREDENTIAL_LOCK, EXCLUSIVE, "LOCK_CREDENTIAL");
 		GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
@@ -257,7 +260,7 @@ in_statement(int proc)
 {
 	const Proc *q = &m->procs[proc];
 
-	return q->pc[1] != 0 && !q->killed && strchr("aArnxmldvg", q->op) != NULL;
+	return q->pc[1] != 0 && !q->killed && strchr("aAoOrnxmldvgt", q->op) != NULL;
 }
 
 /*
@@ -290,6 +293,7 @@ read_page(int credential, int kind, bool backward)
 
 		for (int i = 0; i < ROWS; i++)
 			if (m->rows[i].entries & kind && (credential == 0 || m->rows[i].credential == credential) &&
+				(kind != ENTRY_GATEWAY || m->rows[i].gateway == p->gateway || mutant == place_of_any_gateway) &&
 				(backward ? key(i) < p->past : key(i) >= p->past) &&
 				(best < 0 || (backward ? key(i) > key(best) : key(i) < key(best))))
 				best = i;
@@ -800,6 +804,7 @@ insert_lease(void)
 		}
 	row = &m->rows[p->row - 1];
 	row->credential = p->credential;
+	row->gateway = p->gateway;
 	row->slot = p->slot;
 	row->session = p->session;
 	row->xmin = MINE;
@@ -813,9 +818,9 @@ insert_lease(void)
 	check_unique(ENTRY_SLOT);
 	m->rows[p->row - 1].entries |= ENTRY_SLOT;
 
-	if (config->deletes)
+	if (config->deletes || config->once)
 	{
-		STEP("insert_lease: its entry by gateway");
+		STEP("insert_lease: its entry by gateway and credential");
 		m->rows[p->row - 1].entries |= ENTRY_GATEWAY;
 	}
 	END;
@@ -827,9 +832,100 @@ read_credential(void)
 {
 	p->replaced &= ~(1 << p->credential);
 	p->limit = limit_seen(p->credential, self);
+	p->once = once_seen(p->credential, self);
 	p->found = object_is_there(p->credential, self);
 	if (tracing)
 		say(p->limit == NO_LIMIT ? "credential %d has no limit" : "the limit of credential %d is %d", p->credential, p->limit);
+	if (tracing && config->once)
+		say(p->once ? "credential %d is once per gateway" : "credential %d is not once per gateway", p->credential);
+}
+
+/*
+ * What is at a place, a credential at a gateway (src/limit.c).
+ */
+
+enum
+{
+	PLACE_FREE,
+	PLACE_EXPIRED,				/* nothing but leases that have expired, and nobody else is at them */
+	PLACE_TAKEN
+};
+
+/* is_at_place -- is the present entry's lease held? */
+static bool
+is_at_place(void)
+{
+	const Row  *row;
+
+	if (p->entry == GONE_ROW)
+		return false;
+	row = &m->rows[p->entry - 1];
+	return row_is_held(row, self) && !(mutant == open_acquire_leaves_the_place && is_other(row->xmin)) &&
+		!(mutant == open_release_leaves_the_place && is_other(row->xmax));
+}
+
+/* place_look -- p->place: what is at the place? */
+static Result
+place_look(void)
+{
+	enum { D = 3 };
+
+	BEGIN;
+	p->place = PLACE_FREE;
+	if (mutant == place_not_looked_at)
+		RETURN;
+	start_scan(0, false);
+	for (;;)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_GATEWAY, false, "place_look");
+		if (p->entry == 0)
+			RETURN;
+		STEP("place_look: visits a row, %s", is_at_place() ? "held" : "dead");
+		if (!is_at_place())
+			continue;
+		if (config->clock)
+		{
+			STEP("place_look: looks for the lease's end: %s", is_expired() ? "expired" : "not expired");
+			if (is_expired())
+			{
+				p->place = PLACE_EXPIRED;
+				if (mutant == one_expired_leaves_the_place)
+					RETURN;
+				continue;
+			}
+		}
+		p->place = PLACE_TAKEN;
+		RETURN;
+	}
+	END;
+}
+
+/* place_take_over -- end the expired leases at the place; p->place: is it free then? */
+static Result
+place_take_over(void)
+{
+	enum { D = 3 };
+
+	BEGIN;
+	p->place = PLACE_TAKEN;
+	if (mutant == place_not_taken_over)
+		RETURN;
+	start_scan(0, false);
+	for (;;)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_GATEWAY, false, "place_take_over");
+		if (p->entry == 0 || mutant == expired_leaves_the_place)
+			break;
+		STEP("place_take_over: visits a row, %s", is_at_place() ? "held" : "dead");
+		if (!is_at_place())
+			continue;
+		p->look = m->rows[p->entry - 1].session;
+		CALL(lease_end_if_expired());
+		if (!p->answer && mutant != one_expired_leaves_the_place)
+			RETURN;
+	}
+	p->place = PLACE_FREE;
+	END;
 }
 
 /* lease_beside_others (src/limit.c) -- p->leased: lease a connection while others may do the same */
@@ -861,19 +957,42 @@ lease_beside_others(void)
 				scan_row_is_changing() ? "yes" : "no");
 		if (!scan_row_is_changing() && !scan_row_is_own())
 		{
-			p->slot = SLOT_NONE;
-			if (p->limit != NO_LIMIT)
+			if (p->once && mutant != no_place_lock)
 			{
-				if (mutant != outside_not_looked_for && mutant != outside_looked_for_before_the_lock)
-					CALL(slot_any_outside());
-				if (!p->answer)
-					CALL(slot_claim());
+				STEP("lease_beside_others: lock_try(LOCK_PLACE)");
+				p->place_locked = try(PLACE_LOCK);
+				if (tracing && !p->place_locked) say("somebody has it");
 			}
-			p->leased = p->limit == NO_LIMIT || p->slot != SLOT_NONE;
-			if (p->leased)
-				CALL(insert_lease());
-			if (p->slot != SLOT_NONE && mutant != no_slot_lock && mutant != no_slot_lock_no_constraint)
-				GIVE(SLOT_LOCK(p->slot), "LOCK_SLOT");
+			if (p->once && (p->place_locked || mutant == no_place_lock))
+				CALL(place_look());
+			else if (p->once)
+				p->place = PLACE_EXPIRED;
+			if (p->place_locked && mutant == place_lock_given_back_before_the_insertion)
+			{
+				GIVE(PLACE_LOCK, "LOCK_PLACE");
+				p->place_locked = false;
+			}
+			if (p->place == PLACE_FREE)
+			{
+				p->slot = SLOT_NONE;
+				if (p->limit != NO_LIMIT)
+				{
+					if (mutant != outside_not_looked_for && mutant != outside_looked_for_before_the_lock)
+						CALL(slot_any_outside());
+					if (!p->answer)
+						CALL(slot_claim());
+				}
+				p->leased = p->limit == NO_LIMIT || p->slot != SLOT_NONE;
+				if (p->leased)
+					CALL(insert_lease());
+				if (p->slot != SLOT_NONE && mutant != no_slot_lock && mutant != no_slot_lock_no_constraint)
+					GIVE(SLOT_LOCK(p->slot), "LOCK_SLOT");
+			}
+			if (p->place_locked)
+			{
+				GIVE(PLACE_LOCK, "LOCK_PLACE");
+				p->place_locked = false;
+			}
 		}
 	}
 	if (mutant != no_credential_lock && mutant != credential_locked_to_commit)
@@ -921,10 +1040,18 @@ lease_alone(void)
 		STEP_IF(config->deletes, "lease_alone: scan_row_ends: %s", scan_row_ends(p->credential) ? "yes" : "no");
 		if (!scan_row_ends(p->credential))
 		{
-			p->slot = SLOT_NONE;
-			if (p->limit != NO_LIMIT)
-				CALL(free_slot());
-			p->leased = p->limit == NO_LIMIT || p->slot != SLOT_NONE;
+			p->place = PLACE_FREE;
+			if (p->once && mutant != place_not_looked_at_alone)
+				CALL(place_look());
+			if (p->place == PLACE_EXPIRED)
+				CALL(place_take_over());
+			if (p->place == PLACE_FREE)
+			{
+				p->slot = SLOT_NONE;
+				if (p->limit != NO_LIMIT)
+					CALL(free_slot());
+				p->leased = p->limit == NO_LIMIT || p->slot != SLOT_NONE;
+			}
 		}
 		if (!p->leased)
 		{
@@ -986,6 +1113,14 @@ was_held(void)
 		(!(row->since & 1 << self) || mutant == full_with_later_leases);
 }
 
+/* was_at_place -- the same, for a look at the place */
+static bool
+was_at_place(void)
+{
+	return (was_held() || (mutant == place_with_later_leases && is_at_place() && !is_other(m->rows[p->entry - 1].xmin))) &&
+		!(mutant == open_release_leaves_the_place && is_other(m->rows[p->entry - 1].xmax));
+}
+
 /* limit_look (src/limit.c) -- p->answer: is it certain that the credential was full at the snapshot? */
 static Result
 limit_look(void)
@@ -1014,6 +1149,34 @@ limit_look(void)
 	{
 		CALL(any_over());
 		p->answer = !p->answer;
+	}
+	END;
+}
+
+/* place_seen (src/limit.c) -- p->answer: is it certain that the credential was at the gateway at the snapshot? */
+static Result
+place_seen(void)
+{
+	enum { D = 2 };
+
+	BEGIN;
+	p->answer = false;
+	start_scan(0, false);
+	for (;;)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_GATEWAY, false, "place_seen");
+		if (p->entry == 0)
+			RETURN;
+		STEP("place_seen: visits a row: %s", was_at_place() ? "yes" : "no");
+		if (!was_at_place())
+			continue;
+		p->answer = true;
+		if (!config->clock || mutant == place_seen_with_expired_leases)
+			RETURN;
+		STEP("place_seen: looks for the lease's end");
+		p->answer = p->entry == GONE_ROW || end_seen(&m->rows[p->entry - 1]) != END_PAST;
+		if (p->answer)
+			RETURN;
 	}
 	END;
 }
@@ -1176,7 +1339,10 @@ take_snapshot(void)
 {
 	for (int c = 1; c <= CREDENTIALS; c++)
 		if (fits(self, c) && object_is_there(c, self) && group_seen(c, self) == group_of[self])
+		{
 			p->snapshot[c] = limit_seen(c, self) + 1;
+			p->snapshot_once |= once_seen(c, self) << c;
+		}
 	for (int i = 0; i < ROWS; i++)
 		if (is_other(m->rows[i].xmin))
 			m->rows[i].since |= 1 << self;
@@ -1188,12 +1354,13 @@ take_snapshot(void)
 
 /* egress_acquire_credential (acquire.c) */
 static Result
-acquire(bool ttl)
+acquire(int gateway, bool ttl)
 {
 	enum { D = 1 };
 
 	BEGIN;
 	p->session = p->look = p->arg;
+	p->gateway = gateway;
 	if (session_shared[p->session] && mutant != no_session_lock)
 		TAKE(SESSION_LOCK(p->session), EXCLUSIVE, "LOCK_SESSION");
 	CALL(lease_look());
@@ -1241,6 +1408,8 @@ acquire(bool ttl)
 					}
 				}
 			}
+			if (!p->answer && p->snapshot_once & 1 << p->credential)
+				CALL(place_seen());
 			if (p->answer)
 			{
 				p->full = true;
@@ -1259,13 +1428,16 @@ acquire(bool ttl)
 				}
 				p->gateway_locked = true;
 			}
+			p->place = PLACE_FREE;
 			if (!config->alone)
 				CALL(lease_beside_others());
-			if (!p->leased)
+			if (p->place == PLACE_TAKEN)
+				p->full = true;
+			else if (!p->leased)
 				CALL(lease_alone());
 			if (p->leased)
 				break;
-			if (config->pool && !config->looks_first)
+			if (config->pool && p->place != PLACE_TAKEN && !config->looks_first)
 				CALL(settle());
 		}
 		if (p->gateway_locked && mutant != no_gateway_lock)
@@ -1483,6 +1655,25 @@ move(void)
 	END;
 }
 
+/* switch_once -- UPDATE egress_credential SET once_per_gateway = NOT once_per_gateway */
+static Result
+switch_once(void)
+{
+	enum { D = 1 };
+
+	BEGIN;
+	p->credential = p->arg;
+	TOUCH(p->credential);
+	m->objects[p->credential].switched[p->level] = !once_seen(p->credential, self) + 1;
+	if (tracing)
+		say(once_seen(p->credential, self) ? "UPDATE: credential %d is once per gateway" :
+			"UPDATE: credential %d is not once per gateway", p->credential);
+	if (config->pool)
+		p->owes |= 1 << p->credential;
+	CALL(pool_insert());
+	END;
+}
+
 /* committed_lease -- a lease that the check of the foreign key finds; 0 for none */
 static int
 committed_lease(int id)
@@ -1505,6 +1696,7 @@ delete(int id)
 
 	BEGIN;
 	p->credential = p->arg;
+	p->gateway = 1;
 	TOUCH(id);
 	if (!object_is_there(id, self))
 		RETURN;
@@ -1601,10 +1793,11 @@ is_end(byte op)
 /*
  * next_op -- the next op of the script, one of the alternatives between slashes; false at the end
  *
- *	aN, AN	acquire for session N; without and with a ttl
+ *	aN, AN	acquire for session N at gateway 1; without and with a ttl; oN, ON: at gateway 2
  *	rN, nN	release, renew; x: sweep; m: menu
  *	s, b	savepoint, rollback to it
- *	lN, vN	change the limit of credential N, move it to the other group; dN, g: delete it, the gateway
+ *	lN, tN	change the limit of credential N, its once_per_gateway; vN: move it to the other group
+ *	dN, g	delete credential N, gateway 1
  *	c, q, e	commit; roll back; either
  *	-		nothing
  *
@@ -1644,9 +1837,13 @@ run_op(void)
 	switch (p->op)
 	{
 		case 'a':
-			return acquire(false);
+			return acquire(1, false);
 		case 'A':
-			return acquire(true);
+			return acquire(1, true);
+		case 'o':
+			return acquire(2, false);
+		case 'O':
+			return acquire(2, true);
 		case 'r':
 			return lease_end();
 		case 'n':
@@ -1662,6 +1859,8 @@ run_op(void)
 			return p->level ? rollback(1) : DONE;
 		case 'l':
 			return change_limit();
+		case 't':
+			return switch_once();
 		case 'v':
 			return move();
 		case 'd':

@@ -15,6 +15,7 @@ typedef uint8_t byte;
 #define PROCS		3			/* connections, each with one transaction at a time */
 #define CREDENTIALS	2			/* 1 and 2 */
 #define GROUPS		2			/* of credentials, by subject and provider: A and B */
+#define GATEWAYS	2			/* 1 and 2; only 1 is ever deleted */
 #define LIMITS		3			/* a limit is 0..2, or NO_LIMIT */
 #define NO_LIMIT	3
 #define ROWS		10			/* of egress_lease, those that somebody may still see */
@@ -36,6 +37,7 @@ typedef uint8_t byte;
 typedef struct Row
 {
 	byte		credential;
+	byte		gateway;
 	byte		slot;
 	byte		session;
 	byte		xmin;			/* NOBODY: there is no row */
@@ -72,6 +74,8 @@ typedef struct Object
 	byte		deleted[2];		/* by level */
 	byte		group;			/* of a credential: 0 or 1 */
 	byte		moved[2];		/* its new group + 1, by level */
+	byte		once;			/* once_per_gateway of a credential */
+	byte		switched[2];	/* the new one + 1, by level */
 } Object;
 
 /*
@@ -106,7 +110,8 @@ enum
 	LOCK_GATEWAY,
 	LOCK_CREDENTIAL = 0,		/* + 1, + 2 */
 	LOCK_SESSION = CREDENTIALS,	/* + 1.. */
-	LOCK_SLOT = LOCK_SESSION + SESSIONS,	/* + 3 * (credential - 1) + slot */
+	LOCK_PLACE = LOCK_SESSION + SESSIONS,	/* + GATEWAYS * (credential - 1) + gateway - 1 */
+	LOCK_SLOT = LOCK_PLACE + GATEWAYS * CREDENTIALS,	/* + 3 * (credential - 1) + slot */
 	LOCKS = LOCK_SLOT + 3 * CREDENTIALS
 };
 
@@ -124,14 +129,19 @@ typedef struct Proc
 	byte		remembered[CREDENTIALS + 1];	/* full, with its own leases, while it has the number */
 
 	byte		session;
+	byte		gateway;
 	byte		busy;			/* who is waited for, and which transaction of theirs */
 	byte		busy_serial;
 	byte		state;
 	byte		snapshot[CREDENTIALS + 1];	/* credentials as of the acquire's snapshot: limit + 1, 0 when not there */
+	byte		snapshot_once;	/* those of them that are once per gateway */
 	byte		credential;
 	byte		gateway_locked;
 	byte		full;
 	byte		limit;			/* the credential's, read under its lock */
+	byte		once;			/* the same */
+	byte		place;			/* PLACE_ */
+	byte		place_locked;
 	byte		replaced;		/* a transaction that committed since has changed the credential */
 	byte		leased;
 	byte		row;			/* + 1: the lease that it inserts or has looked at; GONE_ROW when that is no more */
@@ -206,6 +216,8 @@ typedef struct Config
 	bool		alone;			/* acquires take LOCK_CREDENTIAL alone at once */
 	bool		looks_first;	/* they look at a credential before that, not when they have found it full */
 	bool		moves;			/* a credential may get another subject */
+	const char *once;			/* may once_per_gateway of credential 1 be on? at first: of 0 and 1 */
+	bool		at_both;		/* the lease of session 5 at first may be at gateway 2 */
 	const char *ends;			/* of leases at first, and what renewals make of them: of a (ahead), l (later) and - */
 	bool		all;			/* only with EGRESS_TEST_ALL */
 } Config;
@@ -276,6 +288,21 @@ extern bool tracing;
 	MUTANT(open_renewal_not_seen, "an expired lease, a renewal") \
 	MUTANT(open_takeover_is_free, "an expired lease and two who want it") \
 	MUTANT(renewal_revives, "an expired lease, a renewal") \
+	MUTANT(place_not_looked_at, "a place, two acquires") \
+	MUTANT(no_place_lock, "a place, two acquires") \
+	MUTANT(place_lock_given_back_before_the_insertion, "a place, two acquires") \
+	MUTANT(place_of_any_gateway, "a place, two acquires at two gateways") \
+	MUTANT(open_acquire_leaves_the_place, "a place, two acquires") \
+	MUTANT(open_release_leaves_the_place, "a place, an acquire and two releases") \
+	MUTANT(place_with_later_leases, "a place, two acquires and a switch") \
+	MUTANT(place_seen_with_expired_leases, "a place, an expired lease and two who want it") \
+	MUTANT(place_not_looked_at_alone, "a place, two acquires and a switch") \
+	MUTANT(switch_takes_no_lock, "a place, two acquires and a switch") \
+	MUTANT(switch_not_seen_beside_others, "a place, two acquires and a switch") \
+	MUTANT(switch_not_seen_alone, "a place, an acquire, a release, a switch") \
+	MUTANT(place_not_taken_over, "a place, an expired lease and two who want it") \
+	MUTANT(expired_leaves_the_place, "a place, an expired lease, a renewal") \
+	MUTANT(one_expired_leaves_the_place, "a place, expired leases") \
 	MUTANT(any_look_is_mine, "a pool, two menus and a release") \
 	MUTANT(group_read_before_the_end, "a pool, a menu, a release, a move") \
 	MUTANT(end_leaves_full, "a pool, an acquire, two releases") \
@@ -344,6 +371,7 @@ extern bool waits_for_lock(int proc);
 extern bool row_is_held(const Row *row, int proc);
 extern int	limit_seen(int credential, int proc);
 extern int	group_seen(int credential, int proc);
+extern bool once_seen(int credential, int proc);
 extern void pool_forget(void);
 extern int	end_named(char name);
 
@@ -362,6 +390,6 @@ extern void menu_says_full(void);
 extern void operation_ends(bool well);
 extern void promises_hold(void);
 extern void promises_hold_at_the_end(void);
-extern int	connections_left(int credential);
+extern int	connections_left(int credential, const byte *gateways, int number);
 
 #endif

@@ -8,6 +8,10 @@
  * have done so already; if an acquire has a lease in none of them, the limit is passed. So who began after a limit was
  * committed goes by it, and a limit that was lowered below what is in use lets nobody in, whenever they began.
  *
+ * Once per gateway. The same moment must be one at which no other lease of the credential at that gateway counts, if by what
+ * was committed then, or what the acquire's own transaction has set, the credential is once per gateway. A credential is full
+ * for an acquire, too, when one is there.
+ *
  * Nobody waits. No short lock is held between statements or while waiting for a transaction (then a wait for one ends
  * without anybody's commit), and there is no deadlock with one. An acquire waits for a transaction only in lease_wait(), for
  * its own session. And NG004 is justified: each credential that fits was full at a moment between snapshot and answer. What an
@@ -51,9 +55,12 @@ counts(const Row *row, int levels)
 		(end != END_PAST || row->renewing);
 }
 
-/* worst -- the most leases of a credential, or of a session, that there may be; extra: connections with one more */
+/*
+ * worst -- the most leases of a credential (at a gateway, 0: at all), or of a session, that there may be; extra: connections with
+ * one more
+ */
 static int
-worst(int credential, int session, int extra)
+worst(int credential, int gateway, int session, int extra)
 {
 	int			number[PROCS + 1][3] = {0};
 	int			total = 0;
@@ -62,7 +69,8 @@ worst(int credential, int session, int extra)
 	{
 		Row		   *row = &m->rows[i];
 
-		if (row->xmin != NOBODY && (credential ? row->credential == credential : row->session == session))
+		if (row->xmin != NOBODY && (credential ? row->credential == credential : row->session == session) &&
+			(gateway == 0 || row->gateway == gateway))
 			for (int levels = 0; levels < 3; levels++)
 				number[whose(row) + 1][levels] += counts(row, levels);
 	}
@@ -93,6 +101,16 @@ who_took(int way, int credential)
 	return took;
 }
 
+/* at_gateway -- those of some connections whose acquires are for a gateway */
+static int
+at_gateway(int procs, int gateway)
+{
+	for (int proc = 0; proc < PROCS; proc++)
+		if (m->procs[proc].gateway != gateway)
+			procs &= ~(1 << proc);
+	return procs;
+}
+
 static const int power[PROCS + 1] = {1, 3, 9, 27};
 
 /* taking -- add to the possible ways those in which one more acquire gets its connection now */
@@ -108,9 +126,12 @@ taking(void)
 				for (int c = 1; c <= CREDENTIALS; c++)
 				{
 					int			limit = limit_seen(c, proc);
+					int			gateway = m->procs[proc].gateway;
+					int			who = who_took(way, c) | 1 << proc;
 
 					if (fits(proc, c) && !(m->possible & 1u << (way + c * power[proc])) &&
-						(limit == NO_LIMIT || worst(c, 0, who_took(way, c) | 1 << proc) <= limit))
+						(limit == NO_LIMIT || worst(c, 0, 0, who) <= limit) &&
+						(!once_seen(c, proc) || worst(c, gateway, 0, at_gateway(who, gateway)) <= 1))
 						m->possible |= 1u << (way + c * power[proc]);
 				}
 			}
@@ -142,6 +163,7 @@ is_full(int credential, int proc, bool with_expired)
 	Object	   *object = &m->objects[credential];
 	int			limit = limit_seen(credential, proc);
 	int			held = 0;
+	int			here = 0;
 
 	if (object->gone || object->deleted[0] || object->deleted[1] ||
 		m->objects[0].gone || m->objects[0].deleted[0] || m->objects[0].deleted[1])
@@ -150,10 +172,14 @@ is_full(int credential, int proc, bool with_expired)
 	{
 		Row		   *row = &m->rows[i];
 
-		held += row->credential == credential && row->entries & ENTRY_SLOT &&
-			row_is_held(row, proc) && (row->end != END_PAST || is_undecided(row) || with_expired);
+		if (row->credential == credential && row->entries & ENTRY_SLOT &&
+			row_is_held(row, proc) && (row->end != END_PAST || is_undecided(row) || with_expired))
+		{
+			held++;
+			here += row->gateway == m->procs[proc].gateway;
+		}
 	}
-	return limit != NO_LIMIT && held >= limit;
+	return (limit != NO_LIMIT && held >= limit) || (once_seen(credential, proc) && here > 0);
 }
 
 /* look_at_full -- remember what was full while this connection's acquire was on its way */
@@ -346,7 +372,7 @@ promises_hold(void)
 					  m->objects[0].gone ? "gateway" : "credential");
 	}
 	for (int s = 1; s < SESSIONS; s++)
-		if (worst(0, s, 0) > 1)
+		if (worst(0, 0, s, 0) > 1)
 			violation("session %d may have two leases", s);
 	for (int proc = 0; proc < PROCS; proc++)
 		if (m->procs[proc].acquiring)
@@ -383,13 +409,36 @@ promises_hold_at_the_end(void)
 			violation("LEAK: session %d has %d leases, and was told otherwise", s, leases_of(s, 0));
 }
 
-/* connections_left -- how many of a credential an acquire should get when all is over */
+/* is_there -- is a lease of a credential at a gateway, when all is over? */
+static bool
+is_there(int credential, int gateway)
+{
+	bool		there = false;
+
+	for (int i = 0; i < ROWS; i++)
+		there |= m->rows[i].xmin != NOBODY && m->rows[i].credential == credential && m->rows[i].gateway == gateway &&
+			m->rows[i].end != END_PAST;
+	return there;
+}
+
+/* connections_left -- how many of a credential acquires at these gateways, one after the other, should get when all is over */
 int
-connections_left(int credential)
+connections_left(int credential, const byte *gateways, int number)
 {
 	int			left = m->objects[credential].limit - leases_of(0, credential);
+	int			taken = 0;
+	bool		there[GATEWAYS + 1];
 
 	if (m->objects[0].gone || m->objects[credential].gone)
 		return 0;
-	return m->objects[credential].limit == NO_LIMIT ? NO_LIMIT : left > 0 ? left : 0;
+	for (int gateway = 1; gateway <= GATEWAYS; gateway++)
+		there[gateway] = is_there(credential, gateway);
+	for (int i = 0; i < number; i++)
+		if ((m->objects[credential].limit == NO_LIMIT || taken < left) &&
+			!(m->objects[credential].once && there[gateways[i]]))
+		{
+			there[gateways[i]] = true;
+			taken++;
+		}
+	return taken;
 }

@@ -234,6 +234,19 @@ group_seen(int id, int proc)
 	return object->group;
 }
 
+/* once_seen -- is a credential once per gateway in a new snapshot of a connection? */
+bool
+once_seen(int id, int proc)
+{
+	Object	   *object = &m->objects[id];
+
+	if (OPEN(object->xmax) && OWNER(object->xmax) == proc)
+		for (int l = 1; l >= 0; l--)
+			if (object->switched[l])
+				return object->switched[l] - 1;
+	return object->once;
+}
+
 /*
  * new_version -- a renewal commits: what is that to a look that has read the entries of the lease's end, and visits them later?
  *
@@ -314,11 +327,13 @@ commits(void)
 			continue;
 		object->limit = limit_seen(i, self);
 		object->group = group_seen(i, self);
+		object->once = once_seen(i, self);
 		object->gone = object->deleted[0] || object->deleted[1];
 		object->xmax = NOBODY;
 		memset(object->changed, 0, sizeof(object->changed));
 		memset(object->deleted, 0, sizeof(object->deleted));
 		memset(object->moved, 0, sizeof(object->moved));
+		memset(object->switched, 0, sizeof(object->switched));
 		for (int proc = 0; proc < PROCS; proc++)
 		{
 			if (m->procs[proc].acquiring)
@@ -367,8 +382,8 @@ aborts(int level)
 		if (!is_mine(object->xmax))
 			continue;
 		for (int l = level; l < 2; l++)
-			object->changed[l] = object->deleted[l] = object->moved[l] = 0;
-		if (!object->changed[0] && !object->deleted[0] && !object->moved[0])
+			object->changed[l] = object->deleted[l] = object->moved[l] = object->switched[l] = 0;
+		if (!object->changed[0] && !object->deleted[0] && !object->moved[0] && !object->switched[0])
 			object->xmax = NOBODY;
 	}
 	m->committing &= ~(1 << self);
