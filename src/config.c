@@ -369,6 +369,19 @@ is_host(const char *value)
 	return is_address(AF_INET6, address);
 }
 
+/* base64_value -- the six bits of a base64 digit, -1 if it is none */
+int
+base64_value(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
 /* is_plain_name -- a name without anything that a shell, a path or an option could make something of */
 bool
 is_plain_name(const char *value)

@@ -106,6 +106,7 @@ extern void config_finish(const ConfigReader *reader);
 extern bool begins_with(const char *start, const char *end, const char *prefix);
 extern bool is_config_space(char c);
 extern bool has_control_character(const char *value, bool line_ends);
+extern int	base64_value(char c);
 extern bool is_host(const char *value);
 extern bool is_port(const char *value);
 extern bool is_number(const char *value, int64 low, int64 high);

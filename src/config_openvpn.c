@@ -25,8 +25,10 @@
  */
 #include "config.h"
 
+#include <ctype.h>
 #include <sys/socket.h>
 
+#include "certificate.h"
 #include "compat.h"
 #include "errors.h"
 
@@ -46,12 +48,13 @@
 
 /* why a directive is refused */
 #define RUNS_COMMAND	"It runs a command on the agent."
-#define LETS_COMMANDS	"It lets openvpn run commands on the agent."
+#define HANDS_PASSWORDS	"With 3 it hands passwords to what openvpn runs on the agent; 0, 1 and 2 are accepted."
 #define LOADS_CODE		"It loads code into openvpn."
 #define USES_DEVICE_KEY	"It uses a key of the agent, which is reached through code that openvpn loads."
 #define READS			"It reads a file on the agent."
 #define READS_CONFIG	"It reads more directives from a file on the agent."
 #define PROXY_FILE		"It takes a host and a port; what follows names a file with a password on the agent."
+#define FREE_TEXT		"It takes VERSION with 1.0 or 1.1, or AGENT; more would be lines of text to any TCP port that the agent reaches."
 #define OPENS_DEVICE	"It opens a file on the agent as a device."
 #define WRITES			"It writes a file on the agent."
 #define TAKES_OUTPUT	"It takes openvpn, or what it prints, away from the agent that runs it."
@@ -67,11 +70,18 @@
 #define IS_NEW			"openvpn 2.6 does not have it yet."
 #define FOR_OTHERS		"openvpn has it only on other systems or in other builds, and stops at it everywhere else."
 #define NO_BLOCK		"It has to be a block."
+#define IN_CLEAR		"Its packets would go to whatever listens there in the clear: text of one's choice to any port that the agent reaches."
+#define HAS_PASSPHRASE	"Its private key has a passphrase, for which openvpn would ask at the agent's console."
+#define NO_WRAPPED_KEY	"It is not a client key as openvpn --genkey tls-crypt-v2-client makes it."
+#define HIDES_TEXT		"Its wrapped key holds lines of text: openvpn would send them to any port that the agent reaches."
 #define TOO_LONG		"The line has more than the 254 bytes that openvpn reads."
 
 /* what helps */
 #define USE_CUSTOM		"A provider of type custom takes any config."
 #define USE_BLOCK		"Put the content into the config, as a block."
+#define TAKE_PASSPHRASE	"openssl pkey -in client.key -out plain.key takes it off."
+#define TAKE_PASSPHRASE_12 \
+	"openssl pkcs12 -in old.p12 -nodes -out all.pem and openssl pkcs12 -export -in all.pem -passout pass: -out new.p12 take it off."
 #define USE_OPTIONAL	"With \"setenv opt\" before it, openvpn ignores it where it does not have it."
 
 /* where a directive may be, and how it is to be taken; without any flag: a line outside of <connection> */
@@ -128,7 +138,7 @@ static const Directive directives[] = {
 	{"client-to-client", 0, NULL, FOR_SERVER},
 	{"comp-lzo", 0, "yes|no|adaptive?", NULL},
 	{"comp-noadapt", 0, "", NULL},
-	{"compat-mode", 0, "VERSION WORD?", NULL},
+	{"compat-mode", 0, "RELEASE WORD?", NULL},
 	{"compat-names", 0, NULL, IS_GONE},
 	{"compress", 0, "stub|stub-v2|migrate|lzo|lz4|lz4-v2?", NULL},
 	{"config", 0, NULL, READS_CONFIG},
@@ -178,7 +188,7 @@ static const Directive directives[] = {
 	{"hash-size", 0, NULL, FOR_SERVER},
 	{"help", 0, NULL, OTHER_TASK},
 	{"http-proxy", CONNECTION, "HOST PORT auto|auto-nct?", PROXY_FILE},
-	{"http-proxy-option", CONNECTION, "VERSION|AGENT|EXT1|EXT2|CUSTOM-HEADER TEXT TEXT?", NULL},
+	{"http-proxy-option", CONNECTION, "VERSION|AGENT TEXT", FREE_TEXT},
 	{"http-proxy-override", 0, NULL, MANAGEMENT},
 	{"http-proxy-retry", CONNECTION, "ANY*", NULL},
 	{"http-proxy-timeout", CONNECTION, "NUMBER", NULL},
@@ -330,7 +340,7 @@ static const Directive directives[] = {
 	{"route-table", IGNORABLE, NULL, IS_NEW},
 	{"route-up", 0, NULL, RUNS_COMMAND},
 	{"rport", CONNECTION, "PORT", NULL},
-	{"script-security", 0, NULL, LETS_COMMANDS},
+	{"script-security", 0, "0..2", HANDS_PASSWORDS},
 	{"secret", INLINE, NULL, READS},
 	{"server", 0, NULL, FOR_SERVER},
 	{"server-bridge", 0, NULL, FOR_SERVER},
@@ -427,7 +437,11 @@ typedef struct OpenvpnConfig
 	bool		ignores[lengthof(directives)];	/* it ignores this one if it does not know it */
 	int			cert_line;		/* where these blocks are, 0 without */
 	int			key_line;
-	bool		has_other_identity; /* <pkcs12> or <secret> */
+	int			pkcs12_line;
+	int			secret_line;
+	int			device_line;	/* where these directives are, 0 without */
+	int			null_cipher_line;
+	bool		has_tls;
 
 	/* what rendering does */
 	const char *username;		/* or NULL */
@@ -548,9 +562,9 @@ is_fingerprint(const char *value)
 	return is_hex_list(value, 32) || is_hex_list(value, 20);
 }
 
-/* is_version -- three numbers */
+/* is_release -- three numbers */
 static bool
-is_version(const char *value)
+is_release(const char *value)
 {
 	for (int i = 0; i < 3; i++)
 	{
@@ -580,8 +594,8 @@ static const struct
 	{"NUMBER", is_any_number},
 	{"PORT", is_port},
 	{"PROTO", is_proto},
+	{"RELEASE", is_release},
 	{"TEXT", is_text},
-	{"VERSION", is_version},
 	{"WORD", is_word},
 };
 
@@ -698,7 +712,7 @@ takes_parameters(const Directive *directive, int count, char **parameters)
 	if (strcmp(directive->name, "keepalive") == 0)
 		return atoi(parameters[0]) > 0 && atoi(parameters[1]) / 2 >= atoi(parameters[0]);
 	if (strcmp(directive->name, "http-proxy-option") == 0)
-		return count == 2 || strncmp(parameters[0], "EXT", 3) == 0 || strncmp(parameters[0], "CUSTOM", 6) == 0;
+		return strcmp(parameters[0], "AGENT") == 0 || match_parameters("1.0|1.1", 1, parameters + 1);
 	return true;
 }
 
@@ -706,13 +720,13 @@ takes_parameters(const Directive *directive, int count, char **parameters)
  * is_harmless_variable -- may setenv set this?
  *
  * openvpn hands its environment to what it starts (2.7 starts a script of its own for DNS), where LD_PRELOAD, PATH and
- * the like would run a command. These are read by openvpn itself, or are sent to the server.
+ * the like would run a command. These are read by openvpn itself or by other clients, or are sent to the server.
  */
 static bool
 is_harmless_variable(const char *name)
 {
 	static const char *const variables[] = {
-		"CLIENT_CERT", "FORWARD_COMPATIBLE", "FRIENDLY_NAME", "PUSH_PEER_INFO", "REMOTE_RANDOM_HOSTNAME",
+		"ALLOW_PASSWORD_SAVE", "CLIENT_CERT", "FORWARD_COMPATIBLE", "FRIENDLY_NAME", "PUSH_PEER_INFO", "REMOTE_RANDOM_HOSTNAME",
 		"SERVER_POLL_TIMEOUT"
 	};
 
@@ -974,6 +988,110 @@ place_credential(OpenvpnConfig *config, const char *start, const ConfigLine *las
 		config_replace(&config->edits, start, last->next, "");
 }
 
+/*
+ * has_text_line -- is there a line of text of four or more characters in what should look like random bytes?
+ *
+ * What a text protocol would take for a command; one in some thousands of real keys has one by chance.
+ */
+static bool
+has_text_line(const unsigned char *bytes, size_t length)
+{
+	size_t		printable = 0;
+	bool		at_start = true;	/* of a line */
+
+	for (size_t i = 0; i < length; i++)
+	{
+		if (bytes[i] == '\n' || bytes[i] == '\r')
+		{
+			if (at_start && printable >= 4 && (bytes[i] == '\n' || (i + 1 < length && bytes[i + 1] == '\n')))
+				return true;
+			at_start = true;
+			printable = 0;
+		}
+		else if (bytes[i] < ' ' || bytes[i] > '~')
+			at_start = false;
+		else
+			printable++;
+	}
+	return false;
+}
+
+/*
+ * wrapped_key_problem -- what is wrong with the content of a <tls-crypt-v2>; NULL if nothing is
+ *
+ * A client key is the client's own 256 bytes, and behind them the same as the server wrapped it, which the client sends as it
+ * is in its first packet, whoever listens. Only the server can tell whether that is what it made; it ends in its length.
+ */
+static const char *
+wrapped_key_problem(const char *start, const char *end)
+{
+	static const char begin[] = "-----BEGIN OpenVPN tls-crypt-v2 client key-----";
+	static const char finish[] = "-----END OpenVPN tls-crypt-v2 client key-----";
+	unsigned char *bytes;
+	size_t		length = 0;
+	size_t		wrapped;
+	uint32		bits = 0;
+	int			digits = 0;
+	const char *problem = NO_WRAPPED_KEY;
+
+	while (start < end && (is_config_space(*start) || *start == '\r' || *start == '\n'))
+		start++;
+	if (!begins_with(start, end, begin))
+		return problem;
+	start += strlen(begin);
+	bytes = palloc(end - start);
+	for (; start < end && *start != '-' && *start != '='; start++)
+	{
+		int			value = base64_value(*start);
+
+		if (value < 0 && !isspace((unsigned char) *start))
+			break;
+		if (value < 0)
+			continue;
+		bits = bits << 6 | value;
+		if (++digits % 4 != 1)
+			bytes[length++] = bits >> (6 - 2 * ((digits - 1) % 4));
+	}
+	while (start < end && (*start == '=' || isspace((unsigned char) *start)))
+		start++;
+	if (begins_with(start, end, finish))
+	{
+		start += strlen(finish);
+		while (start < end && isspace((unsigned char) *start))
+			start++;
+		wrapped = length > 256 + 2 ? length - 256 : 0;
+		if (start == end && wrapped > 0 && (size_t) (bytes[length - 2] << 8 | bytes[length - 1]) == wrapped)
+			problem = has_text_line(bytes + 256, wrapped - 2) ? HIDES_TEXT : NULL;
+	}
+	pfree(bytes);
+	return problem;
+}
+
+/* check_block -- check the content of a block, which is between two lines */
+static void
+check_block(OpenvpnConfig *config, const Directive *directive, const ConfigLine *opening, const ConfigLine *closing)
+{
+	const char *start = opening->next;
+	const char *end = closing->start;
+	const char *problem = NULL;
+	const char *hint = NULL;
+
+	if (strcmp(directive->name, "key") == 0 && pem_is_encrypted(start, end))
+	{
+		problem = HAS_PASSPHRASE;
+		hint = TAKE_PASSPHRASE;
+	}
+	else if (strcmp(directive->name, "pkcs12") == 0 && pkcs12_has_passphrase(start, end - start))
+	{
+		problem = HAS_PASSPHRASE;
+		hint = TAKE_PASSPHRASE_12;
+	}
+	else if (strcmp(directive->name, "tls-crypt-v2") == 0)
+		problem = wrapped_key_problem(start, end);
+	if (problem)
+		config_problem(&config->reader, opening->number, directive->name, problem, hint);
+}
+
 /* note_presence -- note what the whole config must have, also where the line itself is refused */
 static void
 note_presence(OpenvpnConfig *config, const Directive *directive, int number)
@@ -984,6 +1102,15 @@ note_presence(OpenvpnConfig *config, const Directive *directive, int number)
 		config->cert_line = number;
 	else if (strcmp(directive->name, "key") == 0)
 		config->key_line = number;
+	else if (strcmp(directive->name, "pkcs12") == 0)
+		config->pkcs12_line = number;
+	else if (strcmp(directive->name, "secret") == 0)
+		config->secret_line = number;
+	else if (strcmp(directive->name, "dev") == 0)
+		config->device_line = number;
+	else if (strcmp(directive->name, "client") == 0 || strcmp(directive->name, "tls-client") == 0 ||
+			 strcmp(directive->name, "server") == 0 || strcmp(directive->name, "tls-server") == 0)
+		config->has_tls = true;
 }
 
 /* read_inline -- read a directive that is a block; *line is its first line, and becomes its last */
@@ -1013,8 +1140,8 @@ read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLin
 	}
 	else if (strcmp(directive->name, "auth-user-pass") == 0)
 		place_credential(config, start, line, true);
-	else if (strcmp(directive->name, "pkcs12") == 0 || strcmp(directive->name, "secret") == 0)
-		config->has_other_identity = true;
+	else
+		check_block(config, directive, &opening, line);
 }
 
 /* note_ignored -- note what ignore-unknown-option names */
@@ -1077,6 +1204,8 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 	else if (strcmp(directive->name, "ignore-unknown-option") == 0)
 		for (int i = 1; i < count; i++)
 			note_ignored(config, words[i]);
+	else if (strcmp(directive->name, "cipher") == 0 && strcmp(words[1], "none") == 0)
+		config->null_cipher_line = line->number;
 	else if (strcmp(directive->name, "setenv") == 0 && strcmp(words[1], "FORWARD_COMPATIBLE") == 0)
 		config->ignores_all = count > 2 && strcmp(words[2], "1") == 0;
 }
@@ -1120,6 +1249,29 @@ read_directives(OpenvpnConfig *config)
 	}
 }
 
+/*
+ * check_whole -- note what is wrong with the config as a whole
+ *
+ * openvpn without TLS puts what is in the tunnel into packets as it is, unless a static key encrypts it: over TCP, a datagram to
+ * an address in the tunnel becomes lines of text to whatever listens at the remote. Without dev, it stops.
+ */
+static void
+check_whole(OpenvpnConfig *config)
+{
+	ConfigReader *reader = &config->reader;
+
+	if (!config->has_remote)
+		config_problem(reader, 0, "remote", "It needs at least one, by itself or in a <connection> block.", NULL);
+	if (config->cert_line > 0 && config->key_line == 0)
+		config_problem(reader, config->cert_line, "cert", "There is no <key> that belongs to it.", NULL);
+	if (config->key_line > 0 && config->cert_line == 0)
+		config_problem(reader, config->key_line, "key", "There is no <cert> that belongs to it.", NULL);
+	if (config->device_line > 0 && !config->has_tls && config->secret_line == 0)
+		config_problem(reader, 0, "client", IN_CLEAR, "It needs client or tls-client, or a <secret>.");
+	if (config->null_cipher_line > 0 && config->secret_line > 0)
+		config_problem(reader, config->null_cipher_line, "cipher", IN_CLEAR, NULL);
+}
+
 /* read_config -- check a config, and note how it is rendered with a username and a password, or with neither */
 static void
 read_config(text *config_text, const char *username, const char *password, OpenvpnConfig *config)
@@ -1132,12 +1284,8 @@ read_config(text *config_text, const char *username, const char *password, Openv
 	config_open(reader, config_text, "OpenVPN");
 	read_directives(config);
 
-	if (!config->has_remote && !reader->abandoned)
-		config_problem(reader, 0, "remote", "It needs at least one, by itself or in a <connection> block.", NULL);
-	if (config->cert_line > 0 && config->key_line == 0 && !reader->abandoned)
-		config_problem(reader, config->cert_line, "cert", "There is no <key> that belongs to it.", NULL);
-	if (config->key_line > 0 && config->cert_line == 0 && !reader->abandoned)
-		config_problem(reader, config->key_line, "key", "There is no <cert> that belongs to it.", NULL);
+	if (!reader->abandoned)
+		check_whole(config);
 	config_finish(reader);
 }
 
@@ -1167,7 +1315,7 @@ openvpn_has_certificate(text *config_text)
 
 	read_config(config_text, NULL, NULL, &config);
 	close_config(&config);
-	return config.has_other_identity || (config.cert_line > 0 && config.key_line > 0);
+	return config.pkcs12_line > 0 || config.secret_line > 0 || (config.cert_line > 0 && config.key_line > 0);
 }
 
 /* check_value -- refuse a username or a password that openvpn would not read as it is */

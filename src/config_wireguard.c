@@ -79,19 +79,6 @@ is_same(const char *start, const char *end, const char *name)
 	return start == end && *name == '\0';
 }
 
-/* base64_value -- the six bits of a base64 digit, -1 if it is none */
-static int
-base64_value(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 /* is_key -- base64 of 32 bytes, as wg has it: padded, and no bit set beyond the 32 bytes */
 static bool
 is_key(char *value)

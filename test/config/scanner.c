@@ -16,7 +16,7 @@
 static const char *const refused[] = {
 	"up", "down", "ipchange", "route-up", "route-pre-down", "client-connect", "client-disconnect", "client-crresponse",
 	"learn-address", "auth-user-pass-verify", "tls-verify", "tls-crypt-v2-verify", "iproute", "dns-updown",
-	"script-security", "plugin", "engine", "providers", "pkcs11-providers", "pkcs11-id", "cryptoapicert", "config",
+	"plugin", "engine", "providers", "pkcs11-providers", "pkcs11-id", "cryptoapicert", "config",
 	"capath", "client-config-dir", "auth-gen-token-secret", "dev-node", "status", "writepid", "replay-persist",
 	"ifconfig-pool-persist", "tls-export-cert", "tmp-dir", "memstats", "log", "log-append", "syslog", "daemon", "inetd",
 	"user", "group", "chroot", "cd", "setcon", "askpass", "static-challenge", "auth-token", "auth-token-user",
@@ -118,6 +118,10 @@ scan_line(const char *line, size_t length)
 		return found;
 	if ((strcmp(found, "http-proxy") == 0 && *fourth && !strchr("#;", *fourth) && strncmp(fourth, "auto", 4) != 0) ||
 		(strcmp(found, "socks-proxy") == 0 && *fourth && !strchr("#;", *fourth)))
+		return found;
+	if (strcmp(found, "script-security") == 0 && !(strlen(second) == 1 && strchr("012", *second)))
+		return found;
+	if (strcmp(found, "http-proxy-option") == 0 && strcmp(second, "AGENT") != 0 && strcmp(second, "VERSION") != 0)
 		return found;
 	if (strcmp(found, "dev") == 0 && strpbrk(second, "/:"))
 		return found;
