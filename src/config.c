@@ -267,6 +267,14 @@ config_replace(ConfigEdits *edits, const char *start, const char *end, const cha
 	edit->with_length = strlen(with);
 }
 
+/* config_fill -- say what a part that was noted before is replaced with */
+void
+config_fill(ConfigEdits *edits, size_t which, const char *with)
+{
+	edits->items[which].with = with;
+	edits->items[which].with_length = strlen(with);
+}
+
 /* config_apply -- the config with its edits */
 text *
 config_apply(text *config, const ConfigEdits *edits)

@@ -14,6 +14,8 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
+
 #include "compat.h"
 
 /* OpenVPN */
@@ -41,6 +43,7 @@ typedef struct WireguardCredential
 
 extern void wireguard_check_config(text *config);
 extern void wireguard_check_credential(const WireguardCredential *credential);
+extern text *wireguard_stored_config(text *config, List **secrets);
 extern text *wireguard_render_config(text *config, const WireguardCredential *credential);
 
 /* What follows is for the two parsers. */
@@ -95,6 +98,7 @@ typedef struct ConfigEdits
 extern void config_open(ConfigReader *reader, text *config, const char *format);
 extern bool config_next_line(ConfigReader *reader, ConfigLine *line);
 extern void config_replace(ConfigEdits *edits, const char *start, const char *end, const char *with);
+extern void config_fill(ConfigEdits *edits, size_t which, const char *with);
 extern text *config_apply(text *config, const ConfigEdits *edits);
 
 extern void config_problem(ConfigReader *reader, int number, const char *directive, const char *reason, const char *hint);

@@ -7,12 +7,15 @@
  * case. A line is accepted here only if both programs read it the same way.
  *
  * Keys that are not known are refused, as wg refuses them. Of wg-quick's keys the hooks are refused, because it hands
- * their values to eval, and SaveConfig, because it writes the file anew. The values of the others reach ip(8) and
- * resolvconf(8), some of them unquoted in the script, where the shell splits them and expands wildcards: they are
+ * their values to eval, if there are any, and SaveConfig, because it writes the file anew. The values of the others reach
+ * ip(8) and resolvconf(8), some of them unquoted in the script, where the shell splits them and expands wildcards: they are
  * accepted only in a form that has no character that means anything to a shell.
  *
- * Rendering puts the credential's key in the place of the value of every PrivateKey (wg uses the last), or adds
- * a PrivateKey line under [Interface]. All other bytes stay.
+ * Rendering puts what the credential has in the place of the config's: PrivateKey, and Address if it has one, in
+ * [Interface], PresharedKey, if it has one, in each [Peer]. The first line of the name keeps all but its value, others
+ * of the name go; without one, a line is added under the section's name. All other bytes stay.
+ *
+ * What is stored is rendered with an empty private key, as a lease's takes its place anyway.
  */
 #include "config.h"
 
@@ -59,13 +62,42 @@ typedef struct WireguardKey
 #define TABLE			"It takes the number or name of a routing table, auto or off."
 #define SECONDS			"It takes seconds from 0 to 65535, without a unit, or off."
 
+/* A key of a section that is set to what the credential has. */
+typedef struct Setting
+{
+	const char *line;			/* what a line of its own begins with */
+	const char *value;			/* NULL: the config's stays */
+	bool		is_set;			/* a line of it was there */
+	ConfigLine	header;			/* of the section */
+	size_t		reserved;		/* the edits at which a line may be added */
+} Setting;
+
+/* the edits of a line that is added: what it begins with, its value, its end */
+#define LINE_EDITS		3
+
 /* What a config holds. */
 typedef struct WireguardConfig
 {
+	ConfigReader reader;
 	ConfigLine	header;			/* the line [Interface], if number > 0 */
-	const char *private_key;	/* the credential's, empty when nothing is rendered */
+	Setting		private_key;
+	Setting		address;
+	Setting		preshared_key;	/* of the [Peer] that is read */
+	bool		has_preshared_key;	/* the config itself, in any [Peer] */
 	ConfigEdits edits;
 } WireguardConfig;
+
+/* A line "key = value" that is read, without white space around its parts; with no "=" the value is empty. */
+typedef struct Assignment
+{
+	const ConfigLine *line;
+	const char *start;
+	const char *key_end;
+	const char *equals;			/* or NULL */
+	const char *value;
+	const char *end;
+	const char *comment;		/* NULL without one */
+} Assignment;
 
 /* is_same -- is a part of a line this, in any letter case? As wg and wg-quick have it, whatever the locale */
 static bool
@@ -325,121 +357,216 @@ refuse_key(ConfigReader *reader, int number, Section section, const char *start,
 							   "The keys are those of wg(8) and wg-quick(8), each with \"=\" and its value behind it.");
 }
 
-/* read_setting -- check a line "key = value"; returns what it sets, NULL if nothing that there is */
-static const WireguardKey *
-read_setting(ConfigReader *reader, const ConfigLine *line, Section section, const char *start, const char *end,
-			 WireguardConfig *config)
+/* reserve_line -- a section begins: keep the place under its name for a line that may have to be added */
+static void
+reserve_line(WireguardConfig *config, Setting *setting, const ConfigLine *header)
+{
+	const char *place = header->next[-1] == '\n' ? header->next : header->end;
+
+	setting->is_set = false;
+	setting->header = *header;
+	setting->reserved = config->edits.count;
+	if (setting->value && *setting->value)
+		for (int i = 0; i < LINE_EDITS; i++)
+			config_replace(&config->edits, place, place, "");
+}
+
+/* set_value -- a line of the config sets what the credential does: it gives way */
+static void
+set_value(WireguardConfig *config, Setting *setting, const Assignment *assignment)
+{
+	const ConfigLine *line = assignment->line;
+
+	if (setting->value == NULL)
+		return;
+	if (!setting->is_set)
+		config_replace(&config->edits, assignment->value, assignment->end, setting->value);
+	else if (assignment->comment)
+		config_replace(&config->edits, assignment->start, assignment->comment, "");
+	else
+		config_replace(&config->edits, line->start, line->next, "");
+	setting->is_set = true;
+}
+
+/*
+ * add_line -- the section is over: add a line for what it does not set
+ *
+ * The line ends as the section's name does; a last line without a newline stays without one.
+ */
+static void
+add_line(WireguardConfig *config, const Setting *setting)
+{
+	const ConfigLine *header = &setting->header;
+	bool		has_newline;
+
+	if (header->number == 0 || setting->is_set || setting->value == NULL || *setting->value == '\0')
+		return;
+	has_newline = header->next[-1] == '\n';
+	config_fill(&config->edits, setting->reserved, setting->line + (has_newline ? 1 : 0));
+	config_fill(&config->edits, setting->reserved + 1, setting->value);
+	if (has_newline)
+		config_fill(&config->edits, setting->reserved + 2, header->next - header->end > 1 ? "\r\n" : "\n");
+}
+
+/* split_assignment -- find the parts of a line, which is neither empty nor a section's name */
+static void
+split_assignment(Assignment *assignment, const ConfigLine *line, const char *start, const char *end, const char *comment)
 {
 	const char *equals = memchr(start, '=', end - start);
-	const char *key_end = equals ? equals : end;
-	const char *value_start = equals ? equals + 1 : end;
-	const char *value_end = end;
-	const WireguardKey *key;
 
-	trim(&start, &key_end);
-	trim(&value_start, &value_end);
-	key = find_key(section, start, key_end);
+	assignment->line = line;
+	assignment->start = start;
+	assignment->equals = equals;
+	assignment->key_end = equals ? equals : end;
+	assignment->value = equals ? equals + 1 : end;
+	assignment->end = end;
+	assignment->comment = comment;
+	trim(&assignment->start, &assignment->key_end);
+	trim(&assignment->value, &assignment->end);
+	if (equals && assignment->value == assignment->end)
+		assignment->value = assignment->end = equals + 1;
+}
+
+/* read_setting -- check a line "key = value"; returns what it sets, NULL if nothing that there is */
+static const WireguardKey *
+read_setting(WireguardConfig *config, Section section, const Assignment *assignment)
+{
+	ConfigReader *reader = &config->reader;
+	int			number = assignment->line->number;
+	const WireguardKey *key = find_key(section, assignment->start, assignment->key_end);
+
 	if (key == NULL)
+		refuse_key(reader, number, section, assignment->start, assignment->end, assignment->key_end);
+	else if (key->reason)
 	{
-		refuse_key(reader, line->number, section, start, end, key_end);
-		return NULL;
+		/* a hook that runs nothing */
+		if (key->reason != RUNS_COMMAND || section != SECTION_INTERFACE || assignment->equals == NULL ||
+			assignment->value < assignment->end)
+			config_problem(reader, number, key->name, key->reason, USE_CUSTOM);
 	}
-	if (key->reason)
+	else if (assignment->equals == NULL)
+		config_problem(reader, number, key->name, "It has no \"=\" and no value.", key->takes);
+	else if (key->is_valid)
 	{
-		config_problem(reader, line->number, key->name, key->reason, USE_CUSTOM);
-		return key;
-	}
-	if (equals == NULL)
-	{
-		config_problem(reader, line->number, key->name, "It has no \"=\" and no value.", key->takes);
-		return key;
-	}
-
-	/* the credential's key takes the value's place, so it may be empty, or a word that says what goes there */
-	if (strcmp(key->name, "PrivateKey") == 0)
-	{
-		if (value_start == value_end)
-			value_start = value_end = equals + 1;
-		config_replace(&config->edits, value_start, value_end, config->private_key);
-	}
-	if (key->is_valid)
-	{
-		char	   *value = copy_part(value_start, value_end, key->for_wg);
+		char	   *value = copy_part(assignment->value, assignment->end, key->for_wg);
 
 		if (!key->is_valid(value))
-			config_problem(reader, line->number, key->name, "Its value is not one that it can have.", key->takes);
+			config_problem(reader, number, key->name, "Its value is not one that it can have.", key->takes);
 		pfree(value);
 	}
 	return key;
 }
 
-/* check_peer -- note a [Peer] without a PublicKey, when it is over */
-static void
-check_peer(ConfigReader *reader, int peer_line, bool has_public_key)
+/* begin_section -- read a section's name; returns which it is */
+static Section
+begin_section(WireguardConfig *config, const ConfigLine *line, const char *start, const char *end)
 {
-	if (peer_line > 0 && !has_public_key)
-		config_problem(reader, peer_line, "[Peer]", "It has no PublicKey.", NULL);
+	if (is_same(start, end, "[Interface]"))
+	{
+		if (config->header.number > 0)
+			config_problem(&config->reader, line->number, "[Interface]", "It is there a second time.", NULL);
+		config->header = *line;
+		reserve_line(config, &config->private_key, line);
+		reserve_line(config, &config->address, line);
+		return SECTION_INTERFACE;
+	}
+	if (is_same(start, end, "[Peer]"))
+	{
+		reserve_line(config, &config->preshared_key, line);
+		return SECTION_PEER;
+	}
+	config_problem_unknown(&config->reader, line->number, start, end, "It is neither [Interface] nor [Peer].",
+						   "A WireGuard config has no other section, and no white space or other brackets around these names.");
+	return SECTION_UNKNOWN;
 }
 
-/* read_config -- check a config, and note how it is rendered with a private key */
+/* end_peer -- a [Peer], if there was one, is over: note if it has no PublicKey */
 static void
-read_config(text *config_text, const char *private_key, WireguardConfig *config)
+end_peer(WireguardConfig *config, bool has_public_key)
 {
-	ConfigReader reader;
+	const ConfigLine *header = &config->preshared_key.header;
+
+	if (header->number > 0 && !has_public_key)
+		config_problem(&config->reader, header->number, "[Peer]", "It has no PublicKey.", NULL);
+	add_line(config, &config->preshared_key);
+}
+
+/* read_config -- check a config, and note how it is rendered with a credential, whose parts may be NULL */
+static void
+read_config(text *config_text, const WireguardCredential *credential, WireguardConfig *config)
+{
 	ConfigLine	line;
 	Section		section = SECTION_NONE;
-	int			peer_line = 0;
 	bool		has_public_key = false;
 	bool		has_unknown_section = false;
 
 	memset(config, 0, sizeof(*config));
-	config->private_key = private_key;
-	config_open(&reader, config_text, "WireGuard");
-	while (config_next_line(&reader, &line))
+	config->private_key = (Setting) {.line = "\nPrivateKey = ", .value = credential->private_key};
+	config->address = (Setting) {.line = "\nAddress = ", .value = credential->address};
+	config->preshared_key = (Setting) {.line = "\nPresharedKey = ", .value = credential->preshared_key};
+	config_open(&config->reader, config_text, "WireGuard");
+	while (config_next_line(&config->reader, &line))
 	{
 		const char *start = line.start;
-		const char *end = memchr(start, '#', line.end - start);
+		const char *comment = memchr(start, '#', line.end - start);
+		const char *end = comment ? comment : line.end;
 
-		if (end == NULL)
-			end = line.end;
 		trim(&start, &end);
 		if (start == end)
 			continue;
-		if (*start != '[')
+		if (*start == '[')
 		{
-			const WireguardKey *key = read_setting(&reader, &line, section, start, end, config);
-
-			if (key && strcmp(key->name, "PublicKey") == 0)
-				has_public_key = true;
-		}
-		else if (is_same(start, end, "[Interface]"))
-		{
-			if (config->header.number > 0)
-				config_problem(&reader, line.number, "[Interface]", "It is there a second time.", NULL);
-			section = SECTION_INTERFACE;
-			config->header = line;
-		}
-		else if (is_same(start, end, "[Peer]"))
-		{
-			check_peer(&reader, peer_line, has_public_key);
-			section = SECTION_PEER;
-			peer_line = line.number;
-			has_public_key = false;
+			/* the next [Peer] has its PublicKey and its line reserved for itself */
+			if (is_same(start, end, "[Peer]"))
+			{
+				end_peer(config, has_public_key);
+				has_public_key = false;
+			}
+			section = begin_section(config, &line, start, end);
+			has_unknown_section = has_unknown_section || section == SECTION_UNKNOWN;
 		}
 		else
 		{
-			config_problem_unknown(&reader, line.number, start, end, "It is neither [Interface] nor [Peer].",
-								   "A WireGuard config has no other section, and no white space or other brackets around these names.");
-			section = SECTION_UNKNOWN;
-			has_unknown_section = true;
+			Assignment	assignment;
+			const WireguardKey *key;
+
+			split_assignment(&assignment, &line, start, end, comment);
+			key = read_setting(config, section, &assignment);
+			if (key == NULL)
+				continue;
+			if (strcmp(key->name, "PublicKey") == 0)
+				has_public_key = true;
+			else if (strcmp(key->name, "PrivateKey") == 0)
+				set_value(config, &config->private_key, &assignment);
+			else if (strcmp(key->name, "Address") == 0)
+				set_value(config, &config->address, &assignment);
+			else if (strcmp(key->name, "PresharedKey") == 0)
+			{
+				config->has_preshared_key = true;
+				set_value(config, &config->preshared_key, &assignment);
+			}
 		}
 	}
-	check_peer(&reader, peer_line, has_public_key);
+	end_peer(config, has_public_key);
+	add_line(config, &config->private_key);
+	add_line(config, &config->address);
 
-	if ((config->header.number == 0 || peer_line == 0) && !has_unknown_section && !reader.abandoned)
-		config_problem(&reader, 0, config->header.number > 0 ? "[Peer]" : "[Interface]",
+	if ((config->header.number == 0 || config->preshared_key.header.number == 0) && !has_unknown_section &&
+		!config->reader.abandoned)
+		config_problem(&config->reader, 0, config->header.number > 0 ? "[Peer]" : "[Interface]",
 					   "It needs one [Interface] and at least one [Peer].", NULL);
-	config_finish(&reader);
+	config_finish(&config->reader);
+}
+
+/* apply -- the config with its edits, which are freed */
+static text *
+apply(text *config_text, WireguardConfig *config)
+{
+	text	   *result = config_apply(config_text, &config->edits);
+
+	if (config->edits.items)
+		pfree(config->edits.items);
+	return result;
 }
 
 /* wireguard_check_config -- refuse a config that wg or wg-quick would not take, or that runs commands */
@@ -448,9 +575,7 @@ wireguard_check_config(text *config_text)
 {
 	WireguardConfig config;
 
-	read_config(config_text, "", &config);
-	if (config.edits.items)
-		pfree(config.edits.items);
+	read_config(config_text, &(WireguardCredential) {NULL}, &config);
 }
 
 /* refuse_part -- raise NG007 for a part of a credential */
@@ -475,7 +600,7 @@ wireguard_check_credential(const WireguardCredential *credential)
 				 errhint("wg genkey makes one.")));
 	if (credential->address)
 	{
-		char	   *copy = pstrdup(credential->address);
+		char	   *copy = copy_part(credential->address, credential->address + strlen(credential->address), false);
 
 		if (has_control_character(copy, false) || copy[strspn(copy, ", ")] == '\0' || !is_address_list(copy))
 			refuse_part("address", ADDRESSES);
@@ -486,31 +611,32 @@ wireguard_check_credential(const WireguardCredential *credential)
 }
 
 /*
- * wireguard_render_config -- the config with the credential's private key
+ * wireguard_render_config -- the config with the credential, whose private key is not NULL
  *
- * The result holds the key: the caller wipes it.
+ * The result holds the keys: the caller wipes it.
  */
 text *
 wireguard_render_config(text *config_text, const WireguardCredential *credential)
 {
-	const char *private_key = credential->private_key;
 	WireguardConfig config;
-	text	   *result;
 
 	wireguard_check_credential(credential);
-	read_config(config_text, private_key, &config);
-	if (config.edits.count == 0)
-	{
-		/* a line of its own that ends as [Interface] does; a last line without a newline stays without one */
-		bool		has_newline = config.header.next[-1] == '\n';
-		const char *newline = config.header.next - config.header.end > 1 ? "\r\n" : "\n";
-		const char *place = has_newline ? config.header.next : config.header.end;
+	read_config(config_text, credential, &config);
+	return apply(config_text, &config);
+}
 
-		config_replace(&config.edits, place, place, has_newline ? "PrivateKey = " : "\nPrivateKey = ");
-		config_replace(&config.edits, place, place, private_key);
-		config_replace(&config.edits, place, place, has_newline ? newline : "");
-	}
-	result = config_apply(config_text, &config.edits);
-	pfree(config.edits.items);
-	return result;
+/*
+ * wireguard_stored_config -- the config as it is stored, without the value of its PrivateKey; NG007 as the check has it
+ *
+ * Adds to *secrets the names of what is secret in it all the same.
+ */
+text *
+wireguard_stored_config(text *config_text, List **secrets)
+{
+	WireguardConfig config;
+
+	read_config(config_text, &(WireguardCredential) {.private_key = ""}, &config);
+	if (config.has_preshared_key)
+		*secrets = lappend(*secrets, "PresharedKey");
+	return config.edits.count > 0 ? apply(config_text, &config) : config_text;
 }

@@ -56,6 +56,10 @@ typedef struct Call
 	text	   *result;
 } Call;
 
+/* of the WireGuard credential; NULL without */
+static const char *address;
+static const char *preshared_key;
+
 static Bytes seeds[2][MAX_SEEDS];
 static int	seed_count[2];
 static uint64 random_state;
@@ -378,7 +382,7 @@ call(void *argument)
 	else
 	{
 		wireguard_check_config(c->config);
-		c->result = wireguard_render_config(c->config, &(WireguardCredential) {.private_key = c->first});
+		c->result = wireguard_render_config(c->config, &(WireguardCredential) {c->first, address, preshared_key});
 	}
 }
 
@@ -517,64 +521,146 @@ compare_openvpn(const Bytes *config, const Bytes *result, const char *username, 
 		fail("something was added", rest.data + in_rest);
 }
 
-/* compare_wireguard -- is only the value of PrivateKey another, or a line with it added? */
-static void
-compare_wireguard(const Bytes *config, const Bytes *result, const char *key)
+/* What a line of a WireGuard config is. */
+typedef struct WireguardLine
 {
-	size_t		at = 0;
-	size_t		in_result = 0;
-	int			keys = 0;
+	const char *start;
+	size_t		length;			/* with its end */
+	char		section;		/* i or p for a section's name, 0 for other lines */
+	char		key[16];		/* in lower case and without white space, or empty */
+	size_t		value;			/* where its value is, and how long */
+	size_t		value_length;
+	size_t		comment;		/* where its comment or its end is */
+	size_t		end;			/* where its end is */
+} WireguardLine;
 
-	while (in_result < result->length)
+/* read_wireguard -- the line of a WireGuard config at a place; false at the end */
+static bool
+read_wireguard(const Bytes *config, size_t at, WireguardLine *line)
+{
+	size_t		first;
+	size_t		last;
+	size_t		length = 0;
+
+	memset(line, 0, sizeof(*line));
+	if (at >= config->length)
+		return false;
+	line->start = config->data + at;
+	line->length = next_line(config, at);
+	line->end = line->length;
+	if (line->start[line->end - 1] == '\n')
+		line->end--;
+	while (line->end > 0 && line->start[line->end - 1] == '\r')
+		line->end--;
+	while (line->comment < line->end && line->start[line->comment] != '#')
+		line->comment++;
+
+	for (first = 0; first < line->comment && strchr(" \t", line->start[first]); first++)
+		;
+	for (last = line->comment; last > first && strchr(" \t", line->start[last - 1]); last--)
+		;
+	if (first < last && line->start[first] == '[')
 	{
-		size_t		length = at < config->length ? next_line(config, at) : 0;
-		size_t		result_length = next_line(result, in_result);
-		const char *line = config->data + at;
-		const char *result_line = result->data + in_result;
-		const char *found = memmem(result_line, result_length, key, 44);
+		line->section = line->start[first + 1] | 0x20;
+		return true;
+	}
+	for (; first < last && line->start[first] != '='; first++)
+		if (!strchr(" \t", line->start[first]) && length < sizeof(line->key) - 1)
+			line->key[length++] = line->start[first] >= 'A' && line->start[first] <= 'Z' ? line->start[first] | 0x20 : line->start[first];
+	if (first < last)
+		first++;
+	line->value = first;
+	while (line->value < last && strchr(" \t", line->start[line->value]))
+		line->value++;
+	if (line->value == last)
+		line->value = first;
+	else
+		line->value_length = last - line->value;
+	return true;
+}
 
-		if (found)
+/* has_key -- is there a line of this key, from a place on to the next section's name? */
+static bool
+has_key(const Bytes *config, size_t at, const char *key)
+{
+	WireguardLine line;
+
+	for (; read_wireguard(config, at, &line) && !line.section; at += line.length)
+		if (strcmp(line.key, key) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * compare_wireguard -- is what was rendered the config with the credential's parts in the place of its own?
+ *
+ * That is worked out here once more, line by line.
+ */
+static void
+compare_wireguard(const Bytes *config, const Bytes *result, const char *private_key)
+{
+	const struct
+	{
+		char		section;
+		const char *key;
+		const char *label;
+		const char *value;
+	}			parts[] = {
+		{'i', "privatekey", "PrivateKey = ", private_key},
+		{'i', "address", "Address = ", address},
+		{'p', "presharedkey", "PresharedKey = ", preshared_key},
+	};
+	static Bytes expected;
+	WireguardLine line;
+	char		section = '\0';
+	bool		seen[lengthof(parts)];
+
+	expected.length = 0;
+	for (size_t at = 0; read_wireguard(config, at, &line); at += line.length)
+	{
+		size_t		i = 0;
+
+		if (line.section)
 		{
-			size_t		before = found - result_line;
-			size_t		after = result_length - before - 44;
-			const char *equals = memchr(result_line, '=', before);
+			bool		has_newline = line.start[line.length - 1] == '\n';
 
-			keys++;
-			if (equals == NULL)
-				fail("the key is no value", "");
-			if (length >= before + after && memcmp(line, result_line, before) == 0 &&
-				memcmp(line + length - after, found + 44, after) == 0 &&
-				memchr(line, '=', length) == line + (equals - result_line))
-			{
-				at += length;
-				in_result += result_length;
-				continue;
-			}
-			if (strncmp(result_line, "PrivateKey = ", 13) != 0 || before != 13 || strspn(found + 44, "\r\n") < after)
-				fail("not a line of its own", "");
-			in_result += result_length;
+			section = line.section;
+			memset(seen, 0, sizeof(seen));
+			replace(&expected, expected.length, 0, line.start, has_newline ? line.length : line.end);
+			for (i = 0; i < lengthof(parts); i++)
+				if (parts[i].section == section && parts[i].value && !has_key(config, at + line.length, parts[i].key))
+				{
+					append(&expected, has_newline ? "" : "\n");
+					append(&expected, parts[i].label);
+					append(&expected, parts[i].value);
+					append(&expected, !has_newline ? "" : line.length - line.end > 1 ? "\r\n" : "\n");
+				}
+			if (!has_newline)
+				replace(&expected, expected.length, 0, line.start + line.end, line.length - line.end);
 			continue;
 		}
-		if (length != result_length || memcmp(line, result_line, length) != 0)
+		while (i < lengthof(parts) && !(parts[i].section == section && parts[i].value && strcmp(line.key, parts[i].key) == 0))
+			i++;
+		if (i == lengthof(parts))
+			replace(&expected, expected.length, 0, line.start, line.length);
+		else if (!seen[i])
 		{
-			/* [Interface] was the last line, and has a newline now; what was after it comes after the key */
-			const char *newline = memchr(result_line, '\n', result_length);
-
-			if (newline && at + length == config->length &&
-				memcmp(line, result_line, newline - result_line) == 0 &&
-				memcmp(newline + 1, "PrivateKey = ", 13) == 0 && memcmp(newline + 14, key, 44) == 0 &&
-				result->length - in_result == length + 1 + 13 + 44 &&
-				memcmp(newline + 58, line + (newline - result_line), length - (newline - result_line)) == 0)
-				return;
-			fail("a line is not as it was", "");
+			replace(&expected, expected.length, 0, line.start, line.value);
+			append(&expected, parts[i].value);
+			replace(&expected, expected.length, 0, line.start + line.value + line.value_length,
+					line.length - line.value - line.value_length);
+			seen[i] = true;
 		}
-		at += length;
-		in_result += result_length;
+		else if (line.comment < line.end)
+		{
+			size_t		space = strspn(line.start, " \t");
+
+			replace(&expected, expected.length, 0, line.start, space);
+			replace(&expected, expected.length, 0, line.start + line.comment, line.length - line.comment);
+		}
 	}
-	if (at != config->length)
-		fail("the end is gone", "");
-	if (keys == 0)
-		fail("the key is not in the config", key);
+	if (expected.length != result->length || memcmp(expected.data, result->data, result->length) != 0)
+		fail("not the config with the credential in it", "");
 }
 
 /* sample -- keep what was rendered for the real programs */
@@ -601,6 +687,7 @@ try_config(const Bytes *config, bool openvpn, const char *folder)
 	static Bytes again;
 	static Bytes other;
 	const char *name = NULL;
+	static char preshared[KEY_SIZE];
 	char		first[2][KEY_SIZE] = {"user one", "user:two"};
 	char		second[2][KEY_SIZE] = {" pass#word;one ", "\"pass\\word two'"};
 	int			line;
@@ -610,6 +697,9 @@ try_config(const Bytes *config, bool openvpn, const char *folder)
 	{
 		memcpy(first[0], a_key(), KEY_SIZE);
 		memcpy(first[1], a_key(), KEY_SIZE);
+		memcpy(preshared, a_key(), KEY_SIZE);
+		preshared_key = dice(2) ? preshared : NULL;
+		address = dice(2) ? "10.64.0.7/32, fd00::7" : NULL;
 	}
 	if (!render(openvpn, config, first[0], second[0], &result))
 	{

@@ -179,7 +179,7 @@ scan_openvpn(const char *config, size_t length, const char **name)
 	return 0;
 }
 
-/* scan_wireguard -- hooks, and anything that a shell could make something of */
+/* scan_wireguard -- hooks that have a value, and anything that a shell could make something of */
 int
 scan_wireguard(const char *config, size_t length, const char **name)
 {
@@ -202,6 +202,15 @@ scan_wireguard(const char *config, size_t length, const char **name)
 			while (from < end && keys[i][matched] &&
 				   (strchr(" \t\r\v\f", config[from]) || (config[from] | 0x20) == keys[i][matched]))
 				matched += !strchr(" \t\r\v\f", config[from++]);
+			while (from < end && strchr(" \t", config[from]))
+				from++;
+			if (from < end && config[from] == '=' && i < 4)
+			{
+				for (from++; from < end && strchr(" \t\r", config[from]); from++)
+					;
+				if (from == end || config[from] == '#')
+					continue;
+			}
 			if (keys[i][matched] == '\0')
 			{
 				*name = keys[i];

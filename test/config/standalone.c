@@ -11,6 +11,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/memutils.h"
 
 /* An allocation; the bytes follow. */
@@ -141,6 +142,22 @@ appendStringInfo(StringInfo string, const char *fmt,...)
 	vsnprintf(part, sizeof(part), fmt, arguments);
 	va_end(arguments);
 	appendStringInfoString(string, part);
+}
+
+/* a new list each time, which is what these are short enough for */
+List *
+lappend(List *list, void *datum)
+{
+	int			length = list_length(list);
+	List	   *longer = palloc(offsetof(List, initial_elements) + (length + 1) * sizeof(ListCell));
+
+	longer->type = T_List;
+	longer->length = longer->max_length = length + 1;
+	longer->elements = longer->initial_elements;
+	if (length > 0)
+		memcpy(longer->elements, list->elements, length * sizeof(ListCell));
+	longer->elements[length].ptr_value = datum;
+	return longer;
 }
 
 void

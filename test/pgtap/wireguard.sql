@@ -1,0 +1,80 @@
+-- wireguard.sql -- how a WireGuard config is rendered: the credential's key, address and preshared key in their places
+\set ON_ERROR_STOP on
+\set QUIET on
+BEGIN;
+CREATE EXTENSION egress;
+SELECT no_plan();
+SET client_min_messages = error;
+
+INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (1, 'bravo', 'wireguard');
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (1, 'everyone');
+
+-- filled: a text with keys in the place of K (private), S (preshared), P and Q (public), and newlines in that of |
+CREATE FUNCTION filled(template text) RETURNS text LANGUAGE sql AS $$
+    SELECT replace(replace(replace(replace(replace(template, '|', E'\n'), 'K.', 'KKj9BQcfDB1oC5v+x0JwnWIDcZsQO3jDsFqnkWRjxlA='),
+                   'S.', 'dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo='), 'P.', 'Kv7UQo0ZOmSIMb3QAHmwpXyrDVB8OvgbVZKXJ3nBUlg='),
+                   'Q.', 'AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=')
+$$;
+-- rendered: what an acquire makes of a config, with an address, and a preshared key
+CREATE FUNCTION rendered(config text, address text, preshared boolean) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+BEGIN
+    INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (1, 1, 'g', filled(config));
+    INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, private_key, address, preshared_key)
+    VALUES (1, 1, 'c', 'everyone', filled('K.')::egress_secret, address, CASE WHEN preshared THEN filled('S.')::egress_secret END);
+    SELECT a.config INTO result FROM egress_acquire_credential('ann', NULL, 1, 's') a;
+    PERFORM egress_release_credential('s');
+    DELETE FROM egress_gateway;
+    DELETE FROM egress_credential;
+    RETURN result;
+END
+$$;
+
+SELECT is(rendered(config, address, preshared), filled(expected), what)
+FROM (VALUES
+    ('nothing of it is there',
+     '[Interface]|DNS = 10.0.0.1|[Peer]|PublicKey = P.|', '10.0.0.2/32', true,
+     '[Interface]|PrivateKey = K.|Address = 10.0.0.2/32|DNS = 10.0.0.1|[Peer]|PresharedKey = S.|PublicKey = P.|'),
+    ('... and the credential has neither an address nor a preshared key',
+     '[Interface]|DNS = 10.0.0.1|[Peer]|PublicKey = P.|', NULL, false,
+     '[Interface]|PrivateKey = K.|DNS = 10.0.0.1|[Peer]|PublicKey = P.|'),
+    ('all of it is there, in other places',
+     '[Peer]|PublicKey = P.|PresharedKey = Q.|[Interface]|Address = 10.9.9.9|DNS = 10.0.0.1|PrivateKey = Q.|', '10.0.0.2/32, fd00::2', true,
+     '[Peer]|PublicKey = P.|PresharedKey = S.|[Interface]|Address = 10.0.0.2/32, fd00::2|DNS = 10.0.0.1|PrivateKey = K.|'),
+    ('... and the credential has neither an address nor a preshared key: the config''s stay',
+     '[Peer]|PublicKey = P.|PresharedKey = Q.|[Interface]|Address = 10.9.9.9|Address = fd00::1|PrivateKey = Q.|', NULL, false,
+     '[Peer]|PublicKey = P.|PresharedKey = Q.|[Interface]|Address = 10.9.9.9|Address = fd00::1|PrivateKey = K.|'),
+    ('several lines of one name give way to one',
+     '[Interface]|Address = 10.9.9.9|PrivateKey = Q.|DNS = 10.0.0.1|Address = fd00::9|PrivateKey = P.|address=10.9.9.8|[Peer]|PublicKey = P.|PresharedKey = Q.|PresharedKey = P.|',
+     '10.0.0.2', true,
+     '[Interface]|Address = 10.0.0.2|PrivateKey = K.|DNS = 10.0.0.1|[Peer]|PublicKey = P.|PresharedKey = S.|'),
+    ('comments and spaces stay, also of lines that go',
+     '# mine|[Interface] # i|  Address  =  10.9.9.9   # a|Address = fd00::9 # b|PrivateKey =# none|# c|[Peer]|PublicKey = P.#p|',
+     '10.0.0.2', true,
+     '# mine|[Interface] # i|  Address  =  10.0.0.2   # a|# b|PrivateKey =K.# none|# c|[Peer]|PresharedKey = S.|PublicKey = P.#p|'),
+    ('names in any letter case, and with white space where wg has none',
+     '[INTERFACE]|aDDRESS=10.9.9.9|Private Key=Q.|[pEER]|public key = P.|PRE SHARED KEY = Q.|', '10.0.0.2', true,
+     '[INTERFACE]|aDDRESS=10.0.0.2|Private Key=K.|[pEER]|public key = P.|PRE SHARED KEY = S.|'),
+    ('every peer',
+     '[Interface]|[Peer]|PublicKey = P.|PresharedKey = Q.|[Peer]|PublicKey = Q.|[Peer]|PublicKey = P.|PresharedKey = Q.|PresharedKey = Q.|', NULL, true,
+     '[Interface]|PrivateKey = K.|[Peer]|PublicKey = P.|PresharedKey = S.|[Peer]|PresharedKey = S.|PublicKey = Q.|[Peer]|PublicKey = P.|PresharedKey = S.|'),
+    ('the section''s name is the last line, without a newline',
+     '[Peer]|PublicKey = P.|[Interface]', '10.0.0.2', false, '[Peer]|PublicKey = P.|[Interface]|PrivateKey = K.|Address = 10.0.0.2'),
+    ('a hook without a value', '[Interface]|PostUp =|PreDown = # none|[Peer]|PublicKey = P.', NULL, false,
+     '[Interface]|PrivateKey = K.|PostUp =|PreDown = # none|[Peer]|PublicKey = P.'),
+    ('a word in the place of the key', '[Interface]|PrivateKey = YOUR KEY|[Peer]|PublicKey = P.', NULL, false,
+     '[Interface]|PrivateKey = K.|[Peer]|PublicKey = P.')
+) AS example (what, config, address, preshared, expected);
+SELECT is(rendered(replace(config, '|', E'\r|'), '10.0.0.2', true), filled(replace(expected, '|', E'\r|')), 'lines that end with CR and LF')
+FROM (VALUES ('[Interface]|[Peer]|PublicKey = P.|', '[Interface]|PrivateKey = K.|Address = 10.0.0.2|[Peer]|PresharedKey = S.|PublicKey = P.|'),
+             ('[Interface]|Address = 10.9.9.9|Address = fd00::9 # b|PrivateKey = Q.|PrivateKey = Q.|[Peer]|PublicKey = P.|PresharedKey = Q.|',
+              '[Interface]|Address = 10.0.0.2|# b|PrivateKey = K.|[Peer]|PublicKey = P.|PresharedKey = S.|')) example (config, expected);
+
+-- a hook with a value, in a section that has none, or without "=", which wg-quick runs as its name
+SELECT throws_ok(format('SELECT rendered(%L, NULL, false)', config), 'NG007', NULL, config)
+FROM unnest(ARRAY['[Interface]|PostUp = id|[Peer]|PublicKey = P.', '[Interface]|PostUp|[Peer]|PublicKey = P.',
+                  '[Interface]|[Peer]|PublicKey = P.|PostUp =', '[Interface]|SaveConfig =|[Peer]|PublicKey = P.']) config;
+
+SELECT * FROM finish();
+ROLLBACK;
