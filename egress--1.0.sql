@@ -521,7 +521,7 @@ ttl: how long the lease lasts unless egress_renew_lease() is called in time, a d
 Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
 Asked again by the same session for the same user, workspace and gateway, it returns the lease already held, whose end stays as it is.
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
-SQLSTATE: 22004, 22023 bad argument; NG001 no such gateway; NG002 the gateway is not available to this call; NG003 no enabled credential fits;
+SQLSTATE: 22004, 22023 bad argument, or a session_id that no attached session table can have; NG001 no such gateway; NG002 the gateway is not available to this call; NG003 no enabled credential fits;
 NG004 every credential that fits and can be opened is at its limit, try later; NG005 the session holds a lease for something else;
 NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together;
 NG009 the session is not in the session table that was attached with must_exist, or over; 25006 read-only transaction or standby.';

@@ -3,7 +3,7 @@
  *
  * An acquire decides by what is committed now, not by the snapshot of its transaction: access that was revoked and
  * limits that were lowered hold at every isolation level. Its steps:
- *	0. Is the session there, if it has to be (sessions.c)?
+ *	0. Could a session table have the session's id, and is the session there, if it has to be (sessions.c)?
  *	1. LOCK_SESSION. Is there a lease of the session (lease.c), also in an open transaction? Then wait for that
  *	   transaction, the lock given back, and look again. A lease that is there is returned, if it is for the same thing,
  *	   as durable as a new one (lease_confirm()); one that has expired is ended.

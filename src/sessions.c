@@ -15,6 +15,10 @@
  * any of the short locks (lock.c), so to wait is right, and it is only for what is done to the same session. It is also before
  * the look at the session's lease: who has ended the session before, has ended that as well.
  *
+ * Of an id that no session table could have written ("A0EE..." where the column is a uuid) no trigger would ever end the lease,
+ * because the trigger writes another one. So an acquire is refused, whatever must_exist says. For the types that ids mostly are
+ * of a look at the text is enough; other types are asked, by way of their input and output.
+ *
  * The tables are found by what depends on the function in pg_depend, and kept, with their plans, until any relation of the
  * database was altered: a new trigger invalidates the relation that it is on. To find them again costs some microseconds, and
  * locks none of them, because most acquires do not read one.
@@ -30,8 +34,10 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -47,6 +53,7 @@
 #include "utils/tuplestore.h"
 
 #include "application.h"
+#include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
 #include "errors.h"
@@ -60,6 +67,8 @@ typedef struct SessionTable
 	char	   *column;			/* of the session's id; NULL when there is none of that name any more */
 	char	   *column_name;
 	Oid			type;			/* of the column */
+	Oid			base;			/* and what that is a domain over, or the same */
+	int32		typmod;			/* of the base type, in this column */
 	bool		must_exist;
 	Oid			ended;			/* the trigger whose condition is ended_when, or InvalidOid */
 	SPIPlanPtr	look;			/* once they are needed: reads a session's row, */
@@ -192,8 +201,11 @@ find_table(SessionTables *tables, Oid relid, const char *column)
 	number = get_attnum(relid, column);
 	if (number > 0)
 	{
+		Oid			collation;
+
 		table->column = psprintf("new.%s", quote_identifier(column));
-		table->type = get_atttype(relid, number);
+		get_atttypetypmodcoll(relid, number, &table->type, &table->typmod, &collation);
+		table->base = getBaseTypeAndTypmod(table->type, &table->typmod);
 	}
 	tables->tables = lappend(tables->tables, table);
 	return table;
@@ -270,8 +282,8 @@ read_tables(void)
 /*
  * session_tables -- the session tables as they are now, locked if there are any that are going to be read
  *
- * They stay as long as the current memory context does. The locks keep them from being dropped or renamed, and stay until the
- * transaction ends, as a statement's do.
+ * What is known of them stays as long as the current memory context does. The locks keep them from being dropped or renamed,
+ * and stay until the transaction ends, as a statement's do. only_if_required: they are read only if a session must exist.
  */
 static SessionTables *
 session_tables(LOCKMODE lockmode, bool only_if_required)
@@ -291,7 +303,7 @@ session_tables(LOCKMODE lockmode, bool only_if_required)
 				free_tables(current);
 			current = tables;
 		}
-		if (current->tables == NIL || (only_if_required && !current->must_exist))
+		if (current->tables == NIL)
 			return current;
 
 		use = palloc(sizeof(SessionTablesUse));
@@ -300,6 +312,8 @@ session_tables(LOCKMODE lockmode, bool only_if_required)
 		use->callback.func = end_use;
 		use->callback.arg = use;
 		MemoryContextRegisterResetCallback(CurrentMemoryContext, &use->callback);
+		if (only_if_required && !use->tables->must_exist)
+			return use->tables;
 		foreach(cell, use->tables->tables)
 			LockRelationOid(((SessionTable *) lfirst(cell))->relid, lockmode);
 		if (use->tables->changes == relation_changes)
@@ -323,17 +337,16 @@ is_no_value(int sqlerrcode)
  * read_id -- an id as a value of a type; false when no value of the type is written so
  *
  * Not every id of an application is one of each of its tables: "desk 7" is no uuid. Before: the rights are the table owner's,
- * because a type may be a domain or made of some, and check with functions of anybody's.
+ * because a type may be made of domains, which check with functions of anybody's. base is no domain; typmod: of a column, or -1.
  */
 static bool
-read_id(text *session_id, Oid type, Datum *value)
+read_id(text *session_id, Oid base, int32 typmod, Datum *value)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	Oid			base = getBaseType(type);
 	Oid			input;
 	Oid			parameter;
-	bool		valid = true;
+	volatile bool valid = true;
 
 	if (base == TEXTOID || base == VARCHAROID || base == BPCHAROID)
 	{
@@ -346,7 +359,7 @@ read_id(text *session_id, Oid type, Datum *value)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		*value = OidInputFunctionCall(input, text_to_cstring(session_id), parameter, -1);
+		*value = OidInputFunctionCall(input, text_to_cstring(session_id), parameter, typmod);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -380,7 +393,7 @@ ended_when(SessionTable *table)
 static SPIPlanPtr
 prepare(SessionTable *table, bool lock)
 {
-	Oid			types[2] = {TEXTOID, getBaseType(table->type)};
+	Oid			types[2] = {TEXTOID, table->base};
 	const char *rows = application_rows(table->relid);
 	StringInfoData query;
 	SPIPlanPtr	plan;
@@ -431,7 +444,7 @@ state_in(SessionTable *table, text *session_id, Snapshot snapshot)
 		refuse_column(table);
 	act_as_owner(table->relid, &rights);
 	settings = id_settings_begin(table->type);
-	if (read_id(session_id, table->type, &values[1]))
+	if (read_id(session_id, table->base, -1, &values[1]))
 	{
 		if (*plan == NULL)
 			*plan = prepare(table, snapshot == NULL);
@@ -468,10 +481,131 @@ state_of(SessionTables *tables, text *session_id, Snapshot snapshot)
 	return state;
 }
 
+/* is_uuid -- is an id as a uuid is written? */
+static bool
+is_uuid(const char *id, int length)
+{
+	if (length != 36)
+		return false;
+	for (int i = 0; i < length; i++)
+		if (i == 8 || i == 13 || i == 18 || i == 23 ? id[i] != '-' :
+			!((id[i] >= '0' && id[i] <= '9') || (id[i] >= 'a' && id[i] <= 'f')))
+			return false;
+	return true;
+}
+
+/* is_integer -- is an id as an integer from -limit - 1 to limit is written? */
+static bool
+is_integer(const char *id, int length, int64 limit)
+{
+	bool		negative = id[0] == '-';
+	int			first = negative ? 1 : 0;
+	int64		value = 0;		/* below 0, where there is one more */
+
+	if (length == first || (id[first] == '0' && length > 1))
+		return false;
+	for (int i = first; i < length; i++)
+		if (id[i] < '0' || id[i] > '9' || pg_mul_s64_overflow(value, 10, &value) ||
+			pg_sub_s64_overflow(value, id[i] - '0', &value))
+			return false;
+	return value >= (negative ? -limit - 1 : -limit);
+}
+
 /*
- * sessions_require -- raise NG009 for a session that is not there, if a table was attached so that it has to be
+ * written_as -- how a session table's column writes an id; NULL when none of its values has this id in any form
  *
- * Before: the caller holds none of the short locks. After: the session's row is locked until this transaction ends.
+ * With the rights of the table's owner: see read_id().
+ */
+static text *
+written_as(SessionTable *table, text *session_id)
+{
+	text	   *written = NULL;
+	Rights		rights;
+	int			settings;
+	Datum		value;
+
+	act_as_owner(table->relid, &rights);
+	settings = id_settings_begin(table->base);
+	if (read_id(session_id, table->base, table->typmod, &value))
+		written = application_id(value, table->base);
+	id_settings_end(settings);
+	act_again(&rights);
+	return written;
+}
+
+/* could_write -- could a session table's column have written an id? */
+static bool
+could_write(SessionTable *table, text *session_id)
+{
+	const char *id = VARDATA_ANY(session_id);
+	int			length = VARSIZE_ANY_EXHDR(session_id);
+	int			max_characters = table->typmod < VARHDRSZ ? length : table->typmod - VARHDRSZ;
+
+	/* that it is not there any more is told by who reads it */
+	if (table->column == NULL)
+		return true;
+	switch (table->base)
+	{
+		case TEXTOID:
+			return true;
+		case VARCHAROID:
+			return pg_mbstrlen_with_len(id, length) <= max_characters;
+		case BPCHAROID:
+			return id[length - 1] != ' ' && pg_mbstrlen_with_len(id, length) <= max_characters;
+		case UUIDOID:
+			return is_uuid(id, length);
+		case INT2OID:
+			return is_integer(id, length, PG_INT16_MAX);
+		case INT4OID:
+			return is_integer(id, length, PG_INT32_MAX);
+		case INT8OID:
+			return is_integer(id, length, PG_INT64_MAX);
+	}
+	return same_text(written_as(table, session_id), session_id);
+}
+
+/* check_session_id -- raise 22023 for an id that no session table could have written, if there is a session table */
+static void
+check_session_id(SessionTables *tables, text *session_id)
+{
+	SessionTable *table = NULL;
+	text	   *written = NULL;
+	ListCell   *cell;
+
+	foreach(cell, tables->tables)
+		if (could_write(lfirst(cell), session_id))
+			return;
+	if (tables->tables == NIL)
+		return;
+
+	foreach(cell, tables->tables)
+	{
+		table = lfirst(cell);
+		written = written_as(table, session_id);
+		if (written != NULL && !same_text(written, session_id))
+			break;
+		written = NULL;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("session_id \"%s\" is no session's", text_to_cstring(session_id)),
+			 written != NULL ?
+			 errdetail("Column \"%s\" of the attached table %s writes this id as \"%s\".",
+					   table->column_name, application_table(table->relid), text_to_cstring(written)) :
+			 list_length(tables->tables) == 1 ?
+			 errdetail("Column \"%s\" of the attached table %s is of type %s, which has no such value.",
+					   table->column_name, application_table(table->relid),
+					   format_type_with_typemod(table->base, table->typmod)) :
+			 errdetail("No attached session table has an id column with such a value."),
+			 errhint("Its lease would not end with the session. Give the id as PostgreSQL shows it, or as a uuid or a number.")));
+}
+
+/*
+ * sessions_require -- raise 22023 for an id that no session table could have written, if there is one, and NG009 for a session that
+ * is not there, if a table was attached so that it has to be
+ *
+ * Before: the caller holds none of the short locks. After: where the session has to be there, its row is locked until this
+ * transaction ends.
  */
 void
 sessions_require(text *session_id)
@@ -479,6 +613,7 @@ sessions_require(text *session_id)
 	SessionTables *tables = session_tables(RowShareLock, true);
 	SessionState state;
 
+	check_session_id(tables, session_id);
 	if (!tables->must_exist)
 		return;
 	state = state_of(tables, session_id, NULL);

@@ -154,7 +154,7 @@ SELECT vpn.egress_detach_sessions('app."Session"') \g /dev/null
 SELECT vpn.egress_attach_sessions('app."Session"', 'Id', must_exist => true) \g /dev/null
 SELECT is(acquire('renamed over'), '', 'attached again, without a condition');
 SELECT vpn.egress_detach_sessions('app."Session"') \g /dev/null
-SELECT is(acquire('absent'), '', 'detached: anybody acquires');
+SELECT is(acquire('101'), '', 'detached: any number acquires, because a table of numbers is attached still');
 DROP TABLE app.job;
 RESET ROLE;
 SELECT is(orphans(), '', 'and nothing is orphaned');
@@ -205,15 +205,80 @@ SET ROLE sessions_app;
 CREATE DOMAIN app.id AS text CHECK (value <> 'checked');
 CREATE TYPE app.pair AS (a int, b text);
 CREATE TYPE app.checked AS (id app.id);
--- with an index and without; each kind has one id that is there, and one that another value might equal
+-- with an index and without; each kind has one id that is there, and one that another value might equal, or that no value has
 SELECT is(error(format('DROP TABLE IF EXISTS app.kind; CREATE TABLE app.kind (id %s); INSERT INTO app.kind VALUES (%L);'
                        'SELECT vpn.egress_attach_sessions(''app.kind'', ''id'', must_exist => true)', kind, present))
-          || acquire(present) || acquire(absent), format('NG009 session "%s" does not exist', absent), format('an id of type %s', kind))
-FROM (VALUES ('uuid', '4ab2a1b4-5cfb-4b29-8d5b-5d06bf60d6a1', '4AB2A1B4-5CFB-4B29-8D5B-5D06BF60D6A1'), ('citext', 'Desk', 'desk'),
-             ('numeric', '1.0', '1.00'), ('character(9)', 'short', 'short '), ('bytea', '\x00ff', '\x00FF'), ('app.id', 'a', 'checked'),
-             ('timestamptz', '2026-01-01 00:00:00+00', '2026-01-01 01:00:00+01'), ('inet', '10.0.0.1', '10.0.0.1/32'),
-             ('app.pair', '(1,a)', '(1,"a")'), ('json', '{"a": 1}', '{"a":1}'), ('name', 'short', repeat('long', 20)), ('bigint', '1', 'one'),
-             ('varchar(5)', 'abcde', 'abcdef'), ('tsvector', '''a'':1', ''''), ('app.checked', '(a)', '(checked)')) AS kinds (kind, present, absent);
+          || acquire(present) || acquire(absent),
+          CASE WHEN writable THEN format('NG009 session "%s" does not exist', absent) ELSE format('22023 session_id "%s" is no session''s', absent) END,
+          format('an id of type %s', kind))
+FROM (VALUES ('uuid', '4ab2a1b4-5cfb-4b29-8d5b-5d06bf60d6a1', '4AB2A1B4-5CFB-4B29-8D5B-5D06BF60D6A1', false), ('citext', 'Desk', 'desk', true),
+             ('numeric', '1.0', '1.00', true), ('character(9)', 'short', 'short ', false), ('bytea', '\x00ff', '\x00FF', false),
+             ('app.id', 'a', 'checked', true), ('timestamptz', '2026-01-01 00:00:00+00', '2026-01-01 01:00:00+01', false),
+             ('inet', '10.0.0.1', '10.0.0.1/32', false), ('app.pair', '(1,a)', '(1,"a")', false), ('json', '{"a": 1}', '{"a":1}', true),
+             ('name', 'short', repeat('long', 20), false), ('bigint', '1', 'one', false), ('varchar(5)', 'abcde', 'abcdef', false),
+             ('tsvector', '''a'':1', '''', false), ('app.checked', '(a)', '(checked)', false)) AS kinds (kind, present, absent, writable);
+
+-- a lease with an id that the trigger never writes would stay; so it is refused whether sessions have to be there or not
+CREATE DOMAIN app.key AS uuid;
+SELECT is(error(format('DROP TABLE app.kind; CREATE TABLE app.kind (id %s);'
+                       'SELECT vpn.egress_attach_sessions(''app.kind'', ''id'')', kind)) || acquire(id), '', format('%s: "%s"', kind, id))
+FROM (VALUES ('uuid', '4ab2a1b4-5cfb-4b29-8d5b-5d06bf60d6a1'), ('app.key', '00000000-0000-0000-0000-00000000000f'),
+             ('smallint', '32767'), ('smallint', '-32768'), ('integer', '2147483647'), ('integer', '-2147483648'), ('integer', '0'),
+             ('bigint', '9223372036854775807'), ('bigint', '-9223372036854775808'), ('bigint', '10'), ('text', ' x '), ('varchar', '007'),
+             ('varchar(2)', 'öö'), ('character(2)', 'öö'), ('character(20)', ' x'), ('bpchar', 'x'), ('numeric', '7'), ('numeric(9,2)', '7.00'),
+             ('citext', 'X'), ('boolean', 't'), ('date', '2026-01-01'), ('bytea', '\x00ff'), ('interval', '1 day'), ('text[]', '{a}'),
+             ('xid', '7'), ('oid', '4294967295'), ('"char"', 'x')) AS kinds (kind, id);
+SELECT is(error(format('DROP TABLE app.kind; CREATE TABLE app.kind (id %s);'
+                       'SELECT vpn.egress_attach_sessions(''app.kind'', ''id'')', kind))
+          || error(format('SELECT vpn.egress_acquire_credential(''ann'', NULL, 1, %L)', id)),
+          concat_ws(' | ', '22023', format('session_id "%s" is no session''s', id),
+                    coalesce(format('Column "id" of the attached table app.kind writes this id as "' || written || '".'),
+                             format('Column "id" of the attached table app.kind is of type %s, which has no such value.', coalesce(base, kind))),
+                    'Its lease would not end with the session. Give the id as PostgreSQL shows it, or as a uuid or a number.'),
+          format('%s: not "%s"', kind, id))
+FROM (VALUES ('uuid', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', NULL),
+             ('uuid', '{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', NULL),
+             ('uuid', 'a0eebc999c0b4ef8bb6d6bb9bd380a11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', NULL),
+             ('uuid', 'desk 7', NULL, NULL), ('app.key', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', NULL),
+             ('app.key', 'x', NULL, 'uuid'), ('uuid', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1g', NULL, NULL),
+             ('uuid', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1', NULL, NULL), ('uuid', 'a0eebc99-9c0b-4ef8-bb6da6bb9bd380a11', NULL, NULL),
+             ('integer', ' 7', '7', NULL), ('integer', '7 ', '7', NULL), ('integer', '007', '7', NULL), ('integer', '+7', '7', NULL), ('integer', '-0', '0', NULL),
+             ('integer', 'x', NULL, NULL), ('integer', '-', NULL, NULL), ('integer', '2147483648', NULL, NULL), ('integer', '-2147483649', NULL, NULL),
+             ('smallint', '32768', NULL, NULL), ('bigint', '9223372036854775808', NULL, NULL), ('bigint', '-9223372036854775809', NULL, NULL),
+             ('bigint', '7.0', NULL, NULL), ('bigint', repeat('9', 200), NULL, NULL), ('varchar(2)', 'ööö', NULL, 'character varying(2)'), ('character(2)', 'x ', 'x', NULL),
+             ('character(2)', 'ööö', NULL, NULL), ('numeric', '07', '7', NULL), ('numeric(9,2)', '7', '7.00', NULL), ('boolean', 'true', 't', NULL),
+             ('date', 'January 1, 2026', '2026-01-01', NULL), ('bytea', 'x', '\x78', NULL), ('interval', '24:00', '24:00:00', NULL),
+             ('oid', '-1', '4294967295', NULL)) AS kinds (kind, id, written, base);
+
+-- of several tables one is enough
+SELECT is(error($$DROP TABLE app.kind; CREATE TABLE app.kind (id uuid); SELECT vpn.egress_attach_sessions('app.kind', 'id');
+                  CREATE TABLE app.job (id int); SELECT vpn.egress_attach_sessions('app.job', 'id')$$), '', 'two tables');
+SELECT is(ARRAY[acquire('7'), acquire('b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11')], ARRAY['', ''], 'an id of either');
+SELECT is(error($$SELECT vpn.egress_acquire_credential('ann', NULL, 1, '08')$$),
+          '22023 | session_id "08" is no session''s | Column "id" of the attached table app.job writes this id as "8". | '
+          'Its lease would not end with the session. Give the id as PostgreSQL shows it, or as a uuid or a number.', 'the one that knows it');
+SELECT matches(error($$SELECT vpn.egress_acquire_credential('ann', NULL, 1, 'x')$$),
+               'No attached session table has an id column with such a value\.', 'neither');
+SELECT is(error($$SELECT vpn.egress_detach_sessions('app.job'); ALTER TABLE app.job ALTER id TYPE text;
+                  SELECT vpn.egress_attach_sessions('app.job', 'id')$$), '', 'attached again with another type');
+SELECT is(acquire('x'), '', 'another type is noticed at once');
+ALTER TABLE app.job RENAME id TO key;
+SELECT is(acquire('y'), '', 'of a column that is not there any more nothing is known');
+DROP TABLE app.job;
+SELECT matches(acquire('z'), '^22023', 'a table that was dropped does not count');
+SELECT vpn.egress_detach_sessions('app.kind') \g /dev/null
+SELECT is(acquire('z'), '', 'nor one that was detached');
+
+-- functions of the table's owner, in the types that a type is made of, have that owner's rights
+CREATE FUNCTION app.whoever(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE INFO 'called as %', current_user;
+    RETURN current_user = 'sessions_app';
+END $$;
+CREATE DOMAIN app.seen AS text CHECK (app.whoever(value));
+CREATE TYPE app.seeing AS (id app.seen);
+SELECT is(error($$DROP TABLE app.kind; CREATE TABLE app.kind (id app.seeing); SELECT vpn.egress_attach_sessions('app.kind', 'id')$$)
+          || acquire('(a)'), '', 'a check sees the table''s owner');
 DROP TABLE app.kind;
 RESET ROLE;
 SELECT forget() \g /dev/null
