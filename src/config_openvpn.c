@@ -19,9 +19,9 @@
  * and what is left of a long line that ended it is read as a directive; hence no "</" in a long line of a block.
  *
  * Rendering. The first auth-user-pass, whether it stands alone, names a file or is a block, gives way to a block with
- * the credential; others go. Without one the block is added at the end. A credential that has neither username
- * nor password leaves blocks as they are, and takes out auth-user-pass without one, which would read a file or ask at
- * the console. All other bytes stay.
+ * the credential; others go. Without one the block is added at the end. So do the blocks of cert and key give way to those
+ * of the credential. What the credential has not stays as it is, but for an auth-user-pass that is no block, which would
+ * read a file or ask at the console, and goes. All other bytes stay.
  */
 #include "config.h"
 
@@ -44,7 +44,6 @@
  */
 #define MAX_CREDENTIAL_LENGTH	127
 
-#define CLOSING_TAG		"</auth-user-pass>"
 
 /* why a directive is refused */
 #define RUNS_COMMAND	"It runs a command on the agent."
@@ -82,6 +81,7 @@
 #define TAKE_PASSPHRASE	"openssl pkey -in client.key -out plain.key takes it off."
 #define TAKE_PASSPHRASE_12 \
 	"openssl pkcs12 -in old.p12 -nodes -out all.pem and openssl pkcs12 -export -in all.pem -passout pass: -out new.p12 take it off."
+#define ONE_IDENTITY	"Take the block out of the config, or give the credential no client_certificate and no client_key."
 #define USE_OPTIONAL	"With \"setenv opt\" before it, openvpn ignores it where it does not have it."
 
 /* where a directive may be, and how it is to be taken; without any flag: a line outside of <connection> */
@@ -427,6 +427,22 @@ static const Directive directives[] = {
 	{"x509-username-field", 0, NULL, FOR_SERVER},
 };
 
+/* The parts of a config that a credential replaces. */
+typedef enum Part
+{
+	PART_LOGIN,
+	PART_CERTIFICATE,
+	PART_KEY
+} Part;
+
+#define PART_COUNT (PART_KEY + 1)
+
+static const char *const part_tags[PART_COUNT] = {
+	[PART_LOGIN] = "auth-user-pass",
+	[PART_CERTIFICATE] = "cert",
+	[PART_KEY] = "key"
+};
+
 /* What a config holds. */
 typedef struct OpenvpnConfig
 {
@@ -443,12 +459,13 @@ typedef struct OpenvpnConfig
 	int			null_cipher_line;
 	bool		has_tls;
 
-	/* what rendering does */
-	const char *username;		/* or NULL */
-	const char *password;
-	bool		credential_placed;
+	/* what is to become of it */
+	const OpenvpnCredential *credential;	/* with nothing in it, unless it is rendered with one */
+	bool		placed[PART_COUNT]; /* is the credential's part in its place? */
 	ConfigEdits edits;
 } OpenvpnConfig;
+
+static const OpenvpnCredential no_credential = {0};
 
 static void read_directives(OpenvpnConfig *config);
 
@@ -964,27 +981,64 @@ read_connection(OpenvpnConfig *config, const ConfigLine *opening, const ConfigLi
 	config->connection_line = 0;
 }
 
-/* place_block -- put the credential's block in the place of a part of the config */
-static void
-place_block(OpenvpnConfig *config, const char *start, const char *end, const char *before, const char *after)
+/* credential_part -- what the credential has for a part of the config; NULL if nothing */
+static const char *
+credential_part(const OpenvpnConfig *config, Part part)
 {
-	config_replace(&config->edits, start, end, before);
-	config_replace(&config->edits, end, end, "<auth-user-pass>\n");
-	config_replace(&config->edits, end, end, config->username);
-	config_replace(&config->edits, end, end, "\n");
-	config_replace(&config->edits, end, end, config->password);
-	config_replace(&config->edits, end, end, "\n" CLOSING_TAG);
-	config_replace(&config->edits, end, end, after);
-	config->credential_placed = true;
+	switch (part)
+	{
+		case PART_LOGIN:
+			return config->credential->username;
+		case PART_CERTIFICATE:
+			return config->credential->client_certificate;
+		case PART_KEY:
+			return config->credential->client_key;
+	}
+	return NULL;				/* unreachable */
 }
 
-/* place_credential -- note how an auth-user-pass, which begins and ends at these places, is to be rendered */
+/* place_text -- put a text, and the end of its last line if that has none, into the config */
 static void
-place_credential(OpenvpnConfig *config, const char *start, const ConfigLine *last, bool is_block)
+place_text(OpenvpnConfig *config, const char *place, const char *text)
 {
-	if (config->username && !config->credential_placed)
-		place_block(config, start, last->end, "", "");
-	else if (config->username || !is_block)
+	size_t		length = strlen(text);
+
+	config_replace(&config->edits, place, place, text);
+	if (length == 0 || text[length - 1] != '\n')
+		config_replace(&config->edits, place, place, "\n");
+}
+
+/* place_block -- put the credential's block in the place of a part of the config */
+static void
+place_block(OpenvpnConfig *config, Part part, const char *start, const char *end, const char *before, const char *after)
+{
+	config_replace(&config->edits, start, end, before);
+	config_replace(&config->edits, end, end, "<");
+	config_replace(&config->edits, end, end, part_tags[part]);
+	config_replace(&config->edits, end, end, ">\n");
+	place_text(config, end, credential_part(config, part));
+	if (part == PART_LOGIN)
+		place_text(config, end, config->credential->password);
+	config_replace(&config->edits, end, end, "</");
+	config_replace(&config->edits, end, end, part_tags[part]);
+	config_replace(&config->edits, end, end, ">");
+	config_replace(&config->edits, end, end, after);
+	config->placed[part] = true;
+}
+
+/* place_part -- note how a part that the config has, which begins and ends at these places, is to be rendered */
+static void
+place_part(OpenvpnConfig *config, const char *name, const char *start, const ConfigLine *last, bool is_block)
+{
+	Part		part = 0;
+
+	while (part < PART_COUNT && strcmp(part_tags[part], name) != 0)
+		part++;
+	if (part == PART_COUNT)
+		return;
+	if (credential_part(config, part) && !config->placed[part])
+		place_block(config, part, start, last->end, "", "");
+	else if (credential_part(config, part) || !is_block)
 		config_replace(&config->edits, start, last->next, "");
 }
 
@@ -1138,10 +1192,11 @@ read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLin
 		if (config->connection_line == 0)
 			read_connection(config, &opening, line);
 	}
-	else if (strcmp(directive->name, "auth-user-pass") == 0)
-		place_credential(config, start, line, true);
 	else
+	{
 		check_block(config, directive, &opening, line);
+		place_part(config, directive->name, start, line, true);
+	}
 }
 
 /* note_ignored -- note what ignore-unknown-option names */
@@ -1200,7 +1255,7 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 	else if (config->connection_line && !(directive->flags & CONNECTION))
 		config_problem(reader, line->number, directive->name, "It cannot be in a <connection> block.", NULL);
 	else if (strcmp(directive->name, "auth-user-pass") == 0)
-		place_credential(config, start, line, false);
+		place_part(config, directive->name, start, line, false);
 	else if (strcmp(directive->name, "ignore-unknown-option") == 0)
 		for (int i = 1; i < count; i++)
 			note_ignored(config, words[i]);
@@ -1270,23 +1325,24 @@ check_whole(OpenvpnConfig *config)
 		config_problem(reader, 0, "client", IN_CLEAR, "It needs client or tls-client, or a <secret>.");
 	if (config->null_cipher_line > 0 && config->secret_line > 0)
 		config_problem(reader, config->null_cipher_line, "cipher", IN_CLEAR, NULL);
+	if (config->pkcs12_line > 0 && config->credential->client_certificate)
+		config_problem(reader, config->pkcs12_line, "pkcs12", "It holds a certificate, and so does the credential.", ONE_IDENTITY);
+	if (config->secret_line > 0 && config->credential->client_certificate)
+		config_problem(reader, config->secret_line, "secret", "A static key knows no certificate, which the credential has.",
+					   ONE_IDENTITY);
 }
 
-/* read_config -- check a config, and note how it is rendered with a username and a password, or with neither */
+/* read_config -- check a config, and note how it is rendered with a credential, which may have nothing */
 static void
-read_config(text *config_text, const char *username, const char *password, OpenvpnConfig *config)
+read_config(text *config_text, const OpenvpnCredential *credential, OpenvpnConfig *config)
 {
-	ConfigReader *reader = &config->reader;
-
 	memset(config, 0, sizeof(*config));
-	config->username = username;
-	config->password = password;
-	config_open(reader, config_text, "OpenVPN");
+	config->credential = credential;
+	config_open(&config->reader, config_text, "OpenVPN");
 	read_directives(config);
-
-	if (!reader->abandoned)
+	if (!config->reader.abandoned)
 		check_whole(config);
-	config_finish(reader);
+	config_finish(&config->reader);
 }
 
 /* close_config -- free what read_config() allocated */
@@ -1303,7 +1359,7 @@ openvpn_check_config(text *config_text)
 {
 	OpenvpnConfig config;
 
-	read_config(config_text, NULL, NULL, &config);
+	read_config(config_text, &no_credential, &config);
 	close_config(&config);
 }
 
@@ -1313,7 +1369,7 @@ openvpn_has_certificate(text *config_text)
 {
 	OpenvpnConfig config;
 
-	read_config(config_text, NULL, NULL, &config);
+	read_config(config_text, &no_credential, &config);
 	close_config(&config);
 	return config.pkcs12_line > 0 || config.secret_line > 0 || (config.cert_line > 0 && config.key_line > 0);
 }
@@ -1328,7 +1384,7 @@ check_value(const char *name, const char *value)
 		detail = "It is empty.";
 	else if (strlen(value) > MAX_CREDENTIAL_LENGTH)
 		detail = "It has more than the 127 bytes that openvpn reads.";
-	else if (strstr(value, CLOSING_TAG))
+	else if (strstr(value, "</auth-user-pass>"))
 		detail = "It holds the tag that ends the block in which openvpn reads it.";
 	else if (has_control_character(value, false))
 		detail = "It has a control character.";
@@ -1339,47 +1395,74 @@ check_value(const char *name, const char *value)
 				 errdetail("%s", detail)));
 }
 
+/* check_pair -- refuse one of two parts of a credential without the other */
+static void
+check_pair(const char *first_name, const char *first, const char *second_name, const char *second)
+{
+	if ((first == NULL) != (second == NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_CONFIG),
+				 errmsg("%s is missing", first ? second_name : first_name),
+				 errdetail("OpenVPN takes %s and %s, or neither.", first_name, second_name)));
+}
+
+/* check_pem -- refuse a certificate or a key that would not stay in its block */
+static void
+check_pem(const char *name, const char *pem)
+{
+	const char *detail = pem_problem(pem);
+
+	if (detail)
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_CONFIG),
+				 errmsg("%s cannot be used with OpenVPN", name),
+				 errdetail("%s", detail)));
+}
+
 /*
- * openvpn_check_credential -- refuse a username and a password that openvpn would not read as they are
+ * openvpn_check_credential -- refuse a credential that openvpn would not read as it is
  *
- * Both NULL is for the caller to judge: it needs openvpn_has_certificate().
+ * Whether the certificate and the key are what they should be is looked at when they are written, by certificate.c; here
+ * only what a config needs to stay what it is. All NULL is for the caller to judge: it needs openvpn_has_certificate().
  */
 void
 openvpn_check_credential(const OpenvpnCredential *credential)
 {
-	const char *username = credential->username;
-	const char *password = credential->password;
-
-	if ((username == NULL) != (password == NULL))
-		ereport(ERROR,
-				(errcode(ERRCODE_EGRESS_CONFIG),
-				 errmsg("%s is missing", username ? "password" : "username"),
-				 errdetail("OpenVPN takes a username and a password, or neither.")));
-	if (username)
+	check_pair("username", credential->username, "password", credential->password);
+	check_pair("client_certificate", credential->client_certificate, "client_key", credential->client_key);
+	if (credential->username)
 	{
-		check_value("username", username);
-		check_value("password", password);
+		check_value("username", credential->username);
+		check_value("password", credential->password);
+	}
+	if (credential->client_certificate)
+	{
+		check_pem("client_certificate", credential->client_certificate);
+		check_pem("client_key", credential->client_key);
 	}
 }
 
 /*
- * openvpn_render_config -- the config with the credential, or without one if both parts are NULL
+ * openvpn_render_config -- the config with the credential, or without one if all of its parts are NULL
  *
- * The result holds the password: the caller wipes it.
+ * The result holds the password and the key: the caller wipes it.
  */
 text *
 openvpn_render_config(text *config_text, const OpenvpnCredential *credential)
 {
-	const char *username = credential->username;
-	const char *password = credential->password;
 	const char *end = VARDATA_ANY(config_text) + VARSIZE_ANY_EXHDR(config_text);
+	const char *before = end[-1] == '\n' ? "" : "\n";
 	OpenvpnConfig config;
 	text	   *result;
 
 	openvpn_check_credential(credential);
-	read_config(config_text, username, password, &config);
-	if (username && !config.credential_placed)
-		place_block(&config, end, end, end[-1] == '\n' ? "" : "\n", "\n");
+	read_config(config_text, credential, &config);
+	for (Part part = 0; part < PART_COUNT; part++)
+		if (credential_part(&config, part) && !config.placed[part])
+		{
+			place_block(&config, part, end, end, before, "\n");
+			before = "";
+		}
 	result = config_apply(config_text, &config.edits);
 	close_config(&config);
 	return result;

@@ -10,6 +10,7 @@
  *	- all of the config is in what was rendered, byte for byte, apart from the credential;
  *	- the credential is in it, as the program reads it;
  *	- what was rendered, rendered again with another credential, is the config rendered with that one;
+ *	- the same with a certificate and a key, which are in it once, or it is refused because it has another identity;
  *	- no memory that was freed held the credential.
  * A refusal is NG007 with a message. It never quotes the config: every config holds a word that no message may have.
  * Credentials are judged by a rule written here once more. Any failure ends the program, and leaves the config in
@@ -67,6 +68,11 @@ static const Bytes *current;
 static int	accepted[2];
 static int	refused[2];
 static int	samples[2];
+
+/* which certificate and key an OpenVPN credential has, the first being none */
+static int	certificate;
+static const char *const certificates[] = {NULL, "-----BEGIN C 1-----\nMI\n-----END C-----\n", "-----BEGIN C 2-----\r\nMI\r\n"};
+static const char *const keys[] = {NULL, "-----BEGIN K 1-----\nMI\n-----END K-----", "-----BEGIN K 2-----\nMI\n"};
 
 /* fail -- say what is wrong, keep the config, and end */
 static void
@@ -377,7 +383,12 @@ call(void *argument)
 	{
 		openvpn_check_config(c->config);
 		openvpn_has_certificate(c->config);
-		c->result = openvpn_render_config(c->config, &(OpenvpnCredential) {.username = c->first, .password = c->second});
+		c->result = openvpn_render_config(c->config, &(OpenvpnCredential) {
+			.username = c->first,
+			.password = c->second,
+			.client_certificate = certificates[certificate],
+			.client_key = keys[certificate]
+		});
 	}
 	else
 	{
@@ -663,6 +674,47 @@ compare_wireguard(const Bytes *config, const Bytes *result, const char *private_
 		fail("not the config with the credential in it", "");
 }
 
+/* count -- how often is this in what was rendered? */
+static int
+count_of(const Bytes *result, const char *wanted)
+{
+	int			found = 0;
+
+	for (size_t i = 0; i + strlen(wanted) <= result->length; i++)
+		found += memcmp(result->data + i, wanted, strlen(wanted)) == 0;
+	return found;
+}
+
+/* try_certificate -- a config with a certificate and a key, and with a username and a password or without */
+static void
+try_certificate(const Bytes *config, const char *username, const char *password)
+{
+	static Bytes result;
+	static Bytes again;
+	static Bytes other;
+	const char *name = NULL;
+
+	certificate = 1;
+	if (!render(true, config, username, password, &result))
+	{
+		if (strstr(standalone_error.hint, "no client_certificate") == NULL)
+			fail("refused with a certificate", standalone_error.message);
+		certificate = 0;
+		return;
+	}
+	if (count_of(&result, "<cert>\n-----BEGIN C 1-----\nMI\n-----END C-----\n</cert>") != 1 ||
+		count_of(&result, "<key>\n-----BEGIN K 1-----\nMI\n-----END K-----\n</key>") != 1)
+		fail("the certificate or the key is not in the config once", "");
+	if (scan_openvpn(result.data, result.length, &name) > 0)
+		fail("a refused directive was accepted", name);
+	certificate = 2;
+	if (!render(true, config, username, password, &other) || !render(true, &result, username, password, &again))
+		fail("what was rendered with a certificate is refused", standalone_error.message);
+	if (other.length != again.length || memcmp(other.data, again.data, other.length) != 0)
+		fail("rendered twice with a certificate is not rendered once", "");
+	certificate = 0;
+}
+
 /* sample -- keep what was rendered for the real programs */
 static void
 sample(const char *folder, bool openvpn, const Bytes *result)
@@ -729,6 +781,8 @@ try_config(const Bytes *config, bool openvpn, const char *folder)
 		line = scan_openvpn(other.data, other.length, &name);
 		if (line > 0)
 			fail("a refused directive was accepted", name);
+		try_certificate(config, first[0], second[0]);
+		try_certificate(config, NULL, NULL);
 	}
 	if (folder && dice(60) == 0)
 		sample(folder, openvpn, &result);

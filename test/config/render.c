@@ -1,10 +1,10 @@
 /*
  * render.c -- check or render the config on standard input, from a shell
  *
- *	render openvpn [username password]
+ *	render openvpn [username password [certificate key]]
  *	render wireguard [private_key]
  *
- * Without a credential an OpenVPN config is rendered without one, a WireGuard config is only checked. Exits with 1
+ * The certificate and the key are texts; with '' as the username there is none. Without a credential an OpenVPN config is rendered without one, a WireGuard config is only checked. Exits with 1
  * and the error on standard error if the config is refused.
  */
 #include "standalone.h"
@@ -25,8 +25,10 @@ render(void *unused)
 	{
 		openvpn_check_config(config);
 		rendered = openvpn_render_config(config, &(OpenvpnCredential) {
-			.username = argument_count > 2 ? arguments[2] : NULL,
-			.password = argument_count > 2 ? arguments[3] : NULL
+			.username = argument_count > 2 && *arguments[2] ? arguments[2] : NULL,
+			.password = argument_count > 2 && *arguments[2] ? arguments[3] : NULL,
+			.client_certificate = argument_count > 4 ? arguments[4] : NULL,
+			.client_key = argument_count > 4 ? arguments[5] : NULL
 		});
 	}
 	else

@@ -184,6 +184,45 @@ subtest 'a credential without username and password' => sub {
     is $rendered, "client\nremote h\n", 'what reads a file goes';
 };
 
+# a certificate as providers have it, with text before it, and its key
+my $certificate = "subject=CN = client\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+my $key = "-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----";
+
+subtest 'a credential with a certificate' => sub {
+    for my $file (sort glob "$corpus/openvpn/accepted/*.ovpn") {
+        my ($name) = $file =~ m{([^/]*)$};
+        my $config = slurp($file);
+        for my $login ([ $username, $password ], [ '', '' ]) {
+            my ($status, $rendered, $err) = run($config, "$folder/render", 'openvpn', @$login, $certificate, $key);
+            if ($config =~ /^<(pkcs12|secret)>/m) {
+                like $err, qr/: "$1" cannot be used.*no client_certificate/s, "$name: openvpn takes one identity";
+                next;
+            }
+            is $status, 0, "$name is rendered" or diag $err;
+            is scalar(() = $rendered =~ /^<cert>\n\Q$certificate\E<\/cert>\r?$/mg), 1, 'the certificate is in it once';
+            is scalar(() = $rendered =~ /^<key>\n\Q$key\E\n<\/key>\r?$/mg), 1, 'the key is in it once';
+            is scalar(() = $rendered =~ /^<(?:cert|key)>/mg), 2, 'and no other' if $name ne 'text_in_blocks.ovpn';
+            SKIP: {
+                skip $no_openvpn, 1 if $no_openvpn;
+                my ($output, $taken) = openvpn_reads($rendered);
+                ok $taken, "openvpn takes $name" or diag $output;
+            }
+        }
+    }
+
+    my $own = "client\nremote h\n<cert>\nown\n</cert>\nnobind\n<key>\nown\n</key>\nverb 3\n";
+    my (undef, $rendered) = run($own, "$folder/render", 'openvpn', '', '', $certificate, $key);
+    is $rendered, "client\nremote h\n<cert>\n$certificate</cert>\nnobind\n<key>\n$key\n</key>\nverb 3\n", 'in the place of its own';
+    (undef, $rendered) = run("client\nremote h", "$folder/render", 'openvpn', 'u', 'p', $certificate, $key);
+    is $rendered, "client\nremote h\n<auth-user-pass>\nu\np\n</auth-user-pass>\n<cert>\n$certificate</cert>\n<key>\n$key\n</key>\n",
+        'without any, at the end';
+    for my $bad ([ "$certificate\n</cert>\nup x\n", $key ], [ $certificate, "$key\n </key>\nup x\n" ], [ "a\x01", $key ], [ $certificate, "a\tb" ]) {
+        my ($status, $out, $err) = run("client\nremote h\n", "$folder/render", 'openvpn', '', '', @$bad);
+        is $status >> 8, 1, 'what would not stay in its block is refused';
+        like $err, qr/^NG007: client_\w+ cannot be used/, 'and the field is named';
+    }
+};
+
 subtest 'accepted WireGuard configs' => sub {
     for my $file (sort glob "$corpus/wireguard/accepted/*.conf") {
         my ($name) = $file =~ m{([^/]*)$};
