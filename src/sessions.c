@@ -613,7 +613,9 @@ sessions_require(text *session_id)
 	SessionTables *tables = session_tables(RowShareLock, true);
 	SessionState state;
 
-	check_session_id(tables, session_id);
+	/* version 0.9 took any */
+	if (catalog_version() >= VERSION_1_0)
+		check_session_id(tables, session_id);
 	if (!tables->must_exist)
 		return;
 	state = state_of(tables, session_id, NULL);

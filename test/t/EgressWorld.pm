@@ -62,16 +62,16 @@ INSERT INTO egress_credential_gateway VALUES (2, 4);;
 INSERT INTO egress_workspace VALUES ('kiosk', true);;
 GRANT CREATE ON SCHEMA public TO $role;;
 SET ROLE $role;;
-CREATE TABLE public.session (id bigint PRIMARY KEY, status text);;
+CREATE TABLE public.session (id text PRIMARY KEY, status text);;
 CREATE TABLE public.membership (member text, team text, PRIMARY KEY (member, team));;
 INSERT INTO public.membership VALUES ('ann', 'research'), ('bob', 'sales');;
 SELECT egress_attach_sessions('public.session', 'id', \$\$NEW.status = 'over'\$\$);;
 SELECT egress_attach_group_members('public.membership', 'member', 'team');;
-INSERT INTO public.session SELECT n, 'running' FROM generate_series(1, 4) n;;
+INSERT INTO public.session SELECT n::text, 'running' FROM generate_series(1, 4) n;;
 SELECT count(egress_acquire_credential('ann', NULL, 1, id::text)) FROM public.session;;
 SELECT egress_acquire_credential('bob', 'kiosk', 5, 'unlimited');;
 SELECT egress_acquire_credential('ann', NULL, 4, 'with a ttl', ttl => '1 hour');;
-DELETE FROM public.session WHERE id = 1;;
+DELETE FROM public.session WHERE id = '1';;
 SELECT egress_release_credential('2');;
 RESET ROLE;;
 SQL
@@ -106,8 +106,8 @@ sub at_work
 		"$what: which can be renewed");
 	is(one($dbh, q{SELECT egress_release_credential('unlimited')}), '1', "$what: one without a limit is released");
 	statements($dbh, <<'SQL');
-UPDATE public.session SET status = 'over' WHERE id = 3;;
-DELETE FROM public.session WHERE id = 4;;
+UPDATE public.session SET status = 'over' WHERE id = '3';;
+DELETE FROM public.session WHERE id = '4';;
 INSERT INTO public.membership VALUES ('cyd', 'research');;
 DELETE FROM public.membership WHERE member = 'ann';;
 SQL

@@ -148,6 +148,7 @@ INSERT INTO egress_credential (egress_provider_id, name, subject_type, subject_i
 VALUES (1, 'pool', 'everyone', NULL, 'user', 'swordfish', NULL, NULL, true, true, 3),
 	(2, 'key', 'user', 'ann', NULL, NULL, 'WAv2XYNHKEVuK6zhN8Zdkg0Mhpw1RdrHXZxrwGqAb18=', NULL, true, false, NULL),
 	(3, 'one', 'everyone', NULL, NULL, NULL, NULL, repeat('long', 4000), false, true, 1);;
+UPDATE egress_credential SET once_per_gateway = false WHERE name = 'key';;
 INSERT INTO egress_credential_gateway (egress_credential_id, egress_gateway_id) VALUES (3, 4);;
 INSERT INTO egress_workspace VALUES ('kiosk', true), ('it''s "quoted"\\', false);;
 
@@ -194,19 +195,19 @@ sub egress_works
 	my ($what, $dbh) = @_;
 
 	is(acquire($dbh, '1', undef, 1, "${id}101"), 'swordfish', "$what: a lease that is there is returned with its secret");
-	is(acquire($dbh, 'ann', undef, 3, 'more'), 'WAv2XYNHKEVuK6zhN8Zdkg0Mhpw1RdrHXZxrwGqAb18=',
+	is(acquire($dbh, 'ann', undef, 3, "${id}201"), 'WAv2XYNHKEVuK6zhN8Zdkg0Mhpw1RdrHXZxrwGqAb18=',
 		"$what: another secret opens");
 	is(rows($dbh, q{SELECT gateway_name, available_connections FROM egress_available_gateways('1')}), 'ams|0',
 		"$what: the menu lists the full gateway, and not the withdrawn one");
-	is(acquire($dbh, '1', undef, 1, 'new'), 'NG004', "$what: the limit holds");
+	is(acquire($dbh, '1', undef, 1, "${id}202"), 'NG004', "$what: the limit holds");
 	$dbh->do("SELECT egress_release_credential('${id}103')");
 	is(acquire($dbh, '1', undef, 1, "${id}103"), 'swordfish', "$what: an end makes room");
-	is(acquire($dbh, '1', undef, 1, 'new'), 'NG004', "$what: for one");
+	is(acquire($dbh, '1', undef, 1, "${id}202"), 'NG004', "$what: for one");
 	is(rows($dbh, 'SELECT slot FROM egress_lease WHERE egress_credential_id = 1 ORDER BY 1'), "1\n2\n3",
 		"$what: in slots of their own");
 
 	my ($expires_at) = $dbh->selectrow_array("SELECT expires_at FROM egress_lease_expiry WHERE session_id = '${id}105'");
-	is(length(acquire($dbh, 'bob', 'kiosk', 4, 'next')), 16000, "$what: what had expired is taken over");
+	is(length(acquire($dbh, 'bob', 'kiosk', 4, "${id}203")), 16000, "$what: what had expired is taken over");
 	is(rows($dbh, "SELECT released_at, release_reason FROM egress_lease_history WHERE session_id = '${id}105'"),
 		"$expires_at|expired",
 		"$what: as it ended");

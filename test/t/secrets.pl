@@ -729,7 +729,8 @@ reload($main, $dbh);
 
 # ------------------------------------------------------------------------------------------------- rotation
 
-sub states { rows($_[0], 'SELECT secret, active_key, older_key, missing_key, not_sealed FROM egress_secret_usage ORDER BY secret') }
+sub states { rows($_[0], 'SELECT secret, active_key, older_key, missing_key, not_sealed FROM egress_secret_usage
+	WHERE active_key + older_key + missing_key + not_sealed > 0 ORDER BY secret') }
 
 is(outcome($dbh, 'SELECT egress_rotate_secrets()'), '', 'rotates with nothing to do');
 is(value($dbh, 'SELECT egress_rotate_secrets()'), 0, '... and says so');
@@ -741,12 +742,13 @@ $dbh->do("INSERT INTO egress_credential (egress_credential_id, egress_provider_i
 $dbh->do("INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, custom_credential)
 	SELECT i, 3, 'c' || i, 'user', 'user' || i, 'swordfish' || i FROM generate_series(101, 199, 2) i");
 $dbh->do("$add VALUES (2, 2, 'wireguard', 'everyone', NULL, NULL, egress_generate_wireguard_key(), NULL)");
+$dbh->do('UPDATE egress_credential SET preshared_key = egress_generate_wireguard_key() WHERE egress_credential_id = 2');
 my $wrong = q{SELECT egress_credential_id FROM egress_credential
 	WHERE egress_credential_id >= 100 AND egress_reveal_secret(coalesce(password, custom_credential)) <> 'swordfish' || egress_credential_id};
-is(states($dbh), "custom_credential|50|0|0|0\npassword|50|0|0|0\nprivate_key|1|0|0|0", 'before: all under the active key');
+is(states($dbh), "custom_credential|50|0|0|0\npassword|50|0|0|0\npreshared_key|1|0|0|0\nprivate_key|1|0|0|0", 'before: all under the active key');
 use_keys($main, @keys[1, 0]);
 reload($main, $dbh);
-is(states($dbh), "custom_credential|0|50|0|0\npassword|0|50|0|0\nprivate_key|0|1|0|0", 'a new key: all under an older one');
+is(states($dbh), "custom_credential|0|50|0|0\npassword|0|50|0|0\npreshared_key|0|1|0|0\nprivate_key|0|1|0|0", 'a new key: all under an older one');
 
 # one that cannot be opened stops it
 {
@@ -801,13 +803,13 @@ is(acquire_all($dbh), 100, 'in the middle of a rotation, acquires of every crede
 $dbh->do('SET lock_timeout = 100');
 is(outcome($dbh, q{UPDATE egress_credential SET password = 'new' WHERE egress_credential_id = 110}), '55P03', '... whoever changes a credential waits');
 $dbh->do('RESET lock_timeout');
-is(states($dbh), "custom_credential|0|50|0|0\npassword|0|50|0|0\nprivate_key|0|1|0|0", '... and nobody sees half of it');
+is(states($dbh), "custom_credential|0|50|0|0\npassword|0|50|0|0\npreshared_key|0|1|0|0\nprivate_key|0|1|0|0", '... and nobody sees half of it');
 
 kill_server($main);
 $_->{Active} && eval { $_->disconnect } for $dbh, $locker, $rotation;
 start($main);
 $dbh = session($main);
-is(states($dbh), "custom_credential|0|50|0|0\npassword|0|50|0|0\nprivate_key|0|1|0|0", 'killed in the middle, nothing is lost or changed');
+is(states($dbh), "custom_credential|0|50|0|0\npassword|0|50|0|0\npreshared_key|0|1|0|0\nprivate_key|0|1|0|0", 'killed in the middle, nothing is lost or changed');
 is(rows($dbh, $wrong), '', '... every secret opens');
 is(acquire_all($dbh), 100, '... and is acquired');
 
@@ -819,7 +821,7 @@ $locker->do(q{UPDATE egress_credential SET password = 'changed' WHERE egress_cre
 $locker->commit;
 is($rotation->pg_result, 1, 'the rotation goes on when the row is free');
 is(value($dbh, 'SELECT egress_reveal_secret(password) FROM egress_credential WHERE egress_credential_id = 160'), 'changed', 'a secret that was changed meanwhile stays changed');
-is(states($dbh), "custom_credential|50|0|0|0\npassword|50|0|0|0\nprivate_key|1|0|0|0", 'all are sealed anew');
+is(states($dbh), "custom_credential|50|0|0|0\npassword|50|0|0|0\npreshared_key|1|0|0|0\nprivate_key|1|0|0|0", 'all are sealed anew');
 $dbh->do(q{UPDATE egress_credential SET password = 'swordfish160' WHERE egress_credential_id = 160});
 is(rows($dbh, $wrong), '', 'to the same secrets');
 use_keys($main, $keys[1]);
@@ -827,7 +829,7 @@ reload($main, $dbh);
 is(acquire_all($dbh), 100, 'and open without the older key');
 use_keys($main, @keys[2, 1]);
 reload($main, $dbh);
-is(value($dbh, 'SELECT egress_rotate_secrets()'), 101, 'a rotation says how many secrets it sealed anew');
+is(value($dbh, 'SELECT egress_rotate_secrets()'), 102, 'a rotation says how many secrets it sealed anew');
 is(value($dbh, 'SELECT egress_rotate_secrets()'), 0, '... and the next one has none left');
 
 # two rotations at once, and acquires beside them, without any lock that stops them
@@ -925,7 +927,7 @@ is(value($dbh, 'SELECT egress_rotate_secrets()'), 0, '... and the next one has n
 
 use_keys($main, $keys[0]);
 reload($main, $dbh);
-is(states($dbh), "custom_credential|50|0|0|0\npassword|50|0|0|0\nprivate_key|1|0|0|0", 'all under the first key');
+is(states($dbh), "custom_credential|50|0|0|0\npassword|50|0|0|0\npreshared_key|1|0|0|0\nprivate_key|1|0|0|0", 'all under the first key');
 my $other = cluster('other', "egress.secret_key_file = 'keys'");
 my $all = 'SELECT egress_credential_id, name, username, password, private_key, custom_credential FROM egress_credential ORDER BY 1';
 my $acquires = q{SELECT password, config ~ 'swordfish100' FROM egress_acquire_credential('user100', NULL, 1, 'restored')};
@@ -951,7 +953,7 @@ for my $case (['with the key', 1], ['without the key', 0], ['without a usable ke
 		is(outcome($restored, $acquires), 'NG006', '... an acquire says NG006');
 		like($message, qr/password of credential 100 "c100" cannot be opened/, '... and names the credential');
 		is(value($restored, 'SELECT count(*) FROM egress_lease'), 0, '... nothing is held');
-		is(value($restored, 'SELECT sum(missing_key) FROM egress_secret_usage'), 101, '... the usage says that keys are missing');
+		is(value($restored, 'SELECT sum(missing_key) FROM egress_secret_usage'), 102, '... the usage says that keys are missing');
 		is(outcome($restored, q{UPDATE egress_credential SET password = 'swordfish0' WHERE egress_credential_id = 102}), $with ? 'F0000' : '',
 			'... a new secret is sealed if there is a key');
 		$restored->do('UPDATE egress_credential SET password = ? WHERE egress_credential_id = 102', undef,
@@ -983,7 +985,7 @@ for my $case (['with the key', 1], ['without the key', 0], ['without a usable ke
 	reload($other, $control);
 	$control->do('CREATE DATABASE sealed_again TEMPLATE template0');
 	is(system(pg($other, 'pg_restore', '-d', 'sealed_again', '--exit-on-error', "$folder/dump.plain")), 0, 'restored where there is one');
-	is(states(session($other, database => 'sealed_again')), "custom_credential|50|0|0|0\npassword|50|0|0|0\nprivate_key|1|0|0|0", '... is sealed on its way in');
+	is(states(session($other, database => 'sealed_again')), "custom_credential|50|0|0|0\npassword|50|0|0|0\npreshared_key|1|0|0|0\nprivate_key|1|0|0|0", '... is sealed on its way in');
 	$keyless->disconnect;
 }
 
