@@ -93,6 +93,11 @@ CREATE TRIGGER egress_leave_members_whole BEFORE TRUNCATE ON egress_group_member
 ALTER TABLE egress_group_member ENABLE ALWAYS TRIGGER egress_leave_members_to_source;
 ALTER TABLE egress_group_member ENABLE ALWAYS TRIGGER egress_leave_members_whole;
 
+CREATE FUNCTION egress_config_has_secret(provider_type egress_provider_type, config text) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_config_has_secret(egress_provider_type, text) FROM PUBLIC;
+
 -- with all names said, so that what pg_upgrade makes of it is the same
 CREATE OR REPLACE VIEW egress_secret_usage AS
 SELECT field.secret,
@@ -108,7 +113,10 @@ FROM (SELECT 'password' AS secret, egress_secret_state(password) AS state FROM e
       UNION ALL
       SELECT 'client_key' AS secret, egress_secret_state(client_key) AS state FROM egress_credential
       UNION ALL
-      SELECT 'preshared_key' AS secret, egress_secret_state(preshared_key) AS state FROM egress_credential) field
+      SELECT 'preshared_key' AS secret, egress_secret_state(preshared_key) AS state FROM egress_credential
+      UNION ALL
+      SELECT 'config' AS secret, 'not sealed' AS state FROM egress_gateway
+      WHERE egress_config_has_secret(provider_type, config)) field
 GROUP BY field.secret;
 
 -- a lease that is ended by an administrator
@@ -265,6 +273,7 @@ SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_grant_to_readers(regclass, regprocedure) FROM PUBLIC;
 SELECT egress_grant_to_readers('egress_credential_usage', 'egress_credential_leases(bigint)');
 SELECT egress_grant_to_readers('egress_gateway_usage', 'egress_gateway_leases(bigint)');
+SELECT egress_grant_to_readers('egress_secret_usage', 'egress_config_has_secret(egress_provider_type, text)');
 DROP FUNCTION egress_grant_to_readers(regclass, regprocedure);
 
 -- without a workspace, as the menu
@@ -640,3 +649,8 @@ COMMENT ON OPERATOR CLASS egress_pool_ops USING egress_pool IS 'for the index eg
 COMMENT ON OPERATOR FAMILY egress_pool_ops USING egress_pool IS 'for the index egress_credential_pool only';
 COMMENT ON FUNCTION egress_connection_freed() IS
 'Trigger of egress_lease and egress_lease_expiry, for whoever writes them by hand: lets the index egress_credential_pool know that a credential may have a connection free. SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_config_has_secret(egress_provider_type, text) IS
+'Whether a gateway''s config has secrets in it, which are not sealed: a private key, a preshared key, a password.
+provider_type: its provider''s; the configs of custom are not looked into. NULL for NULL. SQLSTATE: none of its own.';
+COMMENT ON VIEW egress_secret_usage IS
+    'how many secrets of each column are sealed under the active key, an older one or one that is missing, or not sealed, and how many configs have some in them; opens none';

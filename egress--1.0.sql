@@ -815,6 +815,14 @@ COMMENT ON FUNCTION egress_secret_state(egress_secret) IS
 'How a secret is stored, without opening it: active key (the first of the key file), older key (a further one),
 missing key (none of the key file''s, or the file cannot be used), or not sealed. NULL for NULL. SQLSTATE: none of its own.';
 
+CREATE FUNCTION egress_config_has_secret(provider_type egress_provider_type, config text) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_config_has_secret(egress_provider_type, text) FROM PUBLIC;
+COMMENT ON FUNCTION egress_config_has_secret(egress_provider_type, text) IS
+'Whether a gateway''s config has secrets in it, which are not sealed: a private key, a preshared key, a password.
+provider_type: its provider''s; the configs of custom are not looked into. NULL for NULL. SQLSTATE: none of its own.';
+
 CREATE FUNCTION egress_rotate_secrets() RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
@@ -1126,11 +1134,14 @@ FROM (SELECT 'password' AS secret, egress_secret_state(password) AS state FROM e
       UNION ALL
       SELECT 'client_key' AS secret, egress_secret_state(client_key) AS state FROM egress_credential
       UNION ALL
-      SELECT 'preshared_key' AS secret, egress_secret_state(preshared_key) AS state FROM egress_credential) field
+      SELECT 'preshared_key' AS secret, egress_secret_state(preshared_key) AS state FROM egress_credential
+      UNION ALL
+      SELECT 'config' AS secret, 'not sealed' AS state FROM egress_gateway
+      WHERE egress_config_has_secret(provider_type, config)) field
 GROUP BY field.secret;
 REVOKE ALL ON egress_secret_usage FROM PUBLIC;
 COMMENT ON VIEW egress_secret_usage IS
-    'how many secrets of each column are sealed under the active key, an older one or one that is missing, or not sealed; opens none';
+    'how many secrets of each column are sealed under the active key, an older one or one that is missing, or not sealed, and how many configs have some in them; opens none';
 
 /* ------------------------------------------ what pg_dump has to carry */
 

@@ -30,6 +30,8 @@ typedef struct OpenvpnCredential
 extern void openvpn_check_config(text *config);
 extern bool openvpn_has_directive(const char *start, const char *end);
 extern bool openvpn_has_certificate(text *config);
+extern bool openvpn_has_secret(text *config);
+extern text *openvpn_stored_config(text *config, List **secrets);
 extern void openvpn_check_credential(const OpenvpnCredential *credential);
 extern text *openvpn_render_config(text *config, const OpenvpnCredential *credential);
 
@@ -43,6 +45,7 @@ typedef struct WireguardCredential
 
 extern void wireguard_check_config(text *config);
 extern void wireguard_check_credential(const WireguardCredential *credential);
+extern bool wireguard_has_secret(text *config);
 extern text *wireguard_stored_config(text *config, List **secrets);
 extern text *wireguard_render_config(text *config, const WireguardCredential *credential);
 

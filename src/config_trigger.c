@@ -5,14 +5,20 @@
  * content, here is which fields there are. A secret comes here as it will be stored, mostly sealed, and is opened
  * to be looked at. One whose key is missing is accepted unread: a dump can be restored without the key, and an acquire
  * says NG006 until the key is back. One that was changed under a key that is there is refused.
+ *
+ * A gateway's config is not sealed. What rendering puts a lease's credential in the place of is not stored; of what else is
+ * secret in it, whoever stores it is told.
  */
 #include "config_trigger.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "catalog.h"
 #include "certificate.h"
@@ -83,6 +89,7 @@ typedef struct NewRow
 } NewRow;
 
 PG_FUNCTION_INFO_V1(egress_refuse_misfit);
+PG_FUNCTION_INFO_V1(egress_config_has_secret);
 
 /* new_value -- a column of the row; false when it is NULL, or the version that is installed has not got it */
 static bool
@@ -211,9 +218,9 @@ check_credential(NewRow *row)
 			openvpn.password = opened[FIELD_PASSWORD] != NULL ? opened[FIELD_PASSWORD] : openvpn.username;
 			openvpn.client_certificate = opened[FIELD_CLIENT_CERTIFICATE];
 			openvpn.client_key = opened[FIELD_CLIENT_KEY] != NULL ? opened[FIELD_CLIENT_KEY] : openvpn.client_certificate;
-			openvpn_check_credential(&openvpn);
 			if (openvpn.client_certificate)
 				check_certificate(row, openvpn.client_certificate, opened[FIELD_CLIENT_KEY]);
+			openvpn_check_credential(&openvpn);
 			break;
 		case PROVIDER_WIREGUARD:
 			wireguard.private_key = opened[FIELD_PRIVATE_KEY];
@@ -229,31 +236,121 @@ check_credential(NewRow *row)
 			secret_wipe(opened[i]);
 }
 
-/* check_config -- raise NG007 if a provider of this type cannot run a config */
-void
-check_config(EgressProviderType type, text *config)
+/*
+ * config_to_store -- what is stored of a config; NG007 if a provider of this type cannot run it
+ *
+ * Adds to *secrets the names of what is secret in it all the same. The same again for what it returns.
+ */
+text *
+config_to_store(EgressProviderType type, text *config, List **secrets)
 {
 	switch (type)
 	{
 		case PROVIDER_OPENVPN:
-			openvpn_check_config(config);
-			break;
+			return openvpn_stored_config(config, secrets);
 		case PROVIDER_WIREGUARD:
-			wireguard_check_config(config);
-			break;
+			return wireguard_stored_config(config, secrets);
 		case PROVIDER_CUSTOM:
 			break;
 	}
+	return config;
 }
 
-/* check_gateway -- raise NG007 if there is a config and the provider's type cannot run it */
-static void
-check_gateway(NewRow *row)
+/*
+ * config_warn -- say that what is stored has secrets that are not sealed
+ *
+ * Once in a statement, which may store thousands of configs; the first says it for all.
+ */
+void
+config_warn(const char *what, const List *secrets)
 {
+	static TimestampTz warned = 0;
+	StringInfoData names;
+	ListCell   *cell;
+
+	if (secrets == NIL || warned == GetCurrentStatementStartTimestamp())
+		return;
+	warned = GetCurrentStatementStartTimestamp();
+	initStringInfo(&names);
+	foreach(cell, secrets)
+		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", (const char *) lfirst(cell));
+	ereport(WARNING,
+			(errmsg("the config of %s has secrets, which are not sealed", what),
+			 errdetail("It has %s: in clear in the table, in dumps and in the write-ahead log. Other configs of this statement may as well.",
+					   names.data),
+			 errhint("egress_import_credential() returns them apart, for a credential, where they are sealed; egress_secret_usage counts such configs.")));
+	pfree(names.data);
+}
+
+/* old_config -- the config that an UPDATE replaces; NULL if there is none, or it is no UPDATE */
+static text *
+old_config(NewRow *row)
+{
+	bool		isnull = true;
+	Datum		value = 0;
+
+	if (TRIGGER_FIRED_BY_UPDATE(row->trigger->tg_event))
+		value = heap_getattr(row->trigger->tg_trigtuple, Anum_egress_gateway_config,
+							 RelationGetDescr(row->trigger->tg_relation), &isnull);
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+/* is_same_text -- have two texts the same bytes? */
+static bool
+is_same_text(text *one, text *other)
+{
+	return VARSIZE_ANY_EXHDR(one) == VARSIZE_ANY_EXHDR(other) &&
+		memcmp(VARDATA_ANY(one), VARDATA_ANY(other), VARSIZE_ANY_EXHDR(one)) == 0;
+}
+
+/* store_config -- check the config that there is, put what is stored of it into the row, and warn of secrets that are new */
+static void
+store_config(NewRow *row, const char *object)
+{
+	List	   *secrets = NIL;
+	text	   *config;
+	text	   *stored;
+	text	   *old;
 	Datum		value;
 
-	if (new_value(row, Anum_egress_gateway_config, &value))
-		check_config(row->provider_type, DatumGetTextPP(value));
+	if (!new_value(row, Anum_egress_gateway_config, &value))
+		return;
+	config = DatumGetTextPP(value);
+	stored = config_to_store(row->provider_type, config, &secrets);
+	if (!is_same_text(stored, config))
+	{
+		int			columns[1] = {Anum_egress_gateway_config};
+		bool		isnull[1] = {false};
+
+		value = PointerGetDatum(stored);
+		row->tuple = heap_modify_tuple_by_cols(row->tuple, RelationGetDescr(row->trigger->tg_relation), 1, columns, &value, isnull);
+	}
+	if (secrets == NIL)
+		return;
+	old = old_config(row);
+	if (old == NULL || !is_same_text(old, stored))
+		config_warn(object, secrets);
+}
+
+/* egress_config_has_secret -- see COMMENT ON FUNCTION */
+Datum
+egress_config_has_secret(PG_FUNCTION_ARGS)
+{
+	text	   *config;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	config = PG_GETARG_TEXT_PP(1);
+	switch (catalog_provider_type(PG_GETARG_DATUM(0)))
+	{
+		case PROVIDER_OPENVPN:
+			PG_RETURN_BOOL(openvpn_has_secret(config));
+		case PROVIDER_WIREGUARD:
+			PG_RETURN_BOOL(wireguard_has_secret(config));
+		case PROVIDER_CUSTOM:
+			break;
+	}
+	PG_RETURN_BOOL(false);
 }
 
 /* egress_refuse_misfit -- BEFORE INSERT OR UPDATE on gateways and credentials, after egress_fill_provider_type */
@@ -278,7 +375,7 @@ egress_refuse_misfit(PG_FUNCTION_ARGS)
 	{
 		hush.object = psprintf("%s " INT64_FORMAT " \"%s\"", is_gateway ? "gateway" : "credential", row.id, row.name);
 		if (is_gateway)
-			check_gateway(&row);
+			store_config(&row, hush.object);
 		else
 			check_credential(&row);
 	}

@@ -1,13 +1,16 @@
 /*
- * config_trigger.h -- checking a config by its provider's type
+ * config_trigger.h -- checking a config by its provider's type, and what of it is stored
  */
 #ifndef EGRESS_CONFIG_TRIGGER_H
 #define EGRESS_CONFIG_TRIGGER_H
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
+
 #include "catalog.h"
 
-extern void check_config(EgressProviderType type, text *config);
+extern text *config_to_store(EgressProviderType type, text *config, List **secrets);
+extern void config_warn(const char *what, const List *secrets);
 
 #endif							/* EGRESS_CONFIG_TRIGGER_H */

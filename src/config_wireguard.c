@@ -424,7 +424,15 @@ split_assignment(Assignment *assignment, const ConfigLine *line, const char *sta
 	trim(&assignment->start, &assignment->key_end);
 	trim(&assignment->value, &assignment->end);
 	if (equals && assignment->value == assignment->end)
-		assignment->value = assignment->end = equals + 1;
+	{
+		const char *line_end = comment ? comment : line->end;
+		const char *place = equals + 1;
+
+		/* where it was, if only the value was taken out */
+		if (place < line_end && is_config_space(*place) && (place + 1 == line_end || is_config_space(place[1])))
+			place++;
+		assignment->value = assignment->end = place;
+	}
 }
 
 /* read_setting -- check a line "key = value"; returns what it sets, NULL if nothing that there is */
@@ -491,7 +499,11 @@ end_peer(WireguardConfig *config, bool has_public_key)
 	add_line(config, &config->preshared_key);
 }
 
-/* read_config -- check a config, and note how it is rendered with a credential, whose parts may be NULL */
+/*
+ * read_config -- read a config, and note how it is rendered with a credential, whose parts may be NULL
+ *
+ * What is wrong with it is noted, and for the caller to raise.
+ */
 static void
 read_config(text *config_text, const WireguardCredential *credential, WireguardConfig *config)
 {
@@ -555,7 +567,6 @@ read_config(text *config_text, const WireguardCredential *credential, WireguardC
 		!config->reader.abandoned)
 		config_problem(&config->reader, 0, config->header.number > 0 ? "[Peer]" : "[Interface]",
 					   "It needs one [Interface] and at least one [Peer].", NULL);
-	config_finish(&config->reader);
 }
 
 /* apply -- the config with its edits, which are freed */
@@ -576,6 +587,7 @@ wireguard_check_config(text *config_text)
 	WireguardConfig config;
 
 	read_config(config_text, &(WireguardCredential) {NULL}, &config);
+	config_finish(&config.reader);
 }
 
 /* refuse_part -- raise NG007 for a part of a credential */
@@ -622,6 +634,7 @@ wireguard_render_config(text *config_text, const WireguardCredential *credential
 
 	wireguard_check_credential(credential);
 	read_config(config_text, credential, &config);
+	config_finish(&config.reader);
 	return apply(config_text, &config);
 }
 
@@ -636,7 +649,18 @@ wireguard_stored_config(text *config_text, List **secrets)
 	WireguardConfig config;
 
 	read_config(config_text, &(WireguardCredential) {.private_key = ""}, &config);
+	config_finish(&config.reader);
 	if (config.has_preshared_key)
 		*secrets = lappend(*secrets, "PresharedKey");
 	return config.edits.count > 0 ? apply(config_text, &config) : config_text;
+}
+
+/* wireguard_has_secret -- has a config, as it is stored, something secret in it? Also one that could not be stored now */
+bool
+wireguard_has_secret(text *config_text)
+{
+	WireguardConfig config;
+
+	read_config(config_text, &(WireguardCredential) {NULL}, &config);
+	return config.has_preshared_key;
 }

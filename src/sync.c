@@ -510,10 +510,11 @@ check_entry(Gateway *gateway, EgressProviderType type)
 {
 	MemoryContext context = CurrentMemoryContext;
 	text	   *config = DatumGetTextPP(gateway->values[FIELD_CONFIG]);
+	List	   *secrets = NIL;
 
 	PG_TRY();
 	{
-		check_config(type, config);
+		(void) config_to_store(type, config, &secrets);
 	}
 	PG_CATCH();
 	{

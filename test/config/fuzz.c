@@ -584,7 +584,8 @@ read_wireguard(const Bytes *config, size_t at, WireguardLine *line)
 	while (line->value < last && strchr(" \t", line->start[line->value]))
 		line->value++;
 	if (line->value == last)
-		line->value = first;
+		line->value = first < line->comment && strchr(" \t", line->start[first]) &&
+			(first + 1 == line->comment || strchr(" \t", line->start[first + 1])) ? first + 1 : first;
 	else
 		line->value_length = last - line->value;
 	return true;

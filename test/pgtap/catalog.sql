@@ -436,6 +436,7 @@ ARRAY[
     'egress_available_gateways(user_id text, workspace_id text DEFAULT NULL::text) -> SETOF egress_available_gateway',
     'egress_available_gateways(user_id egress_id, workspace_id egress_id DEFAULT NULL::egress_id) -> SETOF egress_available_gateway',
     'egress_check_restored() -> trigger',
+    'egress_config_has_secret(provider_type egress_provider_type, config text) -> boolean',
     'egress_connection_freed() -> trigger',
     'egress_connections_at(moment timestamp with time zone, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_lease_history',
@@ -518,6 +519,7 @@ ARRAY[
     'egress_available_gateways c stable safe',
     'egress_available_gateways c stable safe',
     'egress_check_restored c volatile unsafe',
+    'egress_config_has_secret c stable safe',
     'egress_connection_freed c volatile unsafe',
     'egress_connections_at c stable unsafe',
     'egress_credential_leases c volatile restricted',

@@ -172,6 +172,8 @@ $$VALUES
                                                                'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_available_gateways(text, text)',         'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_check_restored()',                       NULL,      NULL,                          NULL),
+    ('function egress_config_has_secret(egress_provider_type, text)',
+                                                               NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_connection_freed()',                     NULL,      NULL,                          NULL),
     ('function egress_connections_at(timestamp with time zone, bigint)',
                                                                NULL,      'EXECUTE',                     NULL),
@@ -305,7 +307,7 @@ SELECT is(outcome('nobody_1', format($$
 SELECT is_empty($$
     SELECT statement, outcome('monitor_1', statement) FROM statements
     WHERE outcome('monitor_1', statement) <>
-          CASE WHEN object ~ '^view|^function egress_secret_state|^function egress_orphaned_sessions|^type egress_(access_explanation|provider_type|subject_type)$' THEN 'ok'
+          CASE WHEN object ~ '^view|^function egress_(secret_state|config_has_secret)|^function egress_orphaned_sessions|^type egress_(access_explanation|provider_type|subject_type)$' THEN 'ok'
                WHEN object ~ '^function egress_(explain_access|(gateway|credential)_leases)' THEN '22004' ELSE '42501' END
       AND objid NOT IN (SELECT oid FROM io_functions)$$,
     'monitor: reads the views, calls what they call and the explanation, uses their types, and nothing else');
@@ -408,6 +410,7 @@ ARRAY[
     'egress_available_gateways as owner',
     'egress_available_gateways as owner',
     'egress_check_restored as caller',
+    'egress_config_has_secret as caller',
     'egress_connection_freed as owner',
     'egress_connections_at as owner',
     'egress_credential_leases as caller',

@@ -76,5 +76,34 @@ SELECT throws_ok(format('SELECT rendered(%L, NULL, false)', config), 'NG007', NU
 FROM unnest(ARRAY['[Interface]|PostUp = id|[Peer]|PublicKey = P.', '[Interface]|PostUp|[Peer]|PublicKey = P.',
                   '[Interface]|[Peer]|PublicKey = P.|PostUp =', '[Interface]|SaveConfig =|[Peer]|PublicKey = P.']) config;
 
+-- what is stored of a config: all but the value of PrivateKey
+CREATE FUNCTION stored(config text) RETURNS text LANGUAGE sql AS $$
+    INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (2, 1, 'stored', filled(config))
+    ON CONFLICT (egress_gateway_id) DO UPDATE SET config = EXCLUDED.config RETURNING config
+$$;
+SELECT is(stored(config), filled(expected), 'stored: ' || config)
+FROM (VALUES
+    ('[Interface]|PrivateKey = K.|[Peer]|PublicKey = P.',                '[Interface]|PrivateKey = |[Peer]|PublicKey = P.'),
+    ('[Interface]|PrivateKey = |[Peer]|PublicKey = P.',                  '[Interface]|PrivateKey = |[Peer]|PublicKey = P.'),
+    ('[Interface]|private key=K. # k|[Peer]|PublicKey = P.',             '[Interface]|private key= # k|[Peer]|PublicKey = P.'),
+    ('[Interface]|PrivateKey = K.|PrivateKey = Q.|[Peer]|PublicKey = P.', '[Interface]|PrivateKey = |[Peer]|PublicKey = P.'),
+    ('[Interface]|PrivateKey = my key K.|[Peer]|PublicKey = P.',         '[Interface]|PrivateKey = |[Peer]|PublicKey = P.'),
+    ('[Interface]|Address = 10.0.0.2|[Peer]|PublicKey = P.|PresharedKey = S.', '[Interface]|Address = 10.0.0.2|[Peer]|PublicKey = P.|PresharedKey = S.')
+) AS config (config, expected);
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config)
+VALUES (3, 1, 'plain', filled('[Interface]|[Peer]|PublicKey = P.'));
+INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (2, 'own', 'custom');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config)
+VALUES (4, 2, 'any', filled('[Interface]|PrivateKey = K.|[Peer]|PublicKey = P.|PresharedKey = S.'));
+SELECT is((SELECT config FROM egress_gateway WHERE egress_gateway_id = 4),
+          filled('[Interface]|PrivateKey = K.|[Peer]|PublicKey = P.|PresharedKey = S.'), 'stored: a config of custom, as it is');
+SELECT results_eq($$SELECT active_key, older_key, missing_key, not_sealed FROM egress_secret_usage WHERE secret = 'config'$$,
+                  $$VALUES (0::bigint, 0::bigint, 0::bigint, 1::bigint)$$, 'the one config with a preshared key is counted');
+-- one that a version of before accepted, and this would not
+ALTER TABLE egress_gateway DISABLE TRIGGER egress_refuse_misfit;
+UPDATE egress_gateway SET config = filled('[Interface]|PostUp = id|[Peer]|PresharedKey = S.') WHERE egress_gateway_id = 3;
+ALTER TABLE egress_gateway ENABLE TRIGGER egress_refuse_misfit;
+SELECT is((SELECT not_sealed FROM egress_secret_usage WHERE secret = 'config'), 2::bigint, 'and one that could not be stored now');
+
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,0 +1,32 @@
+-- What is stored of a gateway's config, and the warning of what is secret in it: once in a statement, and only when
+-- it is stored anew. In a database of its own.
+\set SHOW_CONTEXT never
+SELECT current_database() AS before \gset
+CREATE DATABASE regress_egress_config TEMPLATE template0 ENCODING 'UTF8';
+\c regress_egress_config
+SET client_min_messages = warning;
+CREATE EXTENSION egress;
+INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (1, 'wire', 'wireguard'), (2, 'any', 'custom');
+\set config '[Interface]\nPrivateKey = KKj9BQcfDB1oC5v+x0JwnWIDcZsQO3jDsFqnkWRjxlA=\n\n[Peer]\nPublicKey = Kv7UQo0ZOmSIMb3QAHmwpXyrDVB8OvgbVZKXJ3nBUlg=\n'
+\set preshared 'PresharedKey = dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n'
+
+-- a private key is not stored, and nobody is told
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (1, 1, 'one', :'config') RETURNING config;
+-- a preshared key is
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (2, 1, 'two', :'config' || :'preshared');
+SELECT config FROM egress_gateway WHERE egress_gateway_id = 2;
+-- several at once; and of a provider whose configs are not looked into
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config)
+SELECT i, 1, 'gateway ' || i, :'config' || :'preshared' FROM generate_series(3, 9) i;
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (10, 2, 'ten', :'config' || :'preshared');
+-- not when another column is changed, or the config to what it is
+UPDATE egress_gateway SET city = 'Ulm', enabled = false WHERE egress_gateway_id = 2;
+UPDATE egress_gateway SET city = 'Bern', config = config WHERE egress_gateway_id = 2;
+UPDATE egress_gateway SET config = :'config' || :'preshared' WHERE egress_gateway_id = 2;
+UPDATE egress_gateway SET config = E'# again\n' || config WHERE egress_gateway_id = 2;
+UPDATE egress_gateway SET config = :'config' WHERE egress_gateway_id = 2;
+UPDATE egress_gateway SET config = :'config' || :'preshared' WHERE egress_gateway_id = 2;
+SELECT * FROM egress_secret_usage;
+
+\c :before
+DROP DATABASE regress_egress_config;
