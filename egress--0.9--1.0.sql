@@ -381,6 +381,9 @@ REVOKE ALL ON FUNCTION egress_id_send(egress_id) FROM PUBLIC;
 CREATE TYPE egress_id (
     INPUT = egress_id_in, OUTPUT = egress_id_out, RECEIVE = egress_id_recv, SEND = egress_id_send, LIKE = text);
 REVOKE ALL ON TYPE egress_id FROM PUBLIC;
+CREATE FUNCTION egress_id_from_character(character) RETURNS egress_id
+AS 'rtrim1' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_id_from_character(character) FROM PUBLIC;
 CREATE CAST (uuid AS egress_id) WITH INOUT AS IMPLICIT;
 CREATE CAST (smallint AS egress_id) WITH INOUT AS IMPLICIT;
 CREATE CAST (integer AS egress_id) WITH INOUT AS IMPLICIT;
@@ -389,7 +392,7 @@ CREATE CAST (numeric AS egress_id) WITH INOUT AS IMPLICIT;
 CREATE CAST (name AS egress_id) WITH INOUT AS IMPLICIT;
 CREATE CAST (text AS egress_id) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (varchar AS egress_id) WITHOUT FUNCTION AS IMPLICIT;
-CREATE CAST (character AS egress_id) WITH FUNCTION pg_catalog.text(character) AS IMPLICIT;
+CREATE CAST (character AS egress_id) WITH FUNCTION egress_id_from_character(character) AS IMPLICIT;
 CREATE FUNCTION egress_available_gateways(user_id egress_id, workspace_id egress_id DEFAULT NULL)
 RETURNS SETOF egress_available_gateway
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
@@ -461,6 +464,8 @@ COMMENT ON FUNCTION egress_id_out(egress_id) IS 'Output function of egress_id: t
 COMMENT ON FUNCTION egress_id_recv(internal) IS 'Binary input function of egress_id: as text''s. SQLSTATE: none of its own.';
 COMMENT ON FUNCTION egress_id_send(egress_id) IS 'Binary output function of egress_id: as text''s. SQLSTATE: none of its own.';
 COMMENT ON TYPE egress_id IS 'an id of the application as an argument: the text form of a uuid, a number or a string';
+COMMENT ON FUNCTION egress_id_from_character(character) IS
+'Cast of character(n) to egress_id: the text without its padding, as it becomes text. SQLSTATE: none of its own.';
 COMMENT ON CAST (uuid AS egress_id) IS 'its text form';
 COMMENT ON CAST (smallint AS egress_id) IS 'its text form';
 COMMENT ON CAST (integer AS egress_id) IS 'its text form';
@@ -469,7 +474,7 @@ COMMENT ON CAST (numeric AS egress_id) IS 'its text form';
 COMMENT ON CAST (name AS egress_id) IS 'its text form';
 COMMENT ON CAST (text AS egress_id) IS 'the text as it is';
 COMMENT ON CAST (varchar AS egress_id) IS 'the text as it is';
-COMMENT ON CAST (character AS egress_id) IS 'the text without its padding, as it becomes text';
+COMMENT ON CAST (character AS egress_id) IS 'the text without its padding';
 COMMENT ON FUNCTION egress_available_gateways(egress_id, egress_id) IS
 'As egress_available_gateways(text, text), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them. SQLSTATE: 22004, 22023, as there.';
 COMMENT ON FUNCTION egress_acquire_credential(egress_id, egress_id, bigint, egress_id, interval) IS

@@ -143,6 +143,11 @@ CREATE TYPE egress_id (
     INPUT = egress_id_in, OUTPUT = egress_id_out, RECEIVE = egress_id_recv, SEND = egress_id_send, LIKE = text);
 REVOKE ALL ON TYPE egress_id FROM PUBLIC;
 COMMENT ON TYPE egress_id IS 'an id of the application as an argument: the text form of a uuid, a number or a string';
+CREATE FUNCTION egress_id_from_character(character) RETURNS egress_id
+AS 'rtrim1' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION egress_id_from_character(character) FROM PUBLIC;
+COMMENT ON FUNCTION egress_id_from_character(character) IS
+'Cast of character(n) to egress_id: the text without its padding, as it becomes text. SQLSTATE: none of its own.';
 CREATE CAST (uuid AS egress_id) WITH INOUT AS IMPLICIT;
 COMMENT ON CAST (uuid AS egress_id) IS 'its text form';
 CREATE CAST (smallint AS egress_id) WITH INOUT AS IMPLICIT;
@@ -159,8 +164,8 @@ CREATE CAST (text AS egress_id) WITHOUT FUNCTION AS IMPLICIT;
 COMMENT ON CAST (text AS egress_id) IS 'the text as it is';
 CREATE CAST (varchar AS egress_id) WITHOUT FUNCTION AS IMPLICIT;
 COMMENT ON CAST (varchar AS egress_id) IS 'the text as it is';
-CREATE CAST (character AS egress_id) WITH FUNCTION pg_catalog.text(character) AS IMPLICIT;
-COMMENT ON CAST (character AS egress_id) IS 'the text without its padding, as it becomes text';
+CREATE CAST (character AS egress_id) WITH FUNCTION egress_id_from_character(character) AS IMPLICIT;
+COMMENT ON CAST (character AS egress_id) IS 'the text without its padding';
 
 /* ------------------------------------------------- the index of a pool */
 

@@ -47,6 +47,8 @@ static const Grant grants[] = {
 	{"app", "EXECUTE", "PROCEDURE %s.egress_sweep_leases(integer)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_gateway_required(text)"},
 	{"app", "EXECUTE", "FUNCTION %1$s.egress_gateway_required(%1$s.egress_id)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_id_in(cstring)"},
+	{"app", "EXECUTE", "FUNCTION %s.egress_id_from_character(character)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_release_on_session_end()"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_attach_sessions(regclass, name, text, boolean)"},
 	{"app", "EXECUTE", "FUNCTION %s.egress_attach_sessions(regclass, name, text)"}, /* of version 0.9 */
@@ -69,6 +71,8 @@ static const Grant grants[] = {
 	{"monitor", "EXECUTE", "FUNCTION %s.egress_gateway_leases(bigint)"},
 	{"monitor", "EXECUTE", "FUNCTION %s.egress_explain_access(text, text, bigint)"},
 	{"monitor", "EXECUTE", "FUNCTION %1$s.egress_explain_access(%1$s.egress_id, %1$s.egress_id, bigint)"},
+	{"monitor", "EXECUTE", "FUNCTION %s.egress_id_in(cstring)"},
+	{"monitor", "EXECUTE", "FUNCTION %s.egress_id_from_character(character)"},
 	{"monitor", "USAGE", "TYPE %s.egress_provider_type"},
 	{"monitor", "USAGE", "TYPE %s.egress_subject_type"},
 	{"monitor", "USAGE", "TYPE %s.egress_access_explanation"},
@@ -119,6 +123,8 @@ static const Grant grants[] = {
 	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb)"},	/* of version 0.9 */
 	{"admin", "EXECUTE", "FUNCTION %s.egress_release_credential(text)"},
 	{"admin", "EXECUTE", "FUNCTION %1$s.egress_release_credential(%1$s.egress_id)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_id_in(cstring)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_id_from_character(character)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_expire_leases()"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_expire_leases(bigint)"},
 	{"admin", "EXECUTE", "PROCEDURE %s.egress_sweep_leases(integer)"},

@@ -57,7 +57,7 @@ CREATE VIEW io_functions AS
 SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend, typanalyze])::oid AS oid
 FROM pg_type JOIN members ON classid = 'pg_type'::regclass AND objid = pg_type.oid WHERE typtype = 'b'
 UNION ALL
-SELECT objid FROM members WHERE object ~ '^function egress_(secret_(eq|ne|hash|from_bytea)|pool_handler)\(';
+SELECT objid FROM members WHERE object ~ '^function egress_(secret_(eq|ne|hash|from_bytea)|id_from_character|pool_handler)\(';
 
 -- What a role gets when it runs a statement: a SQLSTATE, or 'ok'. Nothing stays of it.
 CREATE FUNCTION outcome(who name, statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -196,7 +196,9 @@ $$VALUES
     ('function egress_gateway_required(text)',                 'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_generate_wireguard_key()',               NULL,      'EXECUTE',                     NULL),
     ('function egress_grant_access(name, text)',               NULL,      NULL,                          NULL),
-    ('function egress_id_in(cstring)',                         NULL,      NULL,                          NULL),
+    ('function egress_id_from_character(character)',          'EXECUTE', 'EXECUTE',                     'EXECUTE'),
+    -- a constant that is no text is cast with the rights of the caller
+    ('function egress_id_in(cstring)',                         'EXECUTE', 'EXECUTE',                     'EXECUTE'),
     ('function egress_id_out(egress_id)',                      NULL,      NULL,                          NULL),
     ('function egress_id_recv(internal)',                      NULL,      NULL,                          NULL),
     ('function egress_id_send(egress_id)',                     NULL,      NULL,                          NULL),
@@ -285,6 +287,9 @@ SELECT is(outcome('App "1", role', $$SELECT * FROM egress_acquire_credential('an
 SELECT is(outcome('App "1", role', $$SELECT egress_acquire_credential('ann', NULL, 11, 's1', '1 minute'),
     egress_renew_lease('s1', '1 minute'), egress_expire_leases(), egress_gateway_required('w')$$), 'ok', 'app: a lease that ends by itself');
 SELECT is(outcome('App "1", role', $$SELECT egress_release_credential('s1')$$), 'ok', 'app: release');
+SELECT is(outcome('App "1", role', $$SELECT egress_release_credential(gen_random_uuid()), egress_renew_lease(7, '1 minute'),
+    egress_gateway_required(1.5), egress_available_gateways('ann'::char(9), 7), egress_available_gateways('ann'::name, 7),
+    egress_acquire_credential('ann'::text, 7, 11, 's1'::varchar)$$), 'ok', 'app: ids that are no text');
 SELECT is_empty($$
     SELECT statement FROM statements
     WHERE object !~ ('^function egress_(available_gateways|gateway_required|acquire_credential|renew_lease|release_credential'
@@ -431,6 +436,7 @@ ARRAY[
     'egress_gateway_required as owner',
     'egress_generate_wireguard_key as caller',
     'egress_grant_access as caller',
+    'egress_id_from_character as caller',
     'egress_id_in as caller',
     'egress_id_out as caller',
     'egress_id_recv as caller',

@@ -29,8 +29,12 @@ INSERT INTO egress_provider_mapping (egress_provider_id, subject_type, subject_i
     VALUES (1, 'user', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'), (1, 'user', '42');
 INSERT INTO egress_credential (egress_provider_id, name, subject_type, custom_credential) VALUES (1, 'credential', 'everyone', 'x');
 SELECT egress_attach_sessions('session', 'id');
-SELECT egress_attach_sessions('job', 'id')
+SELECT egress_attach_sessions('job', 'id');
+DROP ROLE IF EXISTS egress_drivers_app;
+CREATE ROLE egress_drivers_app;
+SELECT egress_grant_access('egress_drivers_app', 'app')
 SQL
+my $as = sub { $dbh->do("SET ROLE $_[0]") };
 
 # run SQL PARAMETER...: each a value, or a pair of value and type; the first column of the first row
 sub run
@@ -70,6 +74,7 @@ for my $prepared (0, 1)
 	for my $call (@calls)
 	{
 		my ($label, $user_id, $workspace_id, $session_id, $user, $lease) = @$call;
+		$as->('egress_drivers_app');
 		next if !$prepared && $label =~ /^uuids as/;    # texts, then, and other ones
 		$label .= $prepared ? ', prepared' : ', at once';
 		is(run('SELECT gateway_name FROM egress_available_gateways(?, ?)', $user_id, $workspace_id), 'gateway', "$label: the menu");
@@ -78,13 +83,16 @@ for my $prepared (0, 1)
 			is(run('SELECT credential_name FROM egress_acquire_credential(?, ?, 1, ?)', $user_id, $workspace_id, $session_id),
 				'credential', "$label: acquire $time");
 		}
+		$as->('NONE');
 		is(value($dbh, q{SELECT string_agg(session_id || ' ' || user_id, ',') FROM egress_lease}), "$lease $user",
 			"$label: the lease has the ids that the tables show");
+		$as->('egress_drivers_app');
 		ok(run('SELECT egress_renew_lease(?, NULL)', $session_id), "$label: renew");
 		is(run('SELECT egress_release_credential(?)', $session_id), 1, "$label: release");
 	}
 }
 
+$as->('NONE');
 # what the triggers end is what was acquired with the same value
 run('SELECT FROM egress_acquire_credential(?, NULL, 1, ?)', [ 42, PG_INT8 ], [ "{\U$session\E}", PG_UUID ]);
 run('SELECT FROM egress_acquire_credential(?, NULL, 1, ?)', [ 42, PG_INT8 ], [ $job, PG_INT8 ]);
@@ -93,5 +101,7 @@ $dbh->do('DELETE FROM session WHERE id = ?', undef, uc $session);
 $dbh->do('DELETE FROM job WHERE id = ?', undef, $job);
 is(value($dbh, 'SELECT count(*) FROM egress_lease'), 0, 'end with their rows');
 
+$dbh->do('DROP OWNED BY egress_drivers_app');
+$dbh->do('DROP ROLE egress_drivers_app');
 $dbh->disconnect;
 done_testing();
