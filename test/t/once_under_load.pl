@@ -21,7 +21,7 @@
 # The history must tell the same: no two leases overlap at one place (check_history). When all is quiet, the menu says how many
 # connections a gateway has, and so many can be taken (check_quiet).
 #
-# Environment: EGRESS_ONCE_SECONDS, how long the load is (10). EGRESS_ONCE_CLIENTS (10). EGRESS_ONCE_SEED, the seed of the
+# Environment: EGRESS_ONCE_SECONDS, how long the load is (8). EGRESS_ONCE_CLIENTS (10). EGRESS_ONCE_SEED, the seed of the
 # clients' dice.
 use strict;
 use warnings;
@@ -35,7 +35,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
-my $seconds = $ENV{EGRESS_ONCE_SECONDS} // 10;
+my $seconds = $ENV{EGRESS_ONCE_SECONDS} // 8;
 my $clients = $ENV{EGRESS_ONCE_CLIENTS} // 10;
 my $seed    = $ENV{EGRESS_ONCE_SEED} // int(rand(2**31));
 my $folder  = tempdir(CLEANUP => 1);
@@ -322,8 +322,7 @@ sub check_variety
 		cmp_ok($result->{errors}{$level}{NG004} // 0, '>', 0, "and were refused at $level");
 	}
 	for my $what ('committed', 'rolled back', 'lost', 'prepared', 'commit prepared', 'rollback prepared', 'savepoint undone',
-		'savepoint kept', 'released by function', 'released by trigger', 'released and taken again', 'renewed', 'expired',
-		'swept')
+		'savepoint kept', 'released by function', 'released by trigger', 'released and taken again', 'renewed', 'too late', 'swept')
 	{
 		cmp_ok($counts{$what} // 0, '>', 0, $what);
 	}
@@ -422,6 +421,8 @@ sub check_history
 		push @{ $places{"$row->[0] at $row->[1]"} }, [ @$row[ 2, 3 ] ]
 		  if $credentials{ $row->[0] }{once} && !$credentials{ $row->[0] }{switched};
 	}
+	my ($ended) = $admin->selectrow_array(q{SELECT count(*) FROM egress_lease_history WHERE release_reason = 'expired'});
+	cmp_ok($ended, '>', $result->{counts}{swept} // 0, "$ended leases have expired, and most were taken over");
 	my @wrong = grep { most_at_once(@{ $places{$_} }) > 1 } sort keys %places;
 	is_short(\@wrong, 'nor does the history say that one was twice at a gateway: ' . sum0(map { scalar @$_ } values %places)
 		. ' leases at ' . keys(%places) . ' places');
@@ -539,7 +540,7 @@ sub sweep
 		my ($number) = $self->select('SELECT egress_expire_leases()');
 		$self->record('busy', 'all', $self->{sent}, now());
 		$self->{counts}{swept} += $number;
-		sleep rand(0.2);
+		sleep rand(0.4);
 	}
 	$self->finish;
 }
@@ -566,12 +567,12 @@ sub work
 	$self->finish;
 }
 
-# the sessions that it may give back: held by what is committed, and not in a prepared transaction's hands; the expired ones first
+# the sessions that it may give back: held by what is committed, and not in a prepared transaction's hands; those with a ttl last
 sub free_to_release
 {
 	my ($self) = @_;
 	my %busy = map { $_ => 1 } map { keys %{ $_->{released} }, map { $_->[0]{session} } @{ $_->{renewed} } } @{ $self->{prepared} };
-	return sort { $self->{holding}{$a}{expires} <=> $self->{holding}{$b}{expires} }
+	return sort { $self->{holding}{$b}{expires} <=> $self->{holding}{$a}{expires} }
 	  List::Util::shuffle(grep { !$busy{$_} } sort keys %{ $self->{holding} });
 }
 
@@ -596,8 +597,8 @@ sub transaction
 		}
 
 		my @releasable = $self->free_to_release;
-		my $expired = @releasable && $self->{holding}{ $releasable[0] }{expires} < now() && rand() < 0.3;
-		my $want = $self->{greed} - keys %{ $self->{holding} };
+		my $expired = (grep { $self->{holding}{$_}{expires} < now() } @releasable)[0];
+		my $want = $self->{greed} - grep { $_->{expires} > now() } values %{ $self->{holding} };
 		my $dice = rand();
 		if (@releasable && $dice < 0.15)
 		{
@@ -607,7 +608,11 @@ sub transaction
 			$self->take($tx, rand() < 0.7 ? $lease->{gateway} : undef);
 			$self->count('released and taken again');
 		}
-		elsif (@releasable && ($want <= 0 || $expired || $dice < 0.4))
+		elsif (defined $expired && $dice < 0.25)
+		{
+			$self->release($tx, $self->{holding}{$expired}, 0);
+		}
+		elsif (@releasable && ($want <= 0 || $dice < 0.4))
 		{
 			$self->release($tx, $self->{holding}{ $releasable[0] }, 0);
 		}
@@ -617,7 +622,7 @@ sub transaction
 			$self->take($tx) if rand() < 0.2;
 		}
 		my @renewable = grep { $self->{holding}{$_}{expires} < FOREVER && !$tx->{released}{$_} } $self->free_to_release;
-		$self->renew($tx, $self->{holding}{ $renewable[-1] }) if @renewable && rand() < 0.3;
+		$self->renew($tx, $self->{holding}{ $renewable[-1] }) if @renewable && rand() < 0.1;
 		sleep rand(0.005) if rand() < 0.4;
 	};
 	if ($state ne '')
@@ -667,7 +672,7 @@ sub acquire
 	my ($self, $tx, $session, $gateway) = @_;
 	my $dice = rand();
 	$gateway //= $dice < 0.45 ? 1 + int(rand(3)) : $dice < 0.75 ? 4 + int(rand(2)) : 6 + int(rand(2));
-	my $ttl = rand() < 0.4 ? 0.02 + rand(0.3) : undef;
+	my $ttl = rand() < 0.5 ? 0.005 + rand(0.1) : undef;
 	my $interval = defined $ttl ? "$ttl seconds" : undef;
 	my $id;
 	my $state = sqlstate {
@@ -698,10 +703,9 @@ sub release
 	$tx->{busy}{ $lease->{credential} } //= now();
 	if (rand() < 0.5)
 	{
-		my $sent = now();
 		my ($ended) = $self->select('SELECT egress_release_credential(?)', undef, $session);
-		die "$session had no lease to release\n" if !$ended && $sent < $lease->{surely} - 0.001;
-		$self->count($ended ? 'released by function' : 'expired');
+		die "$session had no lease to release\n" if !$ended && now() < $lease->{surely};
+		$self->count($ended ? 'released by function' : 'too late');
 	}
 	else
 	{
@@ -714,7 +718,7 @@ sub release
 sub renew
 {
 	my ($self, $tx, $lease) = @_;
-	my $ttl = 0.4 + rand(0.3);
+	my $ttl = 0.11 + rand(0.1);
 	$tx->{busy}{ $lease->{credential} } //= now();
 	my ($until) = $self->select('SELECT egress_renew_lease(?, ?)', undef, $lease->{session}, "$ttl seconds");
 	return if !defined $until;
