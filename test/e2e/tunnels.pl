@@ -1,9 +1,9 @@
 # tunnels.pl -- the configs that an acquire returns bring up real tunnels, unchanged
 #
-# Two network namespaces stand for a VPN provider and for the host of a workspace; a veth pair is the internet between
-# them. The provider runs an OpenVPN server that checks user and password, a WireGuard peer (wireguard-go), and a web
-# server that only answers on the tunnels' addresses. The agent on the host is this script: it writes `config` to a
-# file and runs openvpn or wg-quick with it.
+# Three network namespaces stand for a VPN provider and for the hosts of two workspaces; veth pairs are the internet between
+# them. The provider runs OpenVPN servers that check user and password, the client's certificate, or both, a WireGuard
+# peer (wireguard-go), and a web server that only answers on the tunnels' addresses. The agent on the hosts is this script:
+# it writes `config` to a file and runs openvpn or wg-quick with it.
 #
 # Needs root, network namespaces and /dev/net/tun; says so and skips where they are missing. Leaves nothing behind:
 # every process it started is ended by its id, the namespaces and the temporary folder are removed.
@@ -15,7 +15,7 @@ use POSIX qw(setsid :sys_wait_h);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my ($provider, $host) = ("egress-provider-$$", "egress-host-$$");
+my ($provider, $host, $other_host) = ("egress-provider-$$", "egress-host-$$", "egress-other-$$");
 my $folder;
 my %children;    # pid => what it is
 my $database = "egress_tunnels_$$";
@@ -106,20 +106,21 @@ sub eventually
 	return 1;
 }
 
-# what the web server says to the host of the workspace at an address of a tunnel
+# what the web server says to the host of a workspace at an address of a tunnel
 sub fetch
 {
-	my ($address) = @_;
-	return `ip netns exec $host curl --silent --noproxy '*' --max-time 5 http://$address:8080/ 2>/dev/null`;
+	my ($address, $from) = @_;
+	$from //= $host;
+	return `ip netns exec $from curl --silent --noproxy '*' --max-time 5 http://$address:8080/ 2>/dev/null`;
 }
 
 sub clean_up
 {
 	stop($_) for keys %children;
 	# the wireguard-go that wg-quick started is a child of nobody here
-	kill 'KILL', grep { /^\d+$/ } split /\s+/, `ip netns pids $_ 2>/dev/null` for $provider, $host;
+	kill 'KILL', grep { /^\d+$/ } split /\s+/, `ip netns pids $_ 2>/dev/null` for $provider, $host, $other_host;
 	$dbh->disconnect if $dbh;
-	system("ip netns del $provider 2>/dev/null; ip netns del $host 2>/dev/null");
+	system("ip netns del $_ 2>/dev/null") for $provider, $host, $other_host;
 	system('psql', '-Xqc', "DROP DATABASE IF EXISTS $database WITH (FORCE)", 'postgres') if defined $folder;
 }
 my $main = $$;
@@ -134,15 +135,19 @@ $folder = tempdir('egress-tunnels-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 
 # ---- the network
 
-run("ip netns add $host");
-run("ip link add ve-p-$$ netns $provider type veth peer name ve-h-$$ netns $host");
-run("ip -n $provider address add 192.0.2.1/24 dev ve-p-$$");
-run("ip -n $host address add 192.0.2.2/24 dev ve-h-$$");
-for (["$provider", "ve-p-$$"], ["$host", "ve-h-$$"])
+run("ip -n $provider link set lo up");
+for ([ $host, 'h', '192.0.2' ], [ $other_host, 'o', '198.51.100' ])
 {
-	run("ip -n $_->[0] link set lo up");
-	run("ip -n $_->[0] link set $_->[1] up");
+	my ($namespace, $name, $net) = @$_;
+	run("ip netns add $namespace");
+	run("ip link add ve-p$name-$$ netns $provider type veth peer name ve-$name-$$ netns $namespace");
+	run("ip -n $provider address add $net.1/24 dev ve-p$name-$$");
+	run("ip -n $namespace address add $net.2/24 dev ve-$name-$$");
+	run("ip -n $provider link set ve-p$name-$$ up");
+	run("ip -n $namespace link set $_ up") for 'lo', "ve-$name-$$";
 }
+run("ip -n $other_host route add 192.0.2.0/24 via 198.51.100.1");
+run("ip -n $host route add 198.51.100.0/24 via 192.0.2.1");
 
 # ---- the application's database
 
@@ -190,36 +195,60 @@ start($provider, 'web.log', 'perl', "$folder/web.pl");
 
 run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=provider CA' "
 	. "-keyout $folder/ca.key -out $folder/ca.crt");
-run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=gateway' "
-	. "-keyout $folder/server.key -out $folder/server.csr");
-put('extensions', "extendedKeyUsage = serverAuth\nkeyUsage = digitalSignature\n");
-run("openssl x509 -req -in $folder/server.csr -CA $folder/ca.crt -CAkey $folder/ca.key -CAcreateserial "
-	. "-days 2 -extfile $folder/extensions -out $folder/server.crt");
+# certified: a key and a certificate of the provider's CA, for a server or a client; returns their files' contents
+sub certified
+{
+	my ($name, $use) = @_;
+	run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=$name' "
+		. "-keyout $folder/$name.key -out $folder/$name.csr");
+	put('extensions', "extendedKeyUsage = ${use}Auth\nkeyUsage = digitalSignature\n");
+	run("openssl x509 -req -in $folder/$name.csr -CA $folder/ca.crt -CAkey $folder/ca.key -CAcreateserial "
+		. "-days 2 -extfile $folder/extensions -out $folder/$name.crt");
+	return (contents("$folder/$name.crt"), contents("$folder/$name.key"));
+}
+certified('gateway', 'server');
 
 # the password has what a config has to quote, or not to: spaces, quotes, a backslash, #
 my ($username, $password) = ('acme user', q{p4 ss"w'o\rd#;});
 put('check.sh', "#!/bin/sh\nprintf '%s\\n%s\\n' " . join(' ', map { (my $q = $_) =~ s/'/'\\''/g; "'$q'" } $username, $password)
 	. " | cmp -s - \"\$1\"\n", 0700);
-my $server_config = put('server.ovpn', <<"CONFIG");
+
+# an OpenVPN server of the provider, at a port and with addresses of its own
+sub openvpn_server
+{
+	my ($what, $port, $net, $checks) = @_;
+	start($provider, "server-$port.log", 'openvpn', '--config', put("server-$port.ovpn", <<"CONFIG"));
 dev tun
 proto udp
-local 192.0.2.1
-port 1194
-server 10.98.0.0 255.255.255.0
+port $port
+multihome
+server $net.0 255.255.255.0
 topology subnet
 ca $folder/ca.crt
-cert $folder/server.crt
-key $folder/server.key
+cert $folder/gateway.crt
+key $folder/gateway.key
 dh none
-verify-client-cert none
-username-as-common-name
-script-security 2
-auth-user-pass-verify $folder/check.sh via-file
 keepalive 2 10
+$checks
 CONFIG
-start($provider, 'server.log', 'openvpn', '--config', $server_config);
-ok(eventually(sub { contents("$folder/server.log") =~ /Initialization Sequence Completed/ }),
-	'an OpenVPN server that checks user and password is up') or diag(contents("$folder/server.log"));
+	ok(eventually(sub { contents("$folder/server-$port.log") =~ /Initialization Sequence Completed/ }),
+		"an OpenVPN server that checks $what is up") or diag(contents("$folder/server-$port.log"));
+	return;
+}
+my $checks_password = "username-as-common-name\nscript-security 2\nauth-user-pass-verify $folder/check.sh via-file";
+openvpn_server('user and password', 1194, '10.98.0', "verify-client-cert none\n$checks_password");
+
+# openvpn with the config of the acquire, unchanged: it connects, and its tunnel carries an HTTP request
+sub openvpn_connects
+{
+	my ($what, $session, $gateway, $net) = @_;
+	my $client = start($host, "$session.log", 'openvpn', '--config', put("$session.ovpn", config_for($session, $gateway)));
+	ok(eventually(sub { contents("$folder/$session.log") =~ /Initialization Sequence Completed/ }),
+		"openvpn runs with the config of the acquire, unchanged: $what") or diag(contents("$folder/$session.log"));
+	like(fetch("$net.1"), qr/^hello \Q$net\E\.\d+$/, 'and its tunnel carries an HTTP request');
+	stop($client);
+	return;
+}
 
 $dbh->do(q{INSERT INTO egress_provider (egress_provider_id, name, provider_type)
            VALUES (1, 'OpenVPN provider', 'openvpn'), (2, 'WireGuard provider', 'wireguard')});
@@ -243,18 +272,14 @@ $dbh->do(q{INSERT INTO egress_credential (egress_credential_id, egress_provider_
                                           limit_active_connections, active_connection_limit)
            VALUES (1, 1, 'openvpn credential', 'everyone', ?, ?, true, 1)}, undef, $username, $password);
 
-my $client = start($host, 'client.log', 'openvpn', '--config', put('client.ovpn', config_for('openvpn-1', 1)));
-ok(eventually(sub { contents("$folder/client.log") =~ /Initialization Sequence Completed/ }),
-	'openvpn runs with the config of the acquire, unchanged') or diag(contents("$folder/client.log"));
-like(fetch('10.98.0.1'), qr/^hello 10\.98\.0\.\d+$/, 'and its tunnel carries an HTTP request');
-stop($client);
+openvpn_connects('username and password', 'openvpn-1', 1, '10.98.0');
 
 is(active(1), 1, 'the session holds the connection');
 $dbh->do(q{DELETE FROM session WHERE id = 'openvpn-1'});
 is(active(1), 0, 'its end frees it');
 
 $dbh->do(q{UPDATE egress_credential SET password = 'wrong' WHERE egress_credential_id = 1});
-$client = start($host, 'wrong.log', 'openvpn', '--config', put('wrong.ovpn', config_for('openvpn-2', 1)));
+my $client = start($host, 'wrong.log', 'openvpn', '--config', put('wrong.ovpn', config_for('openvpn-2', 1)));
 ok(eventually(sub { contents("$folder/wrong.log") =~ /AUTH_FAILED/ }), 'a wrong password is refused by the server')
 	or diag(contents("$folder/wrong.log"));
 unlike(contents("$folder/wrong.log"), qr/Initialization Sequence Completed/, 'and no tunnel comes up');
@@ -262,12 +287,47 @@ stop($client);
 $dbh->do(q{DELETE FROM session WHERE id = 'openvpn-2'});
 is(active(1), 0, 'the end of that session frees the connection as well');
 
+# ---- OpenVPN with certificates of the clients
+
+openvpn_server('the certificate of the client', 1195, '10.97.0', 'verify-client-cert require');
+openvpn_server('certificate, user and password', 1196, '10.96.0', "verify-client-cert require\n$checks_password");
+my ($certificate, $certificate_key) = certified('client', 'client');
+$dbh->do(q{INSERT INTO egress_provider (egress_provider_id, name, provider_type)
+           VALUES (3, 'certificates', 'openvpn'), (4, 'certificates and passwords', 'openvpn')});
+$dbh->do(q{INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (3, 'everyone'), (4, 'everyone')});
+for ([ 3, 1195, '10.97.0', 'a certificate' ], [ 4, 1196, '10.96.0', 'a certificate, username and password' ])
+{
+	my ($id, $port, $net, $what) = @$_;
+	$dbh->do('INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (?, ?, ?, ?)',
+		undef, $id, $id, "gateway $id", $openvpn_config =~ s/1194/$port/r =~ s/auth-user-pass\n//r);
+	$dbh->do(q{INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, username, password,
+	                                          client_certificate, client_key)
+	           VALUES (?, ?, 'certificate', 'everyone', ?, ?, ?, ?)},
+		undef, $id, $id, $id == 4 ? ($username, $password) : (undef, undef), $certificate, $certificate_key);
+	openvpn_connects($what, "certificate-$id", $id, $net);
+}
+
+# another's certificate, of which the server knows nothing
+run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=stranger' "
+	. "-keyout $folder/stranger.key -out $folder/stranger.crt");
+$dbh->do('UPDATE egress_credential SET client_certificate = ?, client_key = ? WHERE egress_credential_id = 3', undef,
+	contents("$folder/stranger.crt"), contents("$folder/stranger.key"));
+$dbh->do(q{DELETE FROM session WHERE id = 'certificate-3'});
+$client = start($host, 'stranger.log', 'openvpn', '--config', put('stranger.ovpn', config_for('certificate-3', 3)));
+ok(eventually(sub { contents("$folder/server-1195.log") =~ /VERIFY ERROR/ }), 'another certificate is refused by the server')
+	or diag(contents("$folder/server-1195.log"));
+unlike(contents("$folder/stranger.log"), qr/Initialization Sequence Completed/, 'and no tunnel comes up');
+stop($client);
+
 # ---- WireGuard
 
 my ($peer_key) = $dbh->selectrow_array('SELECT egress_generate_wireguard_key()');
 my ($peer_public) = $dbh->selectrow_array('SELECT egress_wireguard_public_key(?)', undef, $peer_key);
 my ($key) = $dbh->selectrow_array('SELECT egress_generate_wireguard_key()');
 my ($public) = $dbh->selectrow_array('SELECT egress_wireguard_public_key(?)', undef, $key);
+my ($other_key) = $dbh->selectrow_array('SELECT egress_generate_wireguard_key()');
+my ($other_public) = $dbh->selectrow_array('SELECT egress_wireguard_public_key(?)', undef, $other_key);
+chomp(my $preshared = run('wg genpsk'));
 chomp(my $wg_public = run("wg pubkey <" . put('key', $key)));
 is($public, $wg_public, 'egress_wireguard_public_key() is wg pubkey');
 
@@ -275,14 +335,14 @@ start($provider, 'wireguard.log', 'wireguard-go', '--foreground', 'wgp');
 ok(eventually(sub { system("ip netns exec $provider wg show wgp >/dev/null 2>&1") == 0 }), 'a WireGuard peer is up')
 	or diag(contents("$folder/wireguard.log"));
 run("ip netns exec $provider wg set wgp listen-port 51820 private-key " . put('peer.key', $peer_key)
-	. " peer $public allowed-ips 10.99.0.2/32");
+	. " peer $public allowed-ips 10.99.0.2/32 peer $other_public preshared-key " . put('preshared', $preshared)
+	. " allowed-ips 10.99.0.3/32");
 run("ip -n $provider address add 10.99.0.1/24 dev wgp");
 run("ip -n $provider link set wgp up");
 
 my $wireguard_config = <<"CONFIG";
-# gateway 2: the key is the session's
+# gateway 2: the key and its address are the session's
 [interface]
-Address = 10.99.0.2/32
 
 [Peer]
 publickey = $peer_public
@@ -292,22 +352,37 @@ PersistentKeepalive = 5
 CONFIG
 $dbh->do('INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (2, 2, ?, ?)',
 	undef, 'wireguard gateway', $wireguard_config);
-$dbh->do(q{INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, private_key,
-                                          limit_active_connections, active_connection_limit)
-           VALUES (2, 2, 'wireguard credential', 'everyone', ?, true, 1)}, undef, $key);
+$dbh->do(q{INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, private_key, address, preshared_key)
+           VALUES (2, 2, 'wireguard credential', 'everyone', $1, '10.99.0.2/32', NULL), (5, 2, 'another', 'everyone', $2, '10.99.0.3/32', $3)},
+	undef, $key, $other_key, $preshared);
 
+# the sessions of two workspaces, on two hosts, each with a key of the pool and its address, at one server at once
+sub wg_quick
+{
+	my ($namespace, $action, $file) = @_;
+	my $said = `ip netns exec $namespace env WG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go wg-quick $action $file 2>&1`;
+	is($?, 0, "wg-quick $action runs with the config of the acquire, unchanged") or diag($said);
+	return;
+}
 my $file = put('wgh.conf', config_for('wireguard-1', 2));
-my $up = `ip netns exec $host env WG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go wg-quick up $file 2>&1`;
-is($?, 0, 'wg-quick runs with the config of the acquire, unchanged') or diag($up);
-ok(eventually(sub { fetch('10.99.0.1') eq "hello 10.99.0.2\n" }), 'and its tunnel carries an HTTP request');
+my $other_file = put('wgo.conf', config_for('wireguard-2', 2));
+wg_quick($host, 'up', $file);
+wg_quick($other_host, 'up', $other_file);
+eventually(sub { fetch('10.99.0.1') ne '' && fetch('10.99.0.1', $other_host) ne '' });
+my %at_once = map { $_ => start($_, "$_.log", 'sh', '-c',
+	q{for i in $(seq 20); do curl --silent --noproxy '*' --max-time 5 http://10.99.0.1:8080/; done}) } $host, $other_host;
+is_deeply([ map { eventually(sub { waitpid($at_once{$_}, WNOHANG) != 0 }); delete $children{$at_once{$_}}; contents("$folder/$_.log") }
+		$host, $other_host ], [ "hello 10.99.0.2\n" x 20, "hello 10.99.0.3\n" x 20 ], 'two tunnels with two keys carry HTTP requests at once');
 like(run("ip netns exec $host wg show wgh latest-handshakes"), qr/\t[1-9]\d*$/, 'through a WireGuard handshake');
-run("ip netns exec $host env WG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go wg-quick down $file");
+like(run("ip netns exec $other_host wg show wgo preshared-keys"), qr/\t\Q$preshared\E$/, 'and one of them with a preshared key');
+wg_quick($host, 'down', $file);
+wg_quick($other_host, 'down', $other_file);
 
-is(active(2), 1, 'the session holds the connection');
-eval { config_for('wireguard-2', 2) };
+is(active(2) . active(5), '11', 'each session holds its connection');
+eval { config_for('wireguard-3', 2) };
 is($dbh->state, 'NG004', 'another session gets none');
 $dbh->do('DELETE FROM session');
-is(active(2), 0, 'the end of the session frees it');
-is(config_for('wireguard-3', 2), contents($file), 'and the next session gets it');
+is(active(2) . active(5), '00', 'the end of the sessions frees them');
+is(config_for('wireguard-4', 2), contents($file), 'and the next session gets the first');
 
 done_testing();
