@@ -740,6 +740,40 @@ orphaned: true for those of egress_orphaned_connection, whose session is in no a
 Returns the leases that it ended. Waits for nobody: a lease that another transaction is renewing or ending is left to it.
 SQLSTATE: 22023 no argument is true; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
 
+CREATE TYPE egress_imported_config AS (config text, removed text[]);
+REVOKE ALL ON TYPE egress_imported_config FROM PUBLIC;
+COMMENT ON TYPE egress_imported_config IS 'what egress_import_config() returns';
+CREATE TYPE egress_imported_credential AS (
+    config text, removed text[],
+    username text, password text, client_certificate text, client_key text,
+    private_key text, address text, preshared_key text);
+REVOKE ALL ON TYPE egress_imported_credential FROM PUBLIC;
+COMMENT ON TYPE egress_imported_credential IS 'what egress_import_credential() returns';
+
+CREATE FUNCTION egress_import_config(provider_type egress_provider_type, source text, files jsonb DEFAULT NULL)
+RETURNS egress_imported_config
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_import_config(egress_provider_type, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION egress_import_config(egress_provider_type, text, jsonb) IS
+'Makes a config that a gateway of this type can have from a file as a provider publishes it. What it returns passes the check of egress_gateway.config.
+provider_type: custom returns the source as it is. source: the text of the .ovpn or .conf file.
+files: the files beside it, an object by name, without folders; a text file is a string, a binary one {"base64": "..."}. What ca, cert, key, tls-auth, tls-crypt, tls-crypt-v2, crl-verify, pkcs12, secret, extra-certs, dh and http-proxy-user-pass name becomes a block.
+Returns config, and removed: a line for each that was taken out or replaced by something else than its file, "line 7: up: It runs a command on the agent."
+Taken out is what only runs commands, writes files, sets up the agent, is for other systems, or what openvpn 2.6 does by itself; never what checks the server.
+SQLSTATE: 22004 provider_type or source is NULL; 22023 files is no object, or one of them is neither string nor base64; NG007 it cannot be made to pass: the detail names every line.';
+
+CREATE FUNCTION egress_import_credential(provider_type egress_provider_type, source text, files jsonb DEFAULT NULL)
+RETURNS egress_imported_credential
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+REVOKE ALL ON FUNCTION egress_import_credential(egress_provider_type, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION egress_import_credential(egress_provider_type, text, jsonb) IS
+'As egress_import_config(), with what belongs to a credential apart, and not in config: for a row of egress_credential, where it is sealed.
+Returns config and removed; username and password of an <auth-user-pass>, or of the file that auth-user-pass names if it is given; client_certificate and client_key of <cert> and <key>, or of their files; private_key, Address as address and PresharedKey as preshared_key of a WireGuard config. What it has not is NULL.
+provider_type, source, files: as there.
+SQLSTATE: 22004, 22023 and NG007, as there.';
+
 CREATE TYPE egress_synced_gateway AS (action text, egress_gateway_id bigint, name text);
 REVOKE ALL ON TYPE egress_synced_gateway FROM PUBLIC;
 COMMENT ON TYPE egress_synced_gateway IS 'a row of egress_sync_gateways()';

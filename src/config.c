@@ -247,6 +247,16 @@ config_problem_unknown(ConfigReader *reader, int number, const char *start, cons
 		config_abandon(reader);
 }
 
+/* config_removed -- note that an import took a line out, or put something else in its place */
+void
+config_removed(ConfigImport *import, int number, const char *directive, const char *reason)
+{
+	ConfigRemoval *removal = palloc(sizeof(ConfigRemoval));
+
+	*removal = (ConfigRemoval) {number, directive, reason};
+	import->removed = lappend(import->removed, removal);
+}
+
 /* config_replace -- note that a part of the config is to be replaced; parts are noted in their order */
 void
 config_replace(ConfigEdits *edits, const char *start, const char *end, const char *with)
@@ -388,6 +398,62 @@ base64_value(char c)
 	if (c >= '0' && c <= '9')
 		return c - '0' + 52;
 	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/*
+ * base64_decode -- the bytes of base64 with white space in it, for which there has to be room
+ *
+ * Returns their number. *stopped is where the digits, the padding and white space end.
+ */
+size_t
+base64_decode(const char *start, const char *end, char *bytes, const char **stopped)
+{
+	size_t		length = 0;
+	uint32		bits = 0;
+	int			digits = 0;
+	bool		padded = false;
+
+	for (; start < end; start++)
+	{
+		int			value = base64_value(*start);
+
+		if (*start == '=')
+			padded = true;
+		else if (value >= 0 && !padded)
+		{
+			bits = bits << 6 | value;
+			if (digits > 0)
+				bytes[length++] = bits >> (6 - 2 * digits);
+			digits = (digits + 1) % 4;
+		}
+		else if (strchr(" \t\r\n", *start) == NULL || *start == '\0')
+			break;
+	}
+	*stopped = start;
+	return length;
+}
+
+/* base64_lines -- bytes in base64, in lines of 64 characters, as libcrypto reads it */
+char *
+base64_lines(const char *bytes, size_t length)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char	   *result = palloc(length / 3 * 4 + length / 48 + 6);
+	char	   *to = result;
+
+	for (size_t i = 0; i < length; i += 3)
+	{
+		uint32		bits = 0;
+
+		for (size_t j = 0; j < 3; j++)
+			bits = bits << 8 | (i + j < length ? (unsigned char) bytes[i + j] : 0);
+		for (size_t j = 0; j < 4; j++)
+			*to++ = i + j <= length ? digits[bits >> (18 - 6 * j) & 63] : '=';
+		if (i % 48 == 45 || i + 3 >= length)
+			*to++ = '\n';
+	}
+	*to = '\0';
+	return result;
 }
 
 /* is_plain_name -- a name without anything that a shell, a path or an option could make something of */

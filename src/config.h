@@ -18,6 +18,42 @@
 
 #include "compat.h"
 
+/* A file beside a config that is imported. */
+typedef struct ConfigFile
+{
+	const char *name;
+	const char *content;		/* with a zero behind it */
+	size_t		length;
+	bool		is_binary;		/* it was given in base64 */
+	bool		is_text;		/* in the database's encoding, without a zero */
+} ConfigFile;
+
+/* A line that an import took out, or replaced by something else than its own file. */
+typedef struct ConfigRemoval
+{
+	int			number;
+	const char *directive;		/* of the parser's own list; NULL for one that is unknown */
+	const char *reason;
+} ConfigRemoval;
+
+/* What an import is given, and what it finds beside the config that it makes. */
+typedef struct ConfigImport
+{
+	const ConfigFile *files;
+	int			file_count;
+	bool		apart;			/* what belongs to a credential is not to be in the config */
+	List	   *removed;		/* of ConfigRemoval, by line */
+
+	/* if apart, strings that the config had, or NULL */
+	char	   *username;
+	char	   *password;
+	char	   *client_certificate;
+	char	   *client_key;
+	char	   *private_key;
+	char	   *address;
+	char	   *preshared_key;
+} ConfigImport;
+
 /* OpenVPN */
 typedef struct OpenvpnCredential
 {
@@ -34,6 +70,8 @@ extern bool openvpn_has_secret(text *config);
 extern text *openvpn_stored_config(text *config, List **secrets);
 extern void openvpn_check_credential(const OpenvpnCredential *credential);
 extern text *openvpn_render_config(text *config, const OpenvpnCredential *credential);
+extern text *openvpn_stored_config(text *config, List **secrets);
+extern text *openvpn_import_config(text *source, ConfigImport *import);
 
 /* WireGuard */
 typedef struct WireguardCredential
@@ -48,6 +86,7 @@ extern void wireguard_check_credential(const WireguardCredential *credential);
 extern bool wireguard_has_secret(text *config);
 extern text *wireguard_stored_config(text *config, List **secrets);
 extern text *wireguard_render_config(text *config, const WireguardCredential *credential);
+extern text *wireguard_import_config(text *source, ConfigImport *import);
 
 /* What follows is for the two parsers. */
 
@@ -100,6 +139,7 @@ typedef struct ConfigEdits
 
 extern void config_open(ConfigReader *reader, text *config, const char *format);
 extern bool config_next_line(ConfigReader *reader, ConfigLine *line);
+extern void config_removed(ConfigImport *import, int number, const char *directive, const char *reason);
 extern void config_replace(ConfigEdits *edits, const char *start, const char *end, const char *with);
 extern void config_fill(ConfigEdits *edits, size_t which, const char *with);
 extern text *config_apply(text *config, const ConfigEdits *edits);
@@ -114,6 +154,8 @@ extern bool begins_with(const char *start, const char *end, const char *prefix);
 extern bool is_config_space(char c);
 extern bool has_control_character(const char *value, bool line_ends);
 extern int	base64_value(char c);
+extern size_t base64_decode(const char *start, const char *end, char *bytes, const char **stopped);
+extern char *base64_lines(const char *bytes, size_t length);
 extern bool is_host(const char *value);
 extern bool is_port(const char *value);
 extern bool is_number(const char *value, int64 low, int64 high);

@@ -73,10 +73,25 @@
 #define HAS_PASSPHRASE	"Its private key has a passphrase, for which openvpn would ask at the agent's console."
 #define NO_WRAPPED_KEY	"It is not a client key as openvpn --genkey tls-crypt-v2-client makes it."
 #define HIDES_TEXT		"Its wrapped key holds lines of text: openvpn would send them to any port that the agent reaches."
+#define NO_FILE			"The file that it names is not in files."
+#define SAME_NAME		"More than one of files has the name of the one that it names."
+#define NOT_TEXT		"Its file is empty, or is no text."
+#define NOT_BINARY		"Its file is a binary one, and was given as text."
+#define ENDS_BLOCK		"Its file has \"</\", with which openvpn would take the block to end."
+#define NAMES_FOLDER	"It names a folder on the agent."
+#define NO_INLINE_BLOCK "It says [inline], and there is no block with the content."
+#define IS_INLINE		"It only says that the content is a block."
+#define IS_REPLACED		"It has become verify-x509-name with name-prefix, which is the same for a common name."
+#define IS_UNKNOWN		"openvpn 2.6 does not have it, and is told to ignore it."
+#define NO_COMMON_NAME	"It names more than a common name, in a form that openvpn does not have any more."
+#define TWO_NAMES		"It is a second check of the server's name, beside verify-x509-name."
 #define TOO_LONG		"The line has more than the 254 bytes that openvpn reads."
 
 /* what helps */
 #define USE_CUSTOM		"A provider of type custom takes any config."
+#define GIVE_FILE		"Give it by its name, without folders: files => '{\"ca.crt\": \"...\"}'."
+#define GIVE_BASE64		"Give a binary file as {\"base64\": \"...\"}."
+#define USE_X509_NAME	"Write what it means as verify-x509-name."
 #define USE_BLOCK		"Put the content into the config, as a block."
 #define TAKE_PASSPHRASE	"openssl pkey -in client.key -out plain.key takes it off."
 #define TAKE_PASSPHRASE_12 \
@@ -88,6 +103,9 @@
 #define CONNECTION		0x01	/* in <connection> as well */
 #define INLINE			0x02	/* as a block as well */
 #define IGNORABLE		0x04	/* harmless where openvpn has it, and an error where not, unless it may be ignored */
+#define FROM_FILE		0x08	/* an import makes a block of the file that it names */
+#define TAKEN_OUT		0x10	/* an import takes it out: without it the tunnel is the same, and as safe */
+#define SECRET			0x20	/* its block is secret */
 
 /* A directive. */
 typedef struct Directive
@@ -101,11 +119,11 @@ typedef struct Directive
 /* All directives of openvpn 2.4 to 2.7, by name. */
 static const Directive directives[] = {
 	{"allow-compression", 0, "no|asym|yes", NULL},
-	{"allow-deprecated-insecure-static-crypto", IGNORABLE, NULL, IS_NEW},
+	{"allow-deprecated-insecure-static-crypto", IGNORABLE | TAKEN_OUT, NULL, IS_NEW},
 	{"allow-nonadmin", 0, NULL, OTHER_TASK},
 	{"allow-pull-fqdn", 0, "", NULL},
 	{"allow-recursive-routing", 0, "", NULL},
-	{"askpass", 0, NULL, ASKS_CONSOLE},
+	{"askpass", TAKEN_OUT, NULL, ASKS_CONSOLE},
 	{"auth", 0, "WORD", NULL},
 	{"auth-gen-token", 0, NULL, FOR_SERVER},
 	{"auth-gen-token-secret", 0, NULL, READS},
@@ -120,13 +138,13 @@ static const Directive directives[] = {
 	{"bind", CONNECTION, "ipv6only?", NULL},
 	{"bind-dev", 0, "DEVICE", NULL},
 	{"block-ipv6", 0, "", NULL},
-	{"block-outside-dns", IGNORABLE, NULL, FOR_OTHERS},
-	{"ca", INLINE, NULL, READS},
+	{"block-outside-dns", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
+	{"ca", INLINE | FROM_FILE, NULL, READS},
 	{"capath", 0, NULL, READS},
 	{"ccd-exclusive", 0, NULL, FOR_SERVER},
-	{"cd", 0, NULL, CHANGES_IDENTITY},
-	{"cert", INLINE, NULL, READS},
-	{"chroot", 0, NULL, CHANGES_IDENTITY},
+	{"cd", TAKEN_OUT, NULL, CHANGES_IDENTITY},
+	{"cert", INLINE | FROM_FILE, NULL, READS},
+	{"chroot", TAKEN_OUT, NULL, CHANGES_IDENTITY},
 	{"cipher", 0, "WORD", NULL},
 	{"client", 0, "", NULL},
 	{"client-cert-not-required", 0, NULL, IS_GONE},
@@ -139,7 +157,7 @@ static const Directive directives[] = {
 	{"comp-lzo", 0, "yes|no|adaptive?", NULL},
 	{"comp-noadapt", 0, "", NULL},
 	{"compat-mode", 0, "RELEASE WORD?", NULL},
-	{"compat-names", 0, NULL, IS_GONE},
+	{"compat-names", TAKEN_OUT, NULL, IS_GONE},
 	{"compress", 0, "stub|stub-v2|migrate|lzo|lz4|lz4-v2?", NULL},
 	{"config", 0, NULL, READS_CONFIG},
 	{"connect-freq", 0, NULL, FOR_SERVER},
@@ -148,26 +166,26 @@ static const Directive directives[] = {
 	{"connect-retry-max", CONNECTION, "NUMBER", NULL},
 	{"connect-timeout", CONNECTION, "NUMBER", NULL},
 	{"connection", INLINE, NULL, NO_BLOCK},
-	{"crl-verify", INLINE, NULL, READS},
+	{"crl-verify", INLINE | FROM_FILE, NULL, READS},
 	{"cryptoapicert", 0, NULL, USES_DEVICE_KEY},
-	{"daemon", 0, NULL, TAKES_OUTPUT},
+	{"daemon", TAKEN_OUT, NULL, TAKES_OUTPUT},
 	{"data-ciphers", 0, "WORD", NULL},
 	{"data-ciphers-fallback", 0, "WORD", NULL},
 	{"dev", 0, "DEVICE", NULL},
-	{"dev-node", 0, NULL, OPENS_DEVICE},
+	{"dev-node", TAKEN_OUT, NULL, OPENS_DEVICE},
 	{"dev-type", 0, "tun|tap", NULL},
-	{"dh", INLINE, "none", READS},
+	{"dh", INLINE | FROM_FILE, "none", READS},
 	{"dhcp-internal", 0, NULL, OTHER_TASK},
 	{"dhcp-option", 0, "WORD WORD?", NULL},
-	{"dhcp-pre-release", IGNORABLE, NULL, FOR_OTHERS},
-	{"dhcp-release", IGNORABLE, NULL, FOR_OTHERS},
-	{"dhcp-renew", IGNORABLE, NULL, FOR_OTHERS},
+	{"dhcp-pre-release", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
+	{"dhcp-release", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
+	{"dhcp-renew", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
 	{"disable", 0, NULL, FOR_SERVER},
 	{"disable-dco", 0, "", NULL},
 	{"disable-occ", 0, "", NULL},
 	{"dns", 0, "WORD ANY ANY*", NULL},
-	{"dns-updown", 0, NULL, RUNS_COMMAND},
-	{"down", 0, NULL, RUNS_COMMAND},
+	{"dns-updown", TAKEN_OUT, NULL, RUNS_COMMAND},
+	{"down", TAKEN_OUT, NULL, RUNS_COMMAND},
 	{"down-pre", 0, "", NULL},
 	{"duplicate-cn", 0, NULL, FOR_SERVER},
 	{"ecdh-curve", 0, "WORD", NULL},
@@ -175,7 +193,7 @@ static const Directive directives[] = {
 	{"engine", 0, NULL, LOADS_CODE},
 	{"errors-to-stderr", 0, "", NULL},
 	{"explicit-exit-notify", CONNECTION, "NUMBER?", NULL},
-	{"extra-certs", INLINE, NULL, READS},
+	{"extra-certs", INLINE | FROM_FILE, NULL, READS},
 	{"fast-io", 0, "", NULL},
 	{"float", CONNECTION, "", NULL},
 	{"force-tls-key-material-export", 0, NULL, FOR_SERVER},
@@ -183,16 +201,16 @@ static const Directive directives[] = {
 	{"fragment", CONNECTION, "68..65535 mtu?", NULL},
 	{"genkey", 0, NULL, OTHER_TASK},
 	{"gremlin", 0, NULL, OTHER_TASK},
-	{"group", 0, NULL, CHANGES_IDENTITY},
+	{"group", TAKEN_OUT, NULL, CHANGES_IDENTITY},
 	{"hand-window", 0, "NUMBER", NULL},
 	{"hash-size", 0, NULL, FOR_SERVER},
 	{"help", 0, NULL, OTHER_TASK},
 	{"http-proxy", CONNECTION, "HOST PORT auto|auto-nct?", PROXY_FILE},
 	{"http-proxy-option", CONNECTION, "VERSION|AGENT TEXT", FREE_TEXT},
-	{"http-proxy-override", 0, NULL, MANAGEMENT},
+	{"http-proxy-override", TAKEN_OUT, NULL, MANAGEMENT},
 	{"http-proxy-retry", CONNECTION, "ANY*", NULL},
 	{"http-proxy-timeout", CONNECTION, "NUMBER", NULL},
-	{"http-proxy-user-pass", INLINE, NULL, READS},
+	{"http-proxy-user-pass", INLINE | FROM_FILE | SECRET, NULL, READS},
 	{"ifconfig", 0, "IP4 IP4", NULL},
 	{"ifconfig-ipv6", 0, "IP6NET IP6", NULL},
 	{"ifconfig-ipv6-pool", 0, NULL, FOR_SERVER},
@@ -208,48 +226,48 @@ static const Directive directives[] = {
 	{"inactive", 0, "NUMBER NUMBER?", NULL},
 	{"inetd", 0, NULL, OTHER_TASK},
 	{"ip-remote-hint", 0, "HOST?", NULL},
-	{"ip-win32", IGNORABLE, NULL, FOR_OTHERS},
-	{"ipchange", 0, NULL, RUNS_COMMAND},
-	{"iproute", 0, NULL, RUNS_COMMAND},
+	{"ip-win32", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
+	{"ipchange", TAKEN_OUT, NULL, RUNS_COMMAND},
+	{"iproute", TAKEN_OUT, NULL, RUNS_COMMAND},
 	{"iroute", 0, NULL, FOR_SERVER},
 	{"iroute-ipv6", 0, NULL, FOR_SERVER},
 	{"keepalive", 0, "NUMBER NUMBER", NULL},
-	{"key", INLINE, NULL, READS},
+	{"key", INLINE | FROM_FILE | SECRET, NULL, READS},
 	{"key-derivation", 0, NULL, IS_PUSHED},
 	{"key-direction", CONNECTION, "0|1", NULL},
-	{"key-method", IGNORABLE, NULL, IS_GONE},
+	{"key-method", IGNORABLE | TAKEN_OUT, NULL, IS_GONE},
 	{"keying-material-exporter", 0, NULL, FOR_SERVER},
-	{"keysize", IGNORABLE, NULL, IS_GONE},
+	{"keysize", IGNORABLE | TAKEN_OUT, NULL, IS_GONE},
 	{"learn-address", 0, NULL, RUNS_COMMAND},
 	{"link-mtu", CONNECTION, "NUMBER", NULL},
 	{"lladdr", 0, "MAC", NULL},
 	{"local", CONNECTION, "HOST", NULL},
-	{"log", 0, NULL, TAKES_OUTPUT},
-	{"log-append", 0, NULL, TAKES_OUTPUT},
+	{"log", TAKEN_OUT, NULL, TAKES_OUTPUT},
+	{"log-append", TAKEN_OUT, NULL, TAKES_OUTPUT},
 	{"lport", CONNECTION, "PORT", NULL},
 	{"machine-readable-output", 0, "", NULL},
-	{"management", 0, NULL, MANAGEMENT},
-	{"management-client", 0, NULL, MANAGEMENT},
+	{"management", TAKEN_OUT, NULL, MANAGEMENT},
+	{"management-client", TAKEN_OUT, NULL, MANAGEMENT},
 	{"management-client-auth", 0, NULL, MANAGEMENT},
-	{"management-client-group", 0, NULL, MANAGEMENT},
+	{"management-client-group", TAKEN_OUT, NULL, MANAGEMENT},
 	{"management-client-pf", 0, NULL, MANAGEMENT},
-	{"management-client-user", 0, NULL, MANAGEMENT},
+	{"management-client-user", TAKEN_OUT, NULL, MANAGEMENT},
 	{"management-external-cert", 0, NULL, MANAGEMENT},
 	{"management-external-key", 0, NULL, MANAGEMENT},
-	{"management-forget-disconnect", 0, NULL, MANAGEMENT},
-	{"management-hold", 0, NULL, MANAGEMENT},
-	{"management-log-cache", 0, NULL, MANAGEMENT},
-	{"management-query-passwords", 0, NULL, MANAGEMENT},
-	{"management-query-proxy", 0, NULL, MANAGEMENT},
-	{"management-query-remote", 0, NULL, MANAGEMENT},
-	{"management-signal", 0, NULL, MANAGEMENT},
-	{"management-up-down", 0, NULL, MANAGEMENT},
+	{"management-forget-disconnect", TAKEN_OUT, NULL, MANAGEMENT},
+	{"management-hold", TAKEN_OUT, NULL, MANAGEMENT},
+	{"management-log-cache", TAKEN_OUT, NULL, MANAGEMENT},
+	{"management-query-passwords", TAKEN_OUT, NULL, MANAGEMENT},
+	{"management-query-proxy", TAKEN_OUT, NULL, MANAGEMENT},
+	{"management-query-remote", TAKEN_OUT, NULL, MANAGEMENT},
+	{"management-signal", TAKEN_OUT, NULL, MANAGEMENT},
+	{"management-up-down", TAKEN_OUT, NULL, MANAGEMENT},
 	{"mark", 0, "NUMBER", NULL},
 	{"max-clients", 0, NULL, FOR_SERVER},
 	{"max-packet-size", CONNECTION, "NUMBER", NULL},
 	{"max-routes", 0, "NUMBER?", NULL},
 	{"max-routes-per-client", 0, NULL, FOR_SERVER},
-	{"memstats", 0, NULL, WRITES},
+	{"memstats", TAKEN_OUT, NULL, WRITES},
 	{"mktun", 0, NULL, OTHER_TASK},
 	{"mlock", 0, "", NULL},
 	{"mode", 0, "p2p", NULL},
@@ -262,10 +280,10 @@ static const Directive directives[] = {
 	{"mute", 0, "NUMBER", NULL},
 	{"mute-replay-warnings", 0, "", NULL},
 	{"ncp-ciphers", 0, "WORD", NULL},
-	{"ncp-disable", IGNORABLE, NULL, IS_GONE},
+	{"ncp-disable", IGNORABLE | TAKEN_OUT, NULL, IS_GONE},
 	{"nice", 0, "0..19", NULL},
-	{"no-iv", IGNORABLE, NULL, IS_GONE},
-	{"no-name-remapping", 0, NULL, IS_GONE},
+	{"no-iv", IGNORABLE | TAKEN_OUT, NULL, IS_GONE},
+	{"no-name-remapping", TAKEN_OUT, NULL, IS_GONE},
 	{"no-replay", 0, "", NULL},
 	{"nobind", CONNECTION, "", NULL},
 	{"ns-cert-type", 0, "server|client", NULL},
@@ -273,7 +291,7 @@ static const Directive directives[] = {
 	{"override-username", 0, NULL, OTHER_CREDENTIAL},
 	{"parameter", 0, "ANY*", NULL},
 	{"passtos", 0, "", NULL},
-	{"pause-exit", 0, NULL, FOR_OTHERS},
+	{"pause-exit", TAKEN_OUT, NULL, FOR_OTHERS},
 	{"peer-fingerprint", INLINE, "FINGERPRINT", NULL},
 	{"peer-id", 0, "NUMBER", NULL},
 	{"persist-key", 0, "", NULL},
@@ -291,7 +309,7 @@ static const Directive directives[] = {
 	{"pkcs11-private-mode", 0, NULL, USES_DEVICE_KEY},
 	{"pkcs11-protected-authentication", 0, NULL, USES_DEVICE_KEY},
 	{"pkcs11-providers", 0, NULL, LOADS_CODE},
-	{"pkcs12", INLINE, NULL, READS},
+	{"pkcs12", INLINE | FROM_FILE | SECRET, NULL, READS},
 	{"plugin", 0, NULL, LOADS_CODE},
 	{"port", CONNECTION, "PORT", NULL},
 	{"port-share", 0, NULL, FOR_SERVER},
@@ -312,7 +330,7 @@ static const Directive directives[] = {
 	{"rdns-internal", 0, NULL, OTHER_TASK},
 	{"redirect-gateway", 0, "local|autolocal|def1|bypass-dhcp|bypass-dns|block-local|ipv6|!ipv4*", NULL},
 	{"redirect-private", 0, "local|autolocal|def1|bypass-dhcp|bypass-dns|block-local|ipv6|!ipv4*", NULL},
-	{"register-dns", IGNORABLE, NULL, FOR_OTHERS},
+	{"register-dns", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
 	{"remap-usr1", 0, "SIGHUP|SIGTERM", NULL},
 	{"remote", CONNECTION, "HOST PORT? PROTO?", NULL},
 	{"remote-cert-eku", 0, "TEXT", NULL},
@@ -336,21 +354,21 @@ static const Directive directives[] = {
 	{"route-metric", 0, "NUMBER", NULL},
 	{"route-noexec", 0, "", NULL},
 	{"route-nopull", 0, "", NULL},
-	{"route-pre-down", 0, NULL, RUNS_COMMAND},
+	{"route-pre-down", TAKEN_OUT, NULL, RUNS_COMMAND},
 	{"route-table", IGNORABLE, NULL, IS_NEW},
-	{"route-up", 0, NULL, RUNS_COMMAND},
+	{"route-up", TAKEN_OUT, NULL, RUNS_COMMAND},
 	{"rport", CONNECTION, "PORT", NULL},
-	{"script-security", 0, "0..2", HANDS_PASSWORDS},
-	{"secret", INLINE, NULL, READS},
+	{"script-security", TAKEN_OUT, "0..2", HANDS_PASSWORDS},
+	{"secret", INLINE | FROM_FILE | SECRET, NULL, READS},
 	{"server", 0, NULL, FOR_SERVER},
 	{"server-bridge", 0, NULL, FOR_SERVER},
 	{"server-ipv6", 0, NULL, FOR_SERVER},
 	{"server-poll-timeout", CONNECTION, "NUMBER", NULL},
-	{"service", 0, NULL, FOR_OTHERS},
+	{"service", TAKEN_OUT, NULL, FOR_OTHERS},
 	{"session-timeout", 0, "NUMBER", NULL},
-	{"setcon", 0, NULL, CHANGES_IDENTITY},
-	{"setenv", 0, "WORD ANY?", NULL},
-	{"setenv-safe", 0, NULL, SETS_ENVIRONMENT},
+	{"setcon", TAKEN_OUT, NULL, CHANGES_IDENTITY},
+	{"setenv", TAKEN_OUT, "WORD ANY?", NULL},
+	{"setenv-safe", TAKEN_OUT, NULL, SETS_ENVIRONMENT},
 	{"shaper", 0, "100..100000000", NULL},
 	{"show-adapters", 0, NULL, OTHER_TASK},
 	{"show-ciphers", 0, NULL, OTHER_TASK},
@@ -360,7 +378,7 @@ static const Directive directives[] = {
 	{"show-gateway", 0, NULL, OTHER_TASK},
 	{"show-groups", 0, NULL, OTHER_TASK},
 	{"show-net", 0, NULL, OTHER_TASK},
-	{"show-net-up", IGNORABLE, NULL, FOR_OTHERS},
+	{"show-net-up", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
 	{"show-pkcs11-ids", 0, NULL, OTHER_TASK},
 	{"show-tls", 0, NULL, OTHER_TASK},
 	{"show-valid-subnets", 0, NULL, OTHER_TASK},
@@ -371,25 +389,25 @@ static const Directive directives[] = {
 	{"socks-proxy-retry", CONNECTION, "ANY*", NULL},
 	{"stale-routes-check", 0, NULL, FOR_SERVER},
 	{"static-challenge", 0, NULL, ASKS_CONSOLE},
-	{"status", 0, NULL, WRITES},
+	{"status", TAKEN_OUT, NULL, WRITES},
 	{"status-version", 0, "1..3", NULL},
 	{"suppress-timestamps", 0, "", NULL},
-	{"syslog", 0, NULL, TAKES_OUTPUT},
-	{"tap-sleep", IGNORABLE, NULL, FOR_OTHERS},
+	{"syslog", TAKEN_OUT, NULL, TAKES_OUTPUT},
+	{"tap-sleep", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
 	{"tcp-nodelay", 0, "", NULL},
 	{"tcp-queue-limit", 0, NULL, FOR_SERVER},
 	{"test-crypto", 0, NULL, OTHER_TASK},
-	{"tls-auth", INLINE | CONNECTION, NULL, READS},
+	{"tls-auth", INLINE | CONNECTION | FROM_FILE, NULL, READS},
 	{"tls-cert-profile", 0, "legacy|preferred|insecure|suiteb", NULL},
 	{"tls-cipher", 0, "WORD", NULL},
 	{"tls-ciphersuites", 0, "WORD", NULL},
 	{"tls-client", 0, "", NULL},
-	{"tls-crypt", INLINE | CONNECTION, NULL, READS},
-	{"tls-crypt-v2", INLINE | CONNECTION, NULL, READS},
+	{"tls-crypt", INLINE | CONNECTION | FROM_FILE, NULL, READS},
+	{"tls-crypt-v2", INLINE | CONNECTION | FROM_FILE | SECRET, NULL, READS},
 	{"tls-crypt-v2-max-age", 0, NULL, FOR_SERVER},
 	{"tls-crypt-v2-verify", 0, NULL, RUNS_COMMAND},
 	{"tls-exit", 0, "", NULL},
-	{"tls-export-cert", 0, NULL, WRITES},
+	{"tls-export-cert", TAKEN_OUT, NULL, WRITES},
 	{"tls-groups", 0, "WORD", NULL},
 	{"tls-remote", 0, NULL, IS_GONE},
 	{"tls-server", 0, NULL, FOR_SERVER},
@@ -397,7 +415,7 @@ static const Directive directives[] = {
 	{"tls-verify", 0, NULL, RUNS_COMMAND},
 	{"tls-version-max", 0, "1.0|1.1|1.2|1.3", NULL},
 	{"tls-version-min", 0, "1.0|1.1|1.2|1.3 or-highest?", NULL},
-	{"tmp-dir", 0, NULL, WRITES},
+	{"tmp-dir", TAKEN_OUT, NULL, WRITES},
 	{"topology", 0, "net30|p2p|subnet", NULL},
 	{"tran-window", 0, "NUMBER", NULL},
 	{"tun-ipv6", 0, "", NULL},
@@ -406,11 +424,11 @@ static const Directive directives[] = {
 	{"tun-mtu-max", CONNECTION, "68..65536 NUMBER?", NULL},
 	{"txqueuelen", 0, "NUMBER", NULL},
 	{"udp-mtu", CONNECTION, "NUMBER", NULL},
-	{"up", 0, NULL, RUNS_COMMAND},
+	{"up", TAKEN_OUT, NULL, RUNS_COMMAND},
 	{"up-delay", 0, "", NULL},
 	{"up-restart", 0, "", NULL},
-	{"use-prediction-resistance", IGNORABLE, NULL, FOR_OTHERS},
-	{"user", 0, NULL, CHANGES_IDENTITY},
+	{"use-prediction-resistance", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
+	{"user", TAKEN_OUT, NULL, CHANGES_IDENTITY},
 	{"username-as-common-name", 0, NULL, FOR_SERVER},
 	{"verb", 0, "NUMBER", NULL},
 	{"verify-client-cert", 0, NULL, FOR_SERVER},
@@ -420,9 +438,9 @@ static const Directive directives[] = {
 	{"vlan-accept", 0, NULL, FOR_SERVER},
 	{"vlan-pvid", 0, NULL, FOR_SERVER},
 	{"vlan-tagging", 0, NULL, FOR_SERVER},
-	{"win-sys", 0, NULL, RUNS_COMMAND},
-	{"windows-driver", IGNORABLE, NULL, FOR_OTHERS},
-	{"writepid", 0, NULL, WRITES},
+	{"win-sys", TAKEN_OUT, NULL, RUNS_COMMAND},
+	{"windows-driver", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
+	{"writepid", TAKEN_OUT, NULL, WRITES},
 	{"x509-track", 0, NULL, FOR_SERVER},
 	{"x509-username-field", 0, NULL, FOR_SERVER},
 };
@@ -451,17 +469,24 @@ typedef struct OpenvpnConfig
 	bool		has_remote;		/* in this <connection>, or in all */
 	bool		ignores_all;	/* openvpn ignores every directive that it does not know */
 	bool		ignores[lengthof(directives)];	/* it ignores this one if it does not know it */
+	List	   *ignored_names;	/* and those of these names, which are no directives */
+	bool		has_block[lengthof(directives)];	/* is there a block of this one? */
+	int			inline_lines[lengthof(directives)]; /* where it says [inline], 0 without */
 	int			cert_line;		/* where these blocks are, 0 without */
 	int			key_line;
 	int			pkcs12_line;
 	int			secret_line;
 	int			device_line;	/* where these directives are, 0 without */
 	int			null_cipher_line;
+	int			name_line;
+	int			old_name_line;
 	bool		has_tls;
 
 	/* what is to become of it */
 	const OpenvpnCredential *credential;	/* with nothing in it, unless it is rendered with one */
 	bool		placed[PART_COUNT]; /* is the credential's part in its place? */
+	ConfigImport *import;		/* or NULL */
+	List	  **secrets;		/* NULL unless it is to be stored */
 	ConfigEdits edits;
 } OpenvpnConfig;
 
@@ -1082,10 +1107,8 @@ wrapped_key_problem(const char *start, const char *end)
 	static const char begin[] = "-----BEGIN OpenVPN tls-crypt-v2 client key-----";
 	static const char finish[] = "-----END OpenVPN tls-crypt-v2 client key-----";
 	unsigned char *bytes;
-	size_t		length = 0;
+	size_t		length;
 	size_t		wrapped;
-	uint32		bits = 0;
-	int			digits = 0;
 	const char *problem = NO_WRAPPED_KEY;
 
 	while (start < end && (is_config_space(*start) || *start == '\r' || *start == '\n'))
@@ -1094,20 +1117,7 @@ wrapped_key_problem(const char *start, const char *end)
 		return problem;
 	start += strlen(begin);
 	bytes = palloc(end - start);
-	for (; start < end && *start != '-' && *start != '='; start++)
-	{
-		int			value = base64_value(*start);
-
-		if (value < 0 && !isspace((unsigned char) *start))
-			break;
-		if (value < 0)
-			continue;
-		bits = bits << 6 | value;
-		if (++digits % 4 != 1)
-			bytes[length++] = bits >> (6 - 2 * ((digits - 1) % 4));
-	}
-	while (start < end && (*start == '=' || isspace((unsigned char) *start)))
-		start++;
+	length = base64_decode(start, end, (char *) bytes, &start);
 	if (begins_with(start, end, finish))
 	{
 		start += strlen(finish);
@@ -1123,10 +1133,8 @@ wrapped_key_problem(const char *start, const char *end)
 
 /* check_block -- check the content of a block, which is between two lines */
 static void
-check_block(OpenvpnConfig *config, const Directive *directive, const ConfigLine *opening, const ConfigLine *closing)
+check_block(OpenvpnConfig *config, const Directive *directive, int number, const char *start, const char *end)
 {
-	const char *start = opening->next;
-	const char *end = closing->start;
 	const char *problem = NULL;
 	const char *hint = NULL;
 
@@ -1143,7 +1151,283 @@ check_block(OpenvpnConfig *config, const Directive *directive, const ConfigLine 
 	else if (strcmp(directive->name, "tls-crypt-v2") == 0)
 		problem = wrapped_key_problem(start, end);
 	if (problem)
-		config_problem(&config->reader, opening->number, directive->name, problem, hint);
+		config_problem(&config->reader, number, directive->name, problem, hint);
+}
+
+/* store_block -- note how a block is stored: without a login, which an acquire puts there; or that it is secret */
+static void
+store_block(OpenvpnConfig *config, const Directive *directive, const char *start, const ConfigLine *closing)
+{
+	bool		known = false;
+	ListCell   *cell;
+
+	if (strcmp(directive->name, part_tags[PART_LOGIN]) == 0)
+		config_replace(&config->edits, start, closing->end, part_tags[PART_LOGIN]);
+	if (!(directive->flags & SECRET))
+		return;
+	foreach(cell, *config->secrets)
+		known = known || lfirst(cell) == directive->name;
+	if (!known)
+		*config->secrets = lappend(*config->secrets, unconstify(char *, directive->name));
+}
+
+/* copy_part -- a part of a config as a string */
+static char *
+copy_part(const char *start, const char *end)
+{
+	char	   *copy = palloc(end - start + 1);
+
+	memcpy(copy, start, end - start);
+	copy[end - start] = '\0';
+	return copy;
+}
+
+/* keep_login -- keep a username and a password, each a line, for a credential; none if one is missing */
+static void
+keep_login(ConfigImport *import, const char *start, const char *end)
+{
+	char	   *lines[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		const char *newline = memchr(start, '\n', end - start);
+		const char *line_end = newline ? newline : end;
+
+		while (line_end > start && line_end[-1] == '\r')
+			line_end--;
+		if (line_end == start)
+			return;
+		lines[i] = copy_part(start, line_end);
+		start = newline ? newline + 1 : end;
+	}
+	import->username = lines[0];
+	import->password = lines[1];
+}
+
+/* keep_block -- keep what a block holds for a credential, if it belongs there, and take it out of the config */
+static void
+keep_block(OpenvpnConfig *config, const Directive *directive, const char *start, const ConfigLine *opening,
+		   const ConfigLine *closing)
+{
+	ConfigImport *import = config->import;
+
+	if (strcmp(directive->name, part_tags[PART_LOGIN]) == 0)
+	{
+		keep_login(import, opening->next, closing->start);
+		config_replace(&config->edits, start, closing->end, part_tags[PART_LOGIN]);
+		return;
+	}
+	if (strcmp(directive->name, part_tags[PART_CERTIFICATE]) == 0)
+		import->client_certificate = copy_part(opening->next, closing->start);
+	else if (strcmp(directive->name, part_tags[PART_KEY]) == 0)
+		import->client_key = copy_part(opening->next, closing->start);
+	else
+		return;
+	config_replace(&config->edits, start, closing->next, "");
+}
+
+/* last_part -- the name of a file without folders, as any system writes them */
+static const char *
+last_part(const char *path)
+{
+	const char *name = path;
+
+	for (; *path; path++)
+		if (*path == '/' || *path == '\\')
+			name = path + 1;
+	return name;
+}
+
+/* find_file -- the file that a path names; NULL without one. The path as it is comes before its last part alone */
+static const ConfigFile *
+find_file(const ConfigImport *import, const char *path, const char **problem)
+{
+	const ConfigFile *found = NULL;
+
+	*problem = NO_FILE;
+	for (int i = 0; i < import->file_count; i++)
+		if (strcmp(import->files[i].name, path) == 0)
+			return &import->files[i];
+	for (int i = 0; i < import->file_count; i++)
+	{
+		const ConfigFile *file = &import->files[i];
+
+		if (strcmp(last_part(file->name), last_part(path)) != 0)
+			continue;
+		if (found && (found->length != file->length || memcmp(found->content, file->content, file->length) != 0))
+		{
+			*problem = SAME_NAME;
+			return NULL;
+		}
+		found = file;
+	}
+	return found;
+}
+
+/* file_content -- what a directive's block has from a file; NULL with a *problem if it cannot be a block */
+static const char *
+file_content(const OpenvpnConfig *config, const Directive *directive, const ConfigFile *file, const char **problem)
+{
+	size_t		in_line = 0;
+
+	if (strcmp(directive->name, "pkcs12") == 0)
+	{
+		*problem = NOT_BINARY;
+		return file->is_binary && file->length > 0 ? base64_lines(file->content, file->length) : NULL;
+	}
+	*problem = NOT_TEXT;
+	if (!file->is_text || file->length == 0)
+		return NULL;
+	for (const char *c = file->content; *c; c++)
+	{
+		if (*c == '\r' && c[strspn(c, "\r")] == '\n')
+			continue;
+		if (((unsigned char) *c < ' ' && *c != '\t' && *c != '\n') || *c == '\x7f')
+			return NULL;
+		in_line = *c == '\n' ? 0 : in_line + 1;
+		if ((*c == '<' && c[1] == '/') || (config->connection_line && in_line >= LINE_LENGTH))
+		{
+			*problem = *c == '<' ? ENDS_BLOCK : TOO_LONG;
+			return NULL;
+		}
+	}
+	return file->content;
+}
+
+/* place_direction -- put a key direction, which was a parameter, into the config as a directive */
+static void
+place_direction(OpenvpnConfig *config, const char *place, const char *direction, const char *before, const char *after)
+{
+	config_replace(&config->edits, place, place, before);
+	config_replace(&config->edits, place, place, *direction == '0' ? "key-direction 0" : "key-direction 1");
+	config_replace(&config->edits, place, place, after);
+}
+
+/* import_file -- make a block of the file that a line names */
+static void
+import_file(OpenvpnConfig *config, const Directive *directive, int count, char **words, const char *start,
+			const ConfigLine *line)
+{
+	ConfigReader *reader = &config->reader;
+	ConfigImport *import = config->import;
+	bool		directed = strcmp(directive->name, "tls-auth") == 0 || strcmp(directive->name, "secret") == 0;
+	const char *direction = directed && count == 3 && match_parameters("0|1", 1, words + 2) ? words[2] : NULL;
+	const ConfigFile *file;
+	const char *content = NULL;
+	const char *problem;
+
+	if (count != (direction ? 3 : 2))
+	{
+		config_problem(reader, line->number, directive->name,
+					   strcmp(directive->name, "crl-verify") == 0 && count == 3 ? NAMES_FOLDER :
+					   "A parameter is missing, wrong, or too many.", NULL);
+		return;
+	}
+	if (strcmp(words[1], "[inline]") == 0)
+	{
+		config->inline_lines[directive - directives] = line->number;
+		config_removed(import, line->number, directive->name, IS_INLINE);
+		config_replace(&config->edits, start, direction ? line->end : line->next, "");
+		if (direction)
+			place_direction(config, line->end, direction, "", "");
+		return;
+	}
+	file = find_file(import, words[1], &problem);
+	if (file)
+		content = file_content(config, directive, file, &problem);
+	if (content == NULL)
+	{
+		config_problem(reader, line->number, directive->name, problem,
+					   file == NULL ? GIVE_FILE : strcmp(directive->name, "pkcs12") == 0 ? GIVE_BASE64 : NULL);
+		return;
+	}
+	check_block(config, directive, line->number, content, content + strlen(content));
+	if (import->apart && strcmp(directive->name, part_tags[PART_CERTIFICATE]) == 0)
+		import->client_certificate = copy_part(content, content + strlen(content));
+	else if (import->apart && strcmp(directive->name, part_tags[PART_KEY]) == 0)
+		import->client_key = copy_part(content, content + strlen(content));
+	else
+	{
+		config_replace(&config->edits, start, line->end, "<");
+		config_replace(&config->edits, line->end, line->end, directive->name);
+		config_replace(&config->edits, line->end, line->end, ">\n");
+		place_text(config, line->end, content);
+		config_replace(&config->edits, line->end, line->end, "</");
+		config_replace(&config->edits, line->end, line->end, directive->name);
+		config_replace(&config->edits, line->end, line->end, ">");
+		if (direction)
+			place_direction(config, line->end, direction, "\n", "");
+		return;
+	}
+	config_replace(&config->edits, start, line->next, "");
+}
+
+/* import_login -- keep the login in the file that an auth-user-pass names, if it is there */
+static void
+import_login(ConfigImport *import, const char *path)
+{
+	const char *problem;
+	const ConfigFile *file = find_file(import, path, &problem);
+
+	if (file && file->is_text)
+		keep_login(import, file->content, file->content + file->length);
+}
+
+/*
+ * import_tls_remote -- put verify-x509-name in the place of tls-remote
+ *
+ * tls-remote took the whole subject of the server's certificate, in a form of its own, or the beginning of its common name.
+ * A common name has at most 64 characters.
+ */
+static void
+import_tls_remote(OpenvpnConfig *config, int count, char **words, const char *start, const ConfigLine *line)
+{
+	char	   *name;
+	char	   *to;
+
+	if (count != 2 || *words[1] == '\0' || strlen(words[1]) > 64 || strpbrk(words[1], "/=,"))
+	{
+		config_problem(&config->reader, line->number, "tls-remote", NO_COMMON_NAME, USE_X509_NAME);
+		return;
+	}
+	name = to = palloc(2 * strlen(words[1]) + 1);
+	for (const char *c = words[1]; *c; c++)
+	{
+		if (*c == '"' || *c == '\\')
+			*to++ = '\\';
+		*to++ = *c;
+	}
+	*to = '\0';
+	config_removed(config->import, line->number, "tls-remote", IS_REPLACED);
+	config_replace(&config->edits, start, line->end, "verify-x509-name \"");
+	config_replace(&config->edits, line->end, line->end, name);
+	config_replace(&config->edits, line->end, line->end, "\" name-prefix");
+}
+
+/*
+ * import_line -- do with a line that is refused what an import does; false if it does nothing
+ *
+ * key-method 1, the older way to make keys, is not what openvpn does today.
+ */
+static bool
+import_line(OpenvpnConfig *config, const Directive *directive, int count, char **words, const char *start,
+			const ConfigLine *line)
+{
+	if (config->import == NULL)
+		return false;
+	if (directive->flags & FROM_FILE)
+		import_file(config, directive, count, words, start, line);
+	else if (strcmp(directive->name, "tls-remote") == 0)
+		import_tls_remote(config, count, words, start, line);
+	else if ((directive->flags & TAKEN_OUT) &&
+			 !(strcmp(directive->name, "key-method") == 0 && !match_parameters("2", count - 1, words + 1)))
+	{
+		config_removed(config->import, line->number, directive->name, directive->reason ? directive->reason : SETS_ENVIRONMENT);
+		config_replace(&config->edits, start, line->next, "");
+	}
+	else
+		return false;
+	return true;
 }
 
 /* note_presence -- note what the whole config must have, also where the line itself is refused */
@@ -1162,6 +1446,10 @@ note_presence(OpenvpnConfig *config, const Directive *directive, int number)
 		config->secret_line = number;
 	else if (strcmp(directive->name, "dev") == 0)
 		config->device_line = number;
+	else if (strcmp(directive->name, "verify-x509-name") == 0)
+		config->name_line = number;
+	else if (strcmp(directive->name, "tls-remote") == 0)
+		config->old_name_line = number;
 	else if (strcmp(directive->name, "client") == 0 || strcmp(directive->name, "tls-client") == 0 ||
 			 strcmp(directive->name, "server") == 0 || strcmp(directive->name, "tls-server") == 0)
 		config->has_tls = true;
@@ -1194,8 +1482,14 @@ read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLin
 	}
 	else
 	{
-		check_block(config, directive, &opening, line);
-		place_part(config, directive->name, start, line, true);
+		config->has_block[directive - directives] = true;
+		check_block(config, directive, opening.number, opening.next, line->start);
+		if (config->secrets)
+			store_block(config, directive, start, line);
+		else if (config->import == NULL)
+			place_part(config, directive->name, start, line, true);
+		else if (config->import->apart)
+			keep_block(config, directive, start, &opening, line);
 	}
 }
 
@@ -1207,6 +1501,22 @@ note_ignored(OpenvpnConfig *config, const char *name)
 
 	if (directive)
 		config->ignores[directive - directives] = true;
+	else if (config->import)
+		config->ignored_names = lappend(config->ignored_names, copy_part(name, name + strlen(name)));
+}
+
+/* is_ignored -- is openvpn told to ignore a directive of this name, which it does not have? */
+static bool
+is_ignored(const OpenvpnConfig *config, const char *name)
+{
+	ListCell   *cell;
+
+	if (config->connection_line)
+		return false;
+	foreach(cell, config->ignored_names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return config->ignores_all;
 }
 
 /* read_directive -- check a directive that is a line */
@@ -1231,20 +1541,32 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 	directive = find_directive(words[0]);
 	if (directive == NULL)
 	{
-		refuse_unknown(config, line, start, "It is not a directive that openvpn has.", USE_CUSTOM);
+		if (config->import && (optional || is_ignored(config, words[0])))
+		{
+			config_removed(config->import, line->number, NULL, IS_UNKNOWN);
+			config_replace(&config->edits, start, line->next, "");
+		}
+		else
+			refuse_unknown(config, line, start, "It is not a directive that openvpn has.", USE_CUSTOM);
 		return;
 	}
 	note_presence(config, directive, line->number);
 	if (directive->flags & IGNORABLE)
 	{
 		/* a <connection> block is read without what was said outside */
-		if (!optional && (config->connection_line || !(config->ignores_all || config->ignores[directive - directives])))
+		if (!optional && (config->connection_line || !(config->ignores_all || config->ignores[directive - directives])) &&
+			!import_line(config, directive, count, words, start, line))
 			config_problem(reader, line->number, directive->name, directive->reason, USE_OPTIONAL);
 	}
 	else if (strcmp(directive->name, "setenv") == 0 && count > 1 && !is_harmless_variable(words[1]))
-		config_problem(reader, line->number, directive->name, SETS_ENVIRONMENT, USE_CUSTOM);
+	{
+		if (!import_line(config, directive, count, words, start, line))
+			config_problem(reader, line->number, directive->name, SETS_ENVIRONMENT, USE_CUSTOM);
+	}
 	else if (!takes_parameters(directive, count - 1, words + 1))
 	{
+		if (import_line(config, directive, count, words, start, line))
+			return;
 		if (directive->reason == NULL)
 			config_problem(reader, line->number, directive->name,
 						   "A parameter is missing, wrong, or too many.", parameters_hint(directive));
@@ -1255,7 +1577,12 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 	else if (config->connection_line && !(directive->flags & CONNECTION))
 		config_problem(reader, line->number, directive->name, "It cannot be in a <connection> block.", NULL);
 	else if (strcmp(directive->name, "auth-user-pass") == 0)
-		place_part(config, directive->name, start, line, false);
+	{
+		if (config->import && config->import->apart && count > 1)
+			import_login(config->import, words[1]);
+		else if (config->import == NULL && config->secrets == NULL)
+			place_part(config, directive->name, start, line, false);
+	}
 	else if (strcmp(directive->name, "ignore-unknown-option") == 0)
 		for (int i = 1; i < count; i++)
 			note_ignored(config, words[i]);
@@ -1325,6 +1652,11 @@ check_whole(OpenvpnConfig *config)
 		config_problem(reader, 0, "client", IN_CLEAR, "It needs client or tls-client, or a <secret>.");
 	if (config->null_cipher_line > 0 && config->secret_line > 0)
 		config_problem(reader, config->null_cipher_line, "cipher", IN_CLEAR, NULL);
+	if (config->old_name_line > 0 && config->name_line > 0)
+		config_problem(reader, config->old_name_line, "tls-remote", TWO_NAMES, NULL);
+	for (size_t i = 0; i < lengthof(directives); i++)
+		if (config->inline_lines[i] > 0 && !config->has_block[i])
+			config_problem(reader, config->inline_lines[i], directives[i].name, NO_INLINE_BLOCK, USE_BLOCK);
 	if (config->pkcs12_line > 0 && config->credential->client_certificate)
 		config_problem(reader, config->pkcs12_line, "pkcs12", "It holds a certificate, and so does the credential.", ONE_IDENTITY);
 	if (config->secret_line > 0 && config->credential->client_certificate)
@@ -1332,12 +1664,10 @@ check_whole(OpenvpnConfig *config)
 					   ONE_IDENTITY);
 }
 
-/* read_config -- check a config, and note how it is rendered with a credential, which may have nothing */
+/* read_config -- check a config, and note what is to become of it, as the caller has set it */
 static void
-read_config(text *config_text, const OpenvpnCredential *credential, OpenvpnConfig *config)
+read_config(text *config_text, OpenvpnConfig *config)
 {
-	memset(config, 0, sizeof(*config));
-	config->credential = credential;
 	config_open(&config->reader, config_text, "OpenVPN");
 	read_directives(config);
 	if (!config->reader.abandoned)
@@ -1345,33 +1675,75 @@ read_config(text *config_text, const OpenvpnCredential *credential, OpenvpnConfi
 	config_finish(&config->reader);
 }
 
-/* close_config -- free what read_config() allocated */
-static void
-close_config(OpenvpnConfig *config)
+/* apply -- the config with its edits, which are freed */
+static text *
+apply(text *config_text, OpenvpnConfig *config)
 {
+	text	   *result = config_apply(config_text, &config->edits);
+
 	if (config->edits.items)
 		pfree(config->edits.items);
+	return result;
+}
+
+/* has_identity -- can a config that was read connect without a username and a password? */
+static bool
+has_identity(const OpenvpnConfig *config)
+{
+	return config->pkcs12_line > 0 || config->secret_line > 0 || (config->cert_line > 0 && config->key_line > 0);
+}
+
+/* openvpn_has_certificate -- can the config connect without a username and a password? NG007 as the check has it */
+bool
+openvpn_has_certificate(text *config_text)
+{
+	OpenvpnConfig config = {.credential = &no_credential};
+
+	read_config(config_text, &config);
+	if (config.edits.items)
+		pfree(config.edits.items);
+	return has_identity(&config);
 }
 
 /* openvpn_check_config -- refuse a config that openvpn would not take, or that does more than set up a tunnel */
 void
 openvpn_check_config(text *config_text)
 {
-	OpenvpnConfig config;
-
-	read_config(config_text, &no_credential, &config);
-	close_config(&config);
+	(void) openvpn_has_certificate(config_text);
 }
 
-/* openvpn_has_certificate -- can the config connect without a username and a password? */
-bool
-openvpn_has_certificate(text *config_text)
+/*
+ * openvpn_stored_config -- the config as it is stored, without the login of its auth-user-pass; NG007 as the check has it
+ *
+ * A config with a certificate of its own may be rendered without a username and a password: there the login stays. Adds to
+ * *secrets the names of what is secret in it, each once.
+ */
+text *
+openvpn_stored_config(text *config_text, List **secrets)
 {
-	OpenvpnConfig config;
+	OpenvpnConfig config = {.credential = &no_credential, .secrets = secrets};
 
-	read_config(config_text, &no_credential, &config);
-	close_config(&config);
-	return config.pkcs12_line > 0 || config.secret_line > 0 || (config.cert_line > 0 && config.key_line > 0);
+	read_config(config_text, &config);
+	if (config.edits.count > 0 && has_identity(&config))
+	{
+		*secrets = lappend(*secrets, unconstify(char *, part_tags[PART_LOGIN]));
+		config.edits.count = 0;
+	}
+	return config.edits.count > 0 ? apply(config_text, &config) : config_text;
+}
+
+/*
+ * openvpn_import_config -- a config that passes the check, from a file as a provider publishes it; or NG007
+ *
+ * The same reading as a check's: a line that it would refuse is imported if the table has a way, and refused if not.
+ */
+text *
+openvpn_import_config(text *source, ConfigImport *import)
+{
+	OpenvpnConfig config = {.credential = &no_credential, .import = import};
+
+	read_config(source, &config);
+	return apply(source, &config);
 }
 
 /* check_value -- refuse a username or a password that openvpn would not read as it is */
@@ -1452,20 +1824,17 @@ openvpn_render_config(text *config_text, const OpenvpnCredential *credential)
 {
 	const char *end = VARDATA_ANY(config_text) + VARSIZE_ANY_EXHDR(config_text);
 	const char *before = end[-1] == '\n' ? "" : "\n";
-	OpenvpnConfig config;
-	text	   *result;
+	OpenvpnConfig config = {.credential = credential};
 
 	openvpn_check_credential(credential);
-	read_config(config_text, credential, &config);
+	read_config(config_text, &config);
 	for (Part part = 0; part < PART_COUNT; part++)
 		if (credential_part(&config, part) && !config.placed[part])
 		{
 			place_block(&config, part, end, end, before, "\n");
 			before = "";
 		}
-	result = config_apply(config_text, &config.edits);
-	close_config(&config);
-	return result;
+	return apply(config_text, &config);
 }
 
 /* openvpn_has_secret -- has a config, as it is stored, something secret in it? Also one that could not be stored now */

@@ -12,7 +12,7 @@
  *	keyring.c			egress.secret_key_file and the keys in it
  *	secret.c			the type egress_secret: sealing and opening
  *	config.c			reading and editing a config line by line; its formats are in
- *	config_openvpn.c	and config_wireguard.c: checking and rendering
+ *	config_openvpn.c	and config_wireguard.c: checking, rendering and importing
  *	certificate.c		certificates and private keys, as openvpn reads them
  *	query.c				what SQL that the C code runs has in common
  *	scan.c				reading the tables by index, inserting rows
@@ -37,6 +37,7 @@
  *	group_members.c		egress_follow_group_members: the mirror of the application's memberships
  *	attach.c			egress_attach_sessions, egress_attach_group_members, and back
  *	config_trigger.c	triggers that check configs and credentials
+ *	import.c			egress_import_config, egress_import_credential
  *	sync.c				egress_sync_gateways
  *	rotate.c			egress_rotate_secrets
  *	wireguard_key.c		egress_generate_wireguard_key, egress_wireguard_public_key, egress_credential_public_key

@@ -114,6 +114,8 @@ column_type(char letter)
 			return catalog_type(TYPE_SECRET);
 		case 'i':
 			return INT8OID;
+		case 'l':
+			return TEXTARRAYOID;
 		case 'n':
 			return INT4OID;
 		case 'p':

@@ -3,9 +3,10 @@
  *
  *	render openvpn [username password [certificate key]]
  *	render wireguard [private_key]
+ *	render import openvpn|wireguard FILE...
  *
- * The certificate and the key are texts; with '' as the username there is none. Without a credential an OpenVPN config is rendered without one, a WireGuard config is only checked. Exits with 1
- * and the error on standard error if the config is refused.
+ * The certificate and the key are texts; with '' as the username there is none. Without a credential an OpenVPN config is rendered without one, a WireGuard config is only checked. What
+ * an import takes out is on standard error, one a line. Exits with 1 and the error on standard error if the config is refused.
  */
 #include "standalone.h"
 
@@ -16,6 +17,39 @@ static int	argument_count;
 static char **arguments;
 static text *config;
 static text *rendered;
+
+static ConfigImport imported;
+
+/* read_file -- a file that an import may need; it is a text unless it has a zero in it */
+static ConfigFile
+read_file(const char *path)
+{
+	ConfigFile	file = {.name = path};
+	FILE	   *handle = fopen(path, "rb");
+	char	   *content = calloc(1, 1024 * 1024);
+
+	if (handle == NULL || content == NULL)
+		exit(2);
+	file.length = fread(content, 1, 1024 * 1024 - 1, handle);
+	fclose(handle);
+	file.content = content;
+	file.is_text = memchr(content, '\0', file.length) == NULL;
+	file.is_binary = true;
+	return file;
+}
+
+/* import_config -- the config as a gateway may have it */
+static void
+import_config(void *unused)
+{
+	bool		openvpn = strcmp(arguments[2], "openvpn") == 0;
+
+	rendered = openvpn ? openvpn_import_config(config, &imported) : wireguard_import_config(config, &imported);
+	if (openvpn)
+		openvpn_check_config(rendered);
+	else
+		wireguard_check_config(rendered);
+}
 
 /* render -- what the command line says */
 static void
@@ -53,12 +87,29 @@ main(int argc, char **argv)
 	arguments = argv;
 	config = make_text(input, fread(input, 1, capacity, stdin));
 	free(input);
-	if (!attempt(render, NULL))
+	if (strcmp(argv[1], "import") == 0)
+	{
+		ConfigFile *files = calloc(argc, sizeof(ConfigFile));
+
+		if (argc < 3 || files == NULL)
+			return 2;
+		for (int i = 3; i < argc; i++)
+			files[i - 3] = read_file(argv[i]);
+		imported.files = files;
+		imported.file_count = argc - 3;
+	}
+	if (!attempt(strcmp(argv[1], "import") == 0 ? import_config : render, NULL))
 	{
 		fprintf(stderr, "%s: %s\nDETAIL: %s\nHINT: %s\n",
 				standalone_error.code == ERRCODE_EGRESS_CONFIG ? "NG007" : "other",
 				standalone_error.message, standalone_error.detail, standalone_error.hint);
 		return 1;
+	}
+	for (int i = 0; i < list_length(imported.removed); i++)
+	{
+		const ConfigRemoval *removal = imported.removed->elements[i].ptr_value;
+
+		fprintf(stderr, "line %d: %s: %s\n", removal->number, removal->directive ? removal->directive : "-", removal->reason);
 	}
 	fwrite(VARDATA(rendered), 1, VARSIZE(rendered) - VARHDRSZ, stdout);
 	return 0;

@@ -226,6 +226,23 @@ SELECT results_eq($$SELECT columns_of('egress_acquired_credential')$$, ARRAY[
     'preshared_key text'
 ], 'columns of egress_acquired_credential');
 
+SELECT results_eq($$SELECT columns_of('egress_imported_config')$$, ARRAY[
+    'config text',
+    'removed text[]'
+], 'columns of egress_imported_config');
+
+SELECT results_eq($$SELECT columns_of('egress_imported_credential')$$, ARRAY[
+    'config text',
+    'removed text[]',
+    'username text',
+    'password text',
+    'client_certificate text',
+    'client_key text',
+    'private_key text',
+    'address text',
+    'preshared_key text'
+], 'columns of egress_imported_credential');
+
 SELECT results_eq($$SELECT columns_of('egress_synced_gateway')$$, ARRAY[
     'action text',
     'egress_gateway_id bigint',
@@ -466,6 +483,10 @@ ARRAY[
     'egress_id_out(egress_id) -> cstring',
     'egress_id_recv(internal) -> egress_id',
     'egress_id_send(egress_id) -> bytea',
+    'egress_import_config(provider_type egress_provider_type, source text, files jsonb DEFAULT NULL::jsonb) '
+        '-> egress_imported_config',
+    'egress_import_credential(provider_type egress_provider_type, source text, files jsonb DEFAULT NULL::jsonb) '
+        '-> egress_imported_credential',
     'egress_leave_members_to_source() -> trigger',
     'egress_orphaned_sessions() -> SETOF text',
     'egress_pool_handler(internal) -> index_am_handler',
@@ -546,6 +567,8 @@ ARRAY[
     'egress_id_out internal immutable safe strict',
     'egress_id_recv internal stable safe strict',
     'egress_id_send internal stable safe strict',
+    'egress_import_config c stable safe',
+    'egress_import_credential c stable safe',
     'egress_leave_members_to_source c volatile unsafe',
     'egress_orphaned_sessions c stable unsafe',
     'egress_pool_handler c volatile unsafe strict',

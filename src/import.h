@@ -1,0 +1,17 @@
+/*
+ * import.h -- making configs that pass the check from files as providers publish them
+ */
+#ifndef EGRESS_IMPORT_H
+#define EGRESS_IMPORT_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+#include "catalog.h"
+#include "config.h"
+
+extern text *import_config(EgressProviderType type, text *source, Jsonb *files, List **removed);
+extern char *import_removal(const ConfigRemoval *removal);
+
+#endif							/* EGRESS_IMPORT_H */
