@@ -1843,11 +1843,3 @@ openvpn_has_secret(text *config_text)
 {
 	return false;
 }
-
-/* openvpn_stored_config -- the config as it is stored; NG007 as the check has it. Adds to *secrets what is secret in it */
-text *
-openvpn_stored_config(text *config_text, List **secrets)
-{
-	openvpn_check_config(config_text);
-	return config_text;
-}
