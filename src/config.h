@@ -70,7 +70,6 @@ extern bool openvpn_has_secret(text *config);
 extern text *openvpn_stored_config(text *config, List **secrets);
 extern void openvpn_check_credential(const OpenvpnCredential *credential);
 extern text *openvpn_render_config(text *config, const OpenvpnCredential *credential);
-extern text *openvpn_stored_config(text *config, List **secrets);
 extern text *openvpn_import_config(text *source, ConfigImport *import);
 
 /* WireGuard */

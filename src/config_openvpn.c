@@ -487,6 +487,7 @@ typedef struct OpenvpnConfig
 	bool		placed[PART_COUNT]; /* is the credential's part in its place? */
 	ConfigImport *import;		/* or NULL */
 	List	  **secrets;		/* NULL unless it is to be stored */
+	bool		unchecked;		/* what blocks hold is not looked at */
 	ConfigEdits edits;
 } OpenvpnConfig;
 
@@ -1483,7 +1484,8 @@ read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLin
 	else
 	{
 		config->has_block[directive - directives] = true;
-		check_block(config, directive, opening.number, opening.next, line->start);
+		if (!config->unchecked)
+			check_block(config, directive, opening.number, opening.next, line->start);
 		if (config->secrets)
 			store_block(config, directive, start, line);
 		else if (config->import == NULL)
@@ -1732,6 +1734,18 @@ openvpn_stored_config(text *config_text, List **secrets)
 	return config.edits.count > 0 ? apply(config_text, &config) : config_text;
 }
 
+/* openvpn_has_secret -- has a config, as it is stored, something secret in it? Also one that could not be stored now */
+bool
+openvpn_has_secret(text *config_text)
+{
+	List	   *secrets = NIL;
+	OpenvpnConfig config = {.credential = &no_credential, .secrets = &secrets, .unchecked = true};
+
+	config_open(&config.reader, config_text, "OpenVPN");
+	read_directives(&config);
+	return secrets != NIL || config.edits.count > 0;
+}
+
 /*
  * openvpn_import_config -- a config that passes the check, from a file as a provider publishes it; or NG007
  *
@@ -1835,11 +1849,4 @@ openvpn_render_config(text *config_text, const OpenvpnCredential *credential)
 			before = "";
 		}
 	return apply(config_text, &config);
-}
-
-/* openvpn_has_secret -- has a config, as it is stored, something secret in it? Also one that could not be stored now */
-bool
-openvpn_has_secret(text *config_text)
-{
-	return false;
 }
