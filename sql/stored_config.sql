@@ -6,7 +6,7 @@ CREATE DATABASE regress_egress_config TEMPLATE template0 ENCODING 'UTF8';
 \c regress_egress_config
 SET client_min_messages = warning;
 CREATE EXTENSION egress;
-INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (1, 'wire', 'wireguard'), (2, 'any', 'custom');
+INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (1, 'wire', 'wireguard'), (2, 'any', 'custom'), (3, 'open', 'openvpn');
 \set config '[Interface]\nPrivateKey = KKj9BQcfDB1oC5v+x0JwnWIDcZsQO3jDsFqnkWRjxlA=\n\n[Peer]\nPublicKey = Kv7UQo0ZOmSIMb3QAHmwpXyrDVB8OvgbVZKXJ3nBUlg=\n'
 \set preshared 'PresharedKey = dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n'
 
@@ -26,6 +26,23 @@ UPDATE egress_gateway SET config = :'config' || :'preshared' WHERE egress_gatewa
 UPDATE egress_gateway SET config = E'# again\n' || config WHERE egress_gateway_id = 2;
 UPDATE egress_gateway SET config = :'config' WHERE egress_gateway_id = 2;
 UPDATE egress_gateway SET config = :'config' || :'preshared' WHERE egress_gateway_id = 2;
+SELECT * FROM egress_secret_usage;
+
+-- OpenVPN: a login is not stored, where a credential's takes its place; what all clients of a provider share is no secret
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config)
+VALUES (21, 3, 'login', E'client\ndev tun\nremote h\n<auth-user-pass>\nann\nswordfish\n</auth-user-pass>\n<tls-crypt>\nshared\n</tls-crypt>\n')
+RETURNING config;
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config)
+VALUES (22, 3, 'certificate', E'client\ndev tun\nremote h\n<cert>\nc\n</cert>\n<key>\nk\n</key>\n<http-proxy-user-pass>\nu\np\n</http-proxy-user-pass>\n');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config)
+VALUES (23, 3, 'both', E'client\ndev tun\nremote h\n<auth-user-pass>\nann\nswordfish\n</auth-user-pass>\n<cert>\nc\n</cert>\n<key>\nk\n</key>\n')
+RETURNING config;
+SELECT egress_gateway_id, egress_config_has_secret(provider_type, config) FROM egress_gateway WHERE egress_provider_id = 3 ORDER BY 1;
+-- as a version before this one stored it
+ALTER TABLE egress_gateway DISABLE TRIGGER egress_refuse_misfit;
+UPDATE egress_gateway SET config = E'up x\n<auth-user-pass>\nann\nswordfish\n</auth-user-pass>' WHERE egress_gateway_id = 21;
+UPDATE egress_gateway SET config = :'config' WHERE egress_gateway_id = 1;
+ALTER TABLE egress_gateway ENABLE TRIGGER egress_refuse_misfit;
 SELECT * FROM egress_secret_usage;
 
 \c :before

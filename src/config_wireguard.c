@@ -15,7 +15,8 @@
  * [Interface], PresharedKey, if it has one, in each [Peer]. The first line of the name keeps all but its value, others
  * of the name go; without one, a line is added under the section's name. All other bytes stay.
  *
- * What is stored is rendered with an empty private key, as a lease's takes its place anyway.
+ * What is stored is rendered with an empty private key, as a lease's takes its place anyway. An import does so as well, and
+ * takes out what is refused because it is for the agent or for another program, and what is for the agent alone.
  */
 #include "config.h"
 
@@ -29,6 +30,10 @@
 static const char *const RUNS_COMMAND = "wg-quick runs its value as a command on the agent.";
 static const char *const WRITES_FILE = "wg-quick would write the config's file on the agent anew.";
 static const char *const OF_AMNEZIA = "It is a key of AmneziaWG, which wg and wg-quick do not have.";
+static const char *const OF_ANDROID = "It is a key of WireGuard for Android, which wg and wg-quick do not have.";
+static const char *const FOR_AGENT = "It is for the routing of the agent, which sets its own.";
+static const char *const OF_LEASE = "Its value is left out: a lease's key takes its place.";
+static const char *const NOT_READ = "wg does not read it.";
 static const char *const USE_CUSTOM = "A provider of type custom takes any config.";
 
 typedef enum Section
@@ -47,7 +52,7 @@ typedef struct WireguardKey
 	bool		for_wg;			/* wg's, not wg-quick's */
 	bool		(*is_valid) (char *value);	/* may change the value; NULL if any is */
 	const char *takes;			/* what a valid value is */
-	const char *reason;			/* why it is refused, or NULL */
+	const char *reason;			/* why it is refused, and taken out by an import, or NULL */
 } WireguardKey;
 
 /* what keys take */
@@ -83,7 +88,11 @@ typedef struct WireguardConfig
 	Setting		private_key;
 	Setting		address;
 	Setting		preshared_key;	/* of the [Peer] that is read */
+	bool		has_private_key;	/* the config itself has a value of it */
 	bool		has_preshared_key;	/* the config itself, in any [Peer] */
+	bool		peer_has_preshared_key;	/* the [Peer] that is read */
+	bool		preshared_keys_differ;	/* or one [Peer] has none */
+	ConfigImport *import;		/* NULL unless it is one */
 	ConfigEdits edits;
 } WireguardConfig;
 
@@ -247,6 +256,8 @@ static const WireguardKey wireguard_keys[] = {
 	{SECTION_INTERFACE, "PreDown", false, NULL, NULL, RUNS_COMMAND},
 	{SECTION_INTERFACE, "PostDown", false, NULL, NULL, RUNS_COMMAND},
 	{SECTION_INTERFACE, "SaveConfig", false, NULL, NULL, WRITES_FILE},
+	{SECTION_INTERFACE, "IncludedApplications", true, NULL, NULL, OF_ANDROID},
+	{SECTION_INTERFACE, "ExcludedApplications", true, NULL, NULL, OF_ANDROID},
 	{SECTION_INTERFACE, "Jc", true, NULL, NULL, OF_AMNEZIA},
 	{SECTION_INTERFACE, "Jmin", true, NULL, NULL, OF_AMNEZIA},
 	{SECTION_INTERFACE, "Jmax", true, NULL, NULL, OF_AMNEZIA},
@@ -371,20 +382,26 @@ reserve_line(WireguardConfig *config, Setting *setting, const ConfigLine *header
 			config_replace(&config->edits, place, place, "");
 }
 
+/* take_out -- note that a line goes, but for its comment; nothing is the empty string */
+static void
+take_out(WireguardConfig *config, const Assignment *assignment, const char *nothing)
+{
+	if (assignment->comment)
+		config_replace(&config->edits, assignment->start, assignment->comment, nothing);
+	else
+		config_replace(&config->edits, assignment->line->start, assignment->line->next, nothing);
+}
+
 /* set_value -- a line of the config sets what the credential does: it gives way */
 static void
 set_value(WireguardConfig *config, Setting *setting, const Assignment *assignment)
 {
-	const ConfigLine *line = assignment->line;
-
 	if (setting->value == NULL)
 		return;
 	if (!setting->is_set)
 		config_replace(&config->edits, assignment->value, assignment->end, setting->value);
-	else if (assignment->comment)
-		config_replace(&config->edits, assignment->start, assignment->comment, "");
 	else
-		config_replace(&config->edits, line->start, line->next, "");
+		take_out(config, assignment, "");
 	setting->is_set = true;
 }
 
@@ -445,13 +462,16 @@ read_setting(WireguardConfig *config, Section section, const Assignment *assignm
 
 	if (key == NULL)
 		refuse_key(reader, number, section, assignment->start, assignment->end, assignment->key_end);
-	else if (key->reason)
+	else if (key->reason == RUNS_COMMAND && section == SECTION_INTERFACE && assignment->equals &&
+			 assignment->value == assignment->end)
+		;						/* a hook that runs nothing */
+	else if (config->import && (key->reason || strcmp(key->name, "FwMark") == 0))
 	{
-		/* a hook that runs nothing */
-		if (key->reason != RUNS_COMMAND || section != SECTION_INTERFACE || assignment->equals == NULL ||
-			assignment->value < assignment->end)
-			config_problem(reader, number, key->name, key->reason, USE_CUSTOM);
+		config_removed(config->import, number, key->name, key->reason ? key->reason : FOR_AGENT);
+		config_replace(&config->edits, assignment->line->start, assignment->line->next, "");
 	}
+	else if (key->reason)
+		config_problem(reader, number, key->name, key->reason, USE_CUSTOM);
 	else if (assignment->equals == NULL)
 		config_problem(reader, number, key->name, "It has no \"=\" and no value.", key->takes);
 	else if (key->is_valid)
@@ -463,6 +483,80 @@ read_setting(WireguardConfig *config, Section section, const Assignment *assignm
 		pfree(value);
 	}
 	return key;
+}
+
+/* keep_address -- keep the addresses of a line for a credential, as it has them, behind those of lines before */
+static void
+keep_address(ConfigImport *import, const Assignment *assignment)
+{
+	size_t		kept = import->address ? strlen(import->address) : 0;
+	char	   *list = copy_part(assignment->value, assignment->end, false);
+	char	   *addresses = palloc(kept + 2 * strlen(list) + 3);
+	char	   *rest = list;
+	char	   *item;
+
+	if (kept > 0)
+		memcpy(addresses, import->address, kept);
+	addresses[kept] = '\0';
+	while ((item = next_item(&rest, ", \t")) != NULL)
+	{
+		if (*addresses)
+			strcat(addresses, ", ");
+		strcat(addresses, item);
+	}
+	import->address = *addresses ? addresses : NULL;
+}
+
+/* what a line with a preshared key gives way to until it is known whether all are the same */
+static const char PRESHARED_KEY_TAKEN_OUT[] = "";
+
+/* keep_preshared_key -- keep a preshared key for a credential, if all that were there are the same */
+static void
+keep_preshared_key(WireguardConfig *config, const Assignment *assignment)
+{
+	ConfigImport *import = config->import;
+	char	   *key = copy_part(assignment->value, assignment->end, true);
+
+	if (import->preshared_key && strcmp(import->preshared_key, key) != 0)
+		config->preshared_keys_differ = true;
+	import->preshared_key = key;
+	take_out(config, assignment, PRESHARED_KEY_TAKEN_OUT);
+}
+
+/* end_preshared_keys -- an import is over: where the peers' keys differ, they stay, as a credential has one */
+static void
+end_preshared_keys(WireguardConfig *config)
+{
+	if (config->import == NULL || !config->preshared_keys_differ)
+		return;
+	for (size_t i = 0; i < config->edits.count; i++)
+		if (config->edits.items[i].with == PRESHARED_KEY_TAKEN_OUT)
+			config->edits.items[i].end = config->edits.items[i].start;
+	config->import->preshared_key = NULL;
+}
+
+/* import_setting -- note what becomes of a line that an import does not take out */
+static void
+import_setting(WireguardConfig *config, const WireguardKey *key, const Assignment *assignment)
+{
+	ConfigImport *import = config->import;
+
+	if (strcmp(key->name, "PrivateKey") == 0 && assignment->value < assignment->end)
+	{
+		char	   *value = copy_part(assignment->value, assignment->end, true);
+
+		if (import->apart && is_key(value))
+			import->private_key = value;
+		else
+			config_removed(import, assignment->line->number, key->name, OF_LEASE);
+	}
+	else if (strcmp(key->name, "Address") == 0 && import->apart)
+	{
+		keep_address(import, assignment);
+		take_out(config, assignment, "");
+	}
+	else if (strcmp(key->name, "PresharedKey") == 0 && import->apart)
+		keep_preshared_key(config, assignment);
 }
 
 /* begin_section -- read a section's name; returns which it is */
@@ -496,16 +590,19 @@ end_peer(WireguardConfig *config, bool has_public_key)
 
 	if (header->number > 0 && !has_public_key)
 		config_problem(&config->reader, header->number, "[Peer]", "It has no PublicKey.", NULL);
+	if (header->number > 0 && !config->peer_has_preshared_key)
+		config->preshared_keys_differ = true;
+	config->peer_has_preshared_key = false;
 	add_line(config, &config->preshared_key);
 }
 
 /*
- * read_config -- read a config, and note how it is rendered with a credential, whose parts may be NULL
+ * read_config -- read a config, and note how it is rendered with a credential, whose parts may be NULL, or imported
  *
  * What is wrong with it is noted, and for the caller to raise.
  */
 static void
-read_config(text *config_text, const WireguardCredential *credential, WireguardConfig *config)
+read_config(text *config_text, const WireguardCredential *credential, ConfigImport *import, WireguardConfig *config)
 {
 	ConfigLine	line;
 	Section		section = SECTION_NONE;
@@ -513,6 +610,7 @@ read_config(text *config_text, const WireguardCredential *credential, WireguardC
 	bool		has_unknown_section = false;
 
 	memset(config, 0, sizeof(*config));
+	config->import = import;
 	config->private_key = (Setting) {.line = "\nPrivateKey = ", .value = credential->private_key};
 	config->address = (Setting) {.line = "\nAddress = ", .value = credential->address};
 	config->preshared_key = (Setting) {.line = "\nPresharedKey = ", .value = credential->preshared_key};
@@ -523,6 +621,12 @@ read_config(text *config_text, const WireguardCredential *credential, WireguardC
 		const char *comment = memchr(start, '#', line.end - start);
 		const char *end = comment ? comment : line.end;
 
+		if (import && line.number == 1 && begins_with(start, line.end, "\xEF\xBB\xBF"))
+		{
+			config_removed(import, line.number, "byte order mark", NOT_READ);
+			config_replace(&config->edits, start, start + 3, "");
+			line.start = start = start + 3;
+		}
 		trim(&start, &end);
 		if (start == end)
 			continue;
@@ -546,20 +650,26 @@ read_config(text *config_text, const WireguardCredential *credential, WireguardC
 			key = read_setting(config, section, &assignment);
 			if (key == NULL)
 				continue;
+			if (import)
+				import_setting(config, key, &assignment);
 			if (strcmp(key->name, "PublicKey") == 0)
 				has_public_key = true;
 			else if (strcmp(key->name, "PrivateKey") == 0)
+			{
+				config->has_private_key = config->has_private_key || assignment.value < assignment.end;
 				set_value(config, &config->private_key, &assignment);
+			}
 			else if (strcmp(key->name, "Address") == 0)
 				set_value(config, &config->address, &assignment);
 			else if (strcmp(key->name, "PresharedKey") == 0)
 			{
-				config->has_preshared_key = true;
+				config->has_preshared_key = config->peer_has_preshared_key = true;
 				set_value(config, &config->preshared_key, &assignment);
 			}
 		}
 	}
 	end_peer(config, has_public_key);
+	end_preshared_keys(config);
 	add_line(config, &config->private_key);
 	add_line(config, &config->address);
 
@@ -586,7 +696,7 @@ wireguard_check_config(text *config_text)
 {
 	WireguardConfig config;
 
-	read_config(config_text, &(WireguardCredential) {NULL}, &config);
+	read_config(config_text, &(WireguardCredential) {NULL}, NULL, &config);
 	config_finish(&config.reader);
 }
 
@@ -633,7 +743,7 @@ wireguard_render_config(text *config_text, const WireguardCredential *credential
 	WireguardConfig config;
 
 	wireguard_check_credential(credential);
-	read_config(config_text, credential, &config);
+	read_config(config_text, credential, NULL, &config);
 	config_finish(&config.reader);
 	return apply(config_text, &config);
 }
@@ -648,27 +758,30 @@ wireguard_stored_config(text *config_text, List **secrets)
 {
 	WireguardConfig config;
 
-	read_config(config_text, &(WireguardCredential) {.private_key = ""}, &config);
+	read_config(config_text, &(WireguardCredential) {.private_key = ""}, NULL, &config);
 	config_finish(&config.reader);
 	if (config.has_preshared_key)
 		*secrets = lappend(*secrets, "PresharedKey");
 	return config.edits.count > 0 ? apply(config_text, &config) : config_text;
 }
 
-/* wireguard_has_secret -- has a config, as it is stored, something secret in it? Also one that could not be stored now */
+/* wireguard_has_secret -- has a config something secret in it? Also one that could not be stored now */
 bool
 wireguard_has_secret(text *config_text)
 {
 	WireguardConfig config;
 
-	read_config(config_text, &(WireguardCredential) {NULL}, &config);
-	return config.has_preshared_key;
+	read_config(config_text, &(WireguardCredential) {NULL}, NULL, &config);
+	return config.has_private_key || config.has_preshared_key;
 }
 
 /* wireguard_import_config -- a config that passes the check, from a file as a provider publishes it; or NG007 */
 text *
 wireguard_import_config(text *source, ConfigImport *import)
 {
-	wireguard_check_config(source);
-	return source;
+	WireguardConfig config;
+
+	read_config(source, &(WireguardCredential) {.private_key = ""}, import, &config);
+	config_finish(&config.reader);
+	return apply(source, &config);
 }

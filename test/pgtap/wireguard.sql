@@ -105,5 +105,56 @@ UPDATE egress_gateway SET config = filled('[Interface]|PostUp = id|[Peer]|Presha
 ALTER TABLE egress_gateway ENABLE TRIGGER egress_refuse_misfit;
 SELECT is((SELECT not_sealed FROM egress_secret_usage WHERE secret = 'config'), 2::bigint, 'and one that could not be stored now');
 
+-- what an import makes of a file
+CREATE FUNCTION imported(config text) RETURNS text LANGUAGE sql AS $$
+    SELECT i.config || ' -- ' || array_to_string(i.removed, '; ') FROM egress_import_config('wireguard', filled($1)) i
+$$;
+SELECT is(imported(config), filled(expected), 'imported: ' || config)
+FROM (VALUES
+    ('[Interface]|Address = 10.0.0.2|[Peer]|PublicKey = P.|',
+     '[Interface]|Address = 10.0.0.2|[Peer]|PublicKey = P.| -- '),
+    ('# f|[Interface]|PrivateKey = K. # k|PreUp = a|PostUp = b # c|postup=|PreDown = d|PostDown = e|FwMark = 0xca6c|SaveConfig = false|DNS = 10.0.0.1|[Peer]|PublicKey = P.|PresharedKey = S.',
+     '# f|[Interface]|PrivateKey =  # k|postup=|DNS = 10.0.0.1|[Peer]|PublicKey = P.|PresharedKey = S. -- '
+     'line 3: PrivateKey: Its value is left out: a lease''s key takes its place.; '
+     'line 4: PreUp: wg-quick runs its value as a command on the agent.; line 5: PostUp: wg-quick runs its value as a command on the agent.; '
+     'line 7: PreDown: wg-quick runs its value as a command on the agent.; line 8: PostDown: wg-quick runs its value as a command on the agent.; '
+     'line 9: FwMark: It is for the routing of the agent, which sets its own.; '
+     'line 10: SaveConfig: wg-quick would write the config''s file on the agent anew.'),
+    ('[Interface]|Jc = 4|H1 = 1|ExcludedApplications = a.b, c|[Peer]|PublicKey = P.|PostUp = x',
+     '[Interface]|[Peer]|PublicKey = P.| -- line 2: Jc: It is a key of AmneziaWG, which wg and wg-quick do not have.; '
+     'line 3: H1: It is a key of AmneziaWG, which wg and wg-quick do not have.; '
+     'line 4: ExcludedApplications: It is a key of WireGuard for Android, which wg and wg-quick do not have.; '
+     'line 7: PostUp: wg-quick runs its value as a command on the agent.'),
+    (E'\uFEFF[Interface]|[Peer]|PublicKey = P.', '[Interface]|[Peer]|PublicKey = P. -- line 1: byte order mark: wg does not read it.'),
+    (E'\uFEFFPostUp = x|[Interface]|[Peer]|PublicKey = P.', '[Interface]|[Peer]|PublicKey = P. -- line 1: byte order mark: wg does not read it.; '
+     'line 1: PostUp: wg-quick runs its value as a command on the agent.'),
+    ('PostUp|[Interface]|[Peer]|PublicKey = P.|PostUp', '[Interface]|[Peer]|PublicKey = P.| -- '
+     'line 1: PostUp: wg-quick runs its value as a command on the agent.; line 5: PostUp: wg-quick runs its value as a command on the agent.')
+) AS file (config, expected);
+SELECT throws_ok(format($$SELECT imported('[Interface]|Address = nowhere|PostUp = id|Colour = red|[Peer]|PublicKey = P.')$$), 'NG007',
+                 'line 2 of the WireGuard config: "Address" cannot be used (and 1 more line)', 'what cannot be used is refused');
+
+CREATE FUNCTION apart(config text) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(' / ', i.config, private_key, address, preshared_key, array_to_string(i.removed, '; '))
+    FROM egress_import_credential('wireguard', filled($1)) i
+$$;
+SELECT is(apart(config), filled(expected), 'apart: ' || config)
+FROM (VALUES
+    ('[Interface]|PrivateKey = K.|Address = 10.0.0.2/32,fd00::2 # a|DNS = 10.0.0.1|Address = 10.0.0.3|[Peer]|PublicKey = P.|PresharedKey = S.|',
+     '[Interface]|PrivateKey = |# a|DNS = 10.0.0.1|[Peer]|PublicKey = P.| / K. / 10.0.0.2/32, fd00::2, 10.0.0.3 / S. / '),
+    ('[Interface]|[Peer]|PublicKey = P.|PresharedKey = S.|[Peer]|PublicKey = Q.|PresharedKey=S.',
+     '[Interface]|[Peer]|PublicKey = P.|[Peer]|PublicKey = Q.| / S. / '),
+    ('[Interface]|[Peer]|PublicKey = P.|PresharedKey = S.|[Peer]|PublicKey = Q.|PresharedKey = Q.',
+     '[Interface]|[Peer]|PublicKey = P.|PresharedKey = S.|[Peer]|PublicKey = Q.|PresharedKey = Q. / '),
+    ('[Interface]|[Peer]|PublicKey = P.|[Peer]|PublicKey = Q.|PresharedKey = Q.',
+     '[Interface]|[Peer]|PublicKey = P.|[Peer]|PublicKey = Q.|PresharedKey = Q. / '),
+    ('[Interface]|PrivateKey = YOUR KEY|Address =|[Peer]|PublicKey = P.|', '[Interface]|PrivateKey = |[Peer]|PublicKey = P.| / '
+     'line 2: PrivateKey: Its value is left out: a lease''s key takes its place.')
+) AS file (config, expected);
+-- the parts and the config fit together again
+SELECT is((SELECT rendered(i.config, i.address, true) FROM egress_import_credential('wireguard',
+            filled('[Interface]|PrivateKey = K.|Address = 10.0.0.2/32|PostUp = x|[Peer]|PublicKey = P.|PresharedKey = S.')) i),
+          filled('[Interface]|Address = 10.0.0.2/32|PrivateKey = K.|[Peer]|PresharedKey = S.|PublicKey = P.|'), 'the parts, rendered');
+
 SELECT * FROM finish();
 ROLLBACK;
