@@ -286,6 +286,31 @@ unlike(contents("$folder/wrong.log"), qr/Initialization Sequence Completed/, 'an
 stop($client);
 $dbh->do(q{DELETE FROM session WHERE id = 'openvpn-2'});
 is(active(1), 0, 'the end of that session frees the connection as well');
+$dbh->do('UPDATE egress_credential SET password = ? WHERE egress_credential_id = 1', undef, $password);
+
+# ---- a file as a provider publishes it, imported
+
+my $marker = "$folder/ran";
+my $provider_file = $openvpn_config =~ s/<ca>.*//sr . <<"CONFIG";
+ca ca.crt
+script-security 2
+up "/bin/sh -c 'touch $marker'"
+down /etc/openvpn/update-resolv-conf
+user nobody
+group nogroup
+status $marker
+CONFIG
+eval { $dbh->do('INSERT INTO egress_gateway (egress_provider_id, name, config) VALUES (1, ?, ?)', undef, 'as it is', $provider_file) };
+is($dbh->state, 'NG007', 'a file with up, and a certificate beside it, is no config of a gateway');
+my ($imported, $removed) = $dbh->selectrow_array(
+	q{SELECT config, array_to_string(removed, E'\n') FROM egress_import_config('openvpn', $1, jsonb_build_object('ca.crt', $2::text))},
+	undef, $provider_file, contents("$folder/ca.crt"));
+is(join(' ', $removed =~ /^line \d+: (\S+): /mg), 'up down user group status', 'its import tells what went');
+$dbh->do('INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (6, 1, ?, ?)',
+	undef, 'imported', $imported);
+openvpn_connects('imported', 'imported', 6, '10.98.0');
+ok(!-e $marker, 'and nothing of it was run or written');
+$dbh->do(q{DELETE FROM session WHERE id = 'imported'});
 
 # ---- OpenVPN with certificates of the clients
 
@@ -380,7 +405,7 @@ wg_quick($other_host, 'down', $other_file);
 
 is(active(2) . active(5), '11', 'each session holds its connection');
 eval { config_for('wireguard-3', 2) };
-is($dbh->state, 'NG004', 'another session gets none');
+is($dbh->state, 'NG004', 'another session gets none: both keys are at the gateway, and they have no limit');
 $dbh->do('DELETE FROM session');
 is(active(2) . active(5), '00', 'the end of the sessions frees them');
 is(config_for('wireguard-4', 2), contents($file), 'and the next session gets the first');
