@@ -41,7 +41,7 @@ for my $block (@blocks)
 }
 
 my $menu = `psql -XAt -d $database -c "SELECT gateway_name, available_connections FROM egress_available_gateways('ann')"`;
-is($menu, "par-1|4\nams-1|4\nosl-1|1\n", 'and leaves what it says: the menu of ann');
+is($menu, "par-1|3\nams-1|3\nosl-1|3\n", 'and leaves what it says: the menu of ann');
 
 system('dropdb', $database);
 system('psql', '-Xq', '-d', 'postgres', '-c', "DROP ROLE workspaces, $admin");
