@@ -74,8 +74,9 @@ COMMIT;
 \x off
 
 \echo
-\echo '4. Bruno starts session 2 through Frankfurt, a WireGuard gateway. The config has the private key in its place:'
-\echo '   the agent writes it to a file, unchanged.'
+\echo '4. Bruno starts session 2 through Frankfurt, a WireGuard gateway. The config has a private key and the address'
+\echo '   that belongs to it in their places: the agent writes it to a file, unchanged. Nobody else gets this key in Frankfurt'
+\echo '   meanwhile: there a server knows a tunnel by its key.'
 \echo
 SELECT egress_gateway_id AS frankfurt FROM egress_gateway WHERE name = 'frankfurt' \gset
 \x on

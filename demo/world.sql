@@ -85,7 +85,6 @@ FROM (VALUES
 INSERT INTO egress_gateway (egress_provider_id, name, country, city, config)
 SELECT (SELECT egress_provider_id FROM egress_provider WHERE name = 'Quillport'), name, country, city,
        format($config$[Interface]
-Address = 10.64.7.12/32
 DNS = 10.64.0.1
 
 [Peer]
@@ -228,17 +227,20 @@ JOIN egress_provider p USING (egress_provider_id)
 JOIN egress_gateway g USING (egress_provider_id)
 WHERE p.name = 'Lanternway' AND c.name = 'Test lab' AND g.name IN ('nl-ams-01', 'nl-ams-02', 'us-nyc-01');
 
+-- each key has an address that the provider gave for it, and brings up one tunnel to a gateway at a time
 INSERT INTO egress_credential
-    (egress_provider_id, name, subject_type, subject_id, private_key,
+    (egress_provider_id, name, subject_type, subject_id, private_key, address,
      allow_all_gateways, limit_active_connections, active_connection_limit)
 SELECT (SELECT egress_provider_id FROM egress_provider WHERE name = 'Quillport'),
        name, subject_type::egress_subject_type, subject_id,
-       encode(sha256(convert_to('private key of ' || name, 'UTF8')), 'base64'),
+       encode(sha256(convert_to('private key of ' || name, 'UTF8')), 'base64'), format('10.64.7.%s/32', 10 + position),
        allow_all_gateways, active_connection_limit IS NOT NULL, active_connection_limit
 FROM (VALUES
-    (1, 'Farid, laptop key', 'user',     'farid@corp.example', true,  1),
-    (2, 'Engineering keys',  'group',    'engineering',        true,  5),
-    (3, 'Shared key, Benelux and Germany', 'everyone', NULL,   false, NULL)
+    (1, 'Farid, laptop key',              'user',     'farid@corp.example', true,  1),
+    (2, 'Engineering, key 1',             'group',    'engineering',        true,  5),
+    (3, 'Engineering, key 2',             'group',    'engineering',        true,  5),
+    (4, 'Benelux and Germany, key 1',     'everyone', NULL,                 false, NULL),
+    (5, 'Benelux and Germany, key 2',     'everyone', NULL,                 false, NULL)
 ) AS credential (position, name, subject_type, subject_id, allow_all_gateways, active_connection_limit)
 ORDER BY position;
 
@@ -247,7 +249,7 @@ SELECT egress_credential_id, egress_gateway_id
 FROM egress_credential c
 JOIN egress_provider p USING (egress_provider_id)
 JOIN egress_gateway g USING (egress_provider_id)
-WHERE p.name = 'Quillport' AND c.name = 'Shared key, Benelux and Germany'
+WHERE p.name = 'Quillport' AND c.name LIKE 'Benelux and Germany, %'
   AND g.country IN ('NL', 'BE', 'LU', 'DE');
 
 INSERT INTO egress_credential
