@@ -778,19 +778,23 @@ CREATE TYPE egress_synced_gateway AS (action text, egress_gateway_id bigint, nam
 REVOKE ALL ON TYPE egress_synced_gateway FROM PUBLIC;
 COMMENT ON TYPE egress_synced_gateway IS 'a row of egress_sync_gateways()';
 
-CREATE FUNCTION egress_sync_gateways(egress_provider_id bigint, gateways jsonb, max_withdrawn float8 DEFAULT 0.5)
+CREATE FUNCTION egress_sync_gateways(
+    egress_provider_id bigint, gateways jsonb, max_withdrawn float8 DEFAULT 0.5,
+    import boolean DEFAULT false, files jsonb DEFAULT NULL, skip_bad boolean DEFAULT false)
 RETURNS SETOF egress_synced_gateway
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 10000 ROWS 1000;
-REVOKE ALL ON FUNCTION egress_sync_gateways(bigint, jsonb, float8) FROM PUBLIC;
-COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb, float8) IS
+REVOKE ALL ON FUNCTION egress_sync_gateways(bigint, jsonb, float8, boolean, jsonb, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb, float8, boolean, jsonb, boolean) IS
 'Makes the gateways of a managed provider those of a list: adds new ones (enabled exactly when enable_new_managed_gateways), updates known ones, withdraws missing ones, takes back returning ones.
 egress_provider_id: a provider that is managed. gateways: an array of objects with name, and country, city and config where the provider gives them; a gateway is known by its name. Other keys are ignored.
 max_withdrawn: from 0 to 1; a list is refused that would withdraw ten gateways or more, and more than this share of those that are not withdrawn yet; 1 lets it withdraw all.
+import: true: each config is made by egress_import_config(), of the listed one and files, a JSON object of files by name or NULL; an entry may have files of its own, which win.
+skip_bad: true: a bad entry (malformed, or with a config that cannot be used) is skipped, with a WARNING, and its gateway stays as it is.
 Never touches enabled of a known gateway. Writes only rows that change. Sessions acquire meanwhile; another sync of the provider waits.
-Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned.
-SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, or an entry is malformed or comes twice; 55000 the provider is not managed;
+Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned, skipped.
+SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, files are none or for no import, or an entry is malformed or comes twice; 55000 the provider is not managed;
 NG007 a config does not fit the provider''s type; NG010 it would withdraw more than max_withdrawn; 25006 read-only transaction or standby. In each case nothing is changed.';
 
 CREATE FUNCTION egress_prune_history(older_than interval) RETURNS bigint

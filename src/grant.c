@@ -121,7 +121,7 @@ static const Grant grants[] = {
 	{"admin", "EXECUTE", "FUNCTION %1$s.egress_explain_access(%1$s.egress_id, %1$s.egress_id, bigint)"},
 	{"admin", "EXECUTE", "FUNCTION %1$s.egress_import_config(%1$s.egress_provider_type, text, jsonb)"},
 	{"admin", "EXECUTE", "FUNCTION %1$s.egress_import_credential(%1$s.egress_provider_type, text, jsonb)"},
-	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb, float8)"},
+	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb, float8, boolean, jsonb, boolean)"},
 	{"admin", "EXECUTE", "FUNCTION %s.egress_sync_gateways(bigint, jsonb)"},	/* of version 0.9 */
 	{"admin", "EXECUTE", "FUNCTION %s.egress_release_credential(text)"},
 	{"admin", "EXECUTE", "FUNCTION %1$s.egress_release_credential(%1$s.egress_id)"},

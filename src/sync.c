@@ -14,6 +14,13 @@
  *
  * A list that would withdraw most of many gateways is refused: an answer that is empty, or was cut, must not empty the menu.
  *
+ * With import, the config of each entry is made by import.c of what is listed; that has to be done each time, because only what
+ * comes out can be compared. What is stored of a config may be less than what is listed, too (config_to_store()), but the same
+ * is stored of the same: so that is asked for where the two differ only.
+ *
+ * A bad entry refuses the list, or is skipped (skip_bad): then its gateway stays as it is. What reads an entry holds nothing but
+ * memory, so an error in there needs no subtransaction to be caught.
+ *
  * Configs may hold private keys. No message has anything of one, and errors tell nothing of the statement.
  */
 #include "postgres.h"
@@ -23,9 +30,11 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
 #include "utils/jsonb.h"
 #include "utils/snapmgr.h"
@@ -37,6 +46,7 @@
 #include "compat.h"
 #include "config_trigger.h"
 #include "errors.h"
+#include "import.h"
 #include "query.h"
 #include "scan.h"
 #include "secret.h"
@@ -50,6 +60,20 @@
 
 /* bytes of a gateway's name, country and city, as the table's checks have it */
 #define MAX_LENGTH 255
+
+/* how many of the entries that were skipped are named */
+#define MAX_SKIPPED_NAMED 20
+
+/* The arguments; version 0.9 has the first two. */
+enum
+{
+	ARG_PROVIDER_ID,
+	ARG_GATEWAYS,
+	ARG_MAX_WITHDRAWN,
+	ARG_IMPORT,
+	ARG_FILES,
+	ARG_SKIP_BAD
+};
 
 /* What an entry of the list says of a gateway. */
 typedef enum Field
@@ -90,10 +114,63 @@ typedef struct Gateway
 	int			number;			/* its entry in the list, from 1; 0: none */
 	Datum		values[FIELD_COUNT];	/* text, as listed; of one that is missing, the name */
 	bool		nulls[FIELD_COUNT];
-	int64		id;				/* once it is known */
+	bool		repeats;		/* the name of an entry before it, which has the row */
+	Jsonb	   *files;			/* those beside its config, or NULL */
+	const char *bad;			/* why it is skipped, or NULL */
+	int64		id;				/* once it is known; 0: there is none */
+	bool		withdrawn;		/* its row's */
+	Datum		stored[FIELD_COUNT];	/* in its row */
+	bool		stored_nulls[FIELD_COUNT];
 	const char *action;
 	Write		write;
 } Gateway;
+
+/* How often imports took out a directive. */
+typedef struct Removed
+{
+	const char *directive;
+	int			lines;
+} Removed;
+
+/* A sync at work. */
+typedef struct Sync
+{
+	/* what never changes */
+	int64		provider_id;
+	double		max_withdrawn;
+	bool		import;
+	Jsonb	   *files;			/* those beside all configs, or NULL */
+	bool		skip_bad;
+	EgressProviderType type;	/* of the provider, once it is locked */
+	char	   *name;
+
+	/* what has been found out */
+	List	   *gateways;		/* of the list; then those that are missing there, too */
+	int			withdrawn;		/* how many are missing there, and were not withdrawn before */
+	int			present;		/* how many there were that were not withdrawn before */
+	int			skipped;
+	List	   *removed;		/* of Removed */
+	int			removed_from;	/* from so many configs */
+	List	   *secrets;		/* names of what is secret in the configs to be stored */
+	int			with_secrets;	/* so many of them have some */
+} Sync;
+
+/* Something to be done with an entry of the list. */
+typedef void (*EntryWork) (Sync *sync, Gateway *gateway, void *arg);
+
+/* What read_entry() reads, and the names before it. */
+typedef struct ReadEntry
+{
+	JsonbValue *entry;
+	HTAB	   *names;
+} ReadEntry;
+
+/* What make_config() finds. */
+typedef struct MadeConfig
+{
+	List	   *removed;		/* of ConfigRemoval, in what was imported */
+	List	   *secrets;		/* names of what is secret, in what differs from the row */
+} MadeConfig;
 
 /* An entry of the hash table of names. */
 typedef struct ListedName
@@ -175,7 +252,7 @@ refuse_entry(int number, const char *name, const char *detail)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("%s is malformed", entry_label(number, name)),
 			 errdetail_internal("%s", detail),
-			 errhint("An entry is an object with the strings name, country, city, config; only name must be there.")));
+			 errhint("An entry is an object with the strings name, country, city, config, and with files for an import; only name must be there.")));
 }
 
 /* read_field -- a field of an entry as text; false when it is absent or null */
@@ -203,47 +280,100 @@ read_field(JsonbContainer *entry, Field field, int number, const char *name, Dat
 	return true;
 }
 
-/* read_entry -- a gateway of the list; 22023 when its entry is malformed, or its name was there before */
-static Gateway *
-read_entry(JsonbValue *entry, int number, HTAB *names)
+/* read_files -- the files of an entry; NULL when there are none */
+static Jsonb *
+read_files(JsonbContainer *entry, int number, const char *name)
 {
-	Gateway    *gateway = palloc0(sizeof(Gateway));
-	char	   *name = NULL;
+	JsonbValue	found;
+
+	if (getKeyJsonValueFromContainer(entry, "files", strlen("files"), &found) == NULL || found.type == jbvNull)
+		return NULL;
+	if (found.type != jbvBinary || !JsonContainerIsObject(found.val.binary.data))
+		refuse_entry(number, name, psprintf("Its files are of type %s; they have to be an object.", JsonbTypeName(&found)));
+	return JsonbValueToJsonb(&found);
+}
+
+/* read_entry -- fill a gateway of the list; 22023 when its entry is malformed, or its name was there before; an EntryWork */
+static void
+read_entry(Sync *sync, Gateway *gateway, void *arg)
+{
+	JsonbValue *entry = ((ReadEntry *) arg)->entry;
+	int			number = gateway->number;
+	char	   *name;
 	ListedName *listed;
-	bool		twice;
 
 	if (entry->type != jbvBinary || !JsonContainerIsObject(entry->val.binary.data))
 		refuse_entry(number, NULL, psprintf("It is of type %s.", JsonbTypeName(entry)));
 
-	gateway->number = number;
-	for (int field = 0; field < FIELD_COUNT; field++)
-	{
-		gateway->nulls[field] = !read_field(entry->val.binary.data, field, number, name, &gateway->values[field]);
-		if (field == FIELD_NAME)
-			name = TextDatumGetCString(gateway->values[FIELD_NAME]);
-	}
-
-	listed = hash_search(names, name, HASH_ENTER, &twice);
-	if (twice)
+	gateway->nulls[FIELD_NAME] = !read_field(entry->val.binary.data, FIELD_NAME, number, NULL, &gateway->values[FIELD_NAME]);
+	name = TextDatumGetCString(gateway->values[FIELD_NAME]);
+	listed = hash_search(((ReadEntry *) arg)->names, name, HASH_ENTER, &gateway->repeats);
+	if (gateway->repeats)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s repeats the name of entry %d", entry_label(number, name), listed->number),
 				 errdetail("A gateway is known by its name, which is unique within its provider.")));
 	listed->number = number;
+
+	for (int field = FIELD_COUNTRY; field < FIELD_COUNT; field++)
+		gateway->nulls[field] = !read_field(entry->val.binary.data, field, number, name, &gateway->values[field]);
+	if (sync->import)
+		gateway->files = read_files(entry->val.binary.data, number, name);
 	pfree(name);
-	return gateway;
 }
 
-/* read_list -- the gateways of the list; 22023 when it is malformed */
-static List *
-read_list(Jsonb *list)
+/*
+ * try_entry -- do something with an entry; false when it is bad, and skipped
+ *
+ * An error of a bad entry names it, or becomes the reason for which it is skipped. What is done holds nothing but memory of the
+ * current context.
+ */
+static bool
+try_entry(Sync *sync, Gateway *gateway, EntryWork work, void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		work(sync, gateway, arg);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		bool		read = work == read_entry;
+		bool		bad;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		/* files that cannot be read are the list's, if the entry has none */
+		bad = error->sqlerrcode == ERRCODE_EGRESS_CONFIG ||
+			(error->sqlerrcode == ERRCODE_INVALID_PARAMETER_VALUE && (read || gateway->files != NULL));
+		if (bad && !read)
+			error->message = psprintf("%s: %s",
+									  entry_label(gateway->number, TextDatumGetCString(gateway->values[FIELD_NAME])),
+									  error->message);
+		if (!bad || !sync->skip_bad)
+			ReThrowError(error);
+		/* of a config that does not fit, the message names the line */
+		gateway->bad = error->sqlerrcode == ERRCODE_EGRESS_CONFIG || error->detail == NULL ? error->message :
+			psprintf("%s. %s", error->message, error->detail);
+		sync->skipped++;
+	}
+	PG_END_TRY();
+	return gateway->bad == NULL;
+}
+
+/* read_list -- read the gateways of the list; 22023 when it is malformed */
+static void
+read_list(Sync *sync, Jsonb *list)
 {
 	HASHCTL		control = {.keysize = MAX_LENGTH + 1,.entrysize = sizeof(ListedName),.hcxt = CurrentMemoryContext};
 	HTAB	   *names = hash_create("egress listed names", 1024, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	List	   *gateways = NIL;
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
 	JsonbValue	value;
+	ReadEntry	read = {&value, names};
 
 	if (!JB_ROOT_IS_ARRAY(list) || JB_ROOT_IS_SCALAR(list))
 		ereport(ERROR,
@@ -254,12 +384,18 @@ read_list(Jsonb *list)
 	iterator = JsonbIteratorInit(&list->root);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
+		Gateway    *gateway;
+
 		CHECK_FOR_INTERRUPTS();
-		if (token == WJB_ELEM)
-			gateways = lappend(gateways, read_entry(&value, list_length(gateways) + 1, names));
+		if (token != WJB_ELEM)
+			continue;
+		gateway = palloc0(sizeof(Gateway));
+		sync->gateways = lappend(sync->gateways, gateway);
+		gateway->number = list_length(sync->gateways);
+		memset(gateway->nulls, true, sizeof(gateway->nulls));
+		(void) try_entry(sync, gateway, read_entry, &read);
 	}
 	hash_destroy(names);
-	return gateways;
 }
 
 /* text_array -- a field of some gateways */
@@ -276,7 +412,7 @@ text_array(List *gateways, Field field)
 		Gateway    *gateway = list_nth(gateways, i);
 
 		values[i] = gateway->values[field];
-		nulls[i] = gateway->nulls[field];
+		nulls[i] = gateway->nulls[field] || gateway->repeats;
 	}
 	return PointerGetDatum(construct_md_array(values, nulls, 1, &count, &lower_bound,
 											  TEXTOID, -1, false, TYPALIGN_INT));
@@ -347,38 +483,35 @@ flag(uint64 row, int number)
 }
 
 /* lock_provider -- lock the provider's row to commit, and get its type and name; 22023 or 55000 when it cannot have a list */
-static EgressProviderType
-lock_provider(int64 provider_id, char **name)
+static void
+lock_provider(Sync *sync)
 {
 	Datum		type;
 
-	execute(LOCK_PROVIDER_QUERY, SPI_OK_SELECT, provider_id, NIL, false);
+	execute(LOCK_PROVIDER_QUERY, SPI_OK_SELECT, sync->provider_id, NIL, false);
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("provider " INT64_FORMAT " does not exist", provider_id)));
-	*name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, PROVIDER_NAME);
+				 errmsg("provider " INT64_FORMAT " does not exist", sync->provider_id)));
+	sync->name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, PROVIDER_NAME);
 	if (!flag(0, PROVIDER_MANAGED))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("provider " INT64_FORMAT " \"%s\" is not managed", provider_id, *name),
+				 errmsg("provider " INT64_FORMAT " \"%s\" is not managed", sync->provider_id, sync->name),
 				 errdetail("Its gateways are made by hand; a list would withdraw those that it does not have."),
 				 errhint("If its gateways are to come from lists, set managed in egress_provider.")));
 	(void) column(0, PROVIDER_TYPE, &type);
-	return catalog_provider_type(type);
+	sync->type = catalog_provider_type(type);
 }
 
-/* differs -- is a field of a gateway in the list not what the current row has? */
+/* differs -- is a field of a gateway, as it is to be stored, not what its row has? */
 static bool
-differs(Gateway *gateway, uint64 row, Field field)
+differs(const Gateway *gateway, Field field)
 {
-	Datum		value;
-	bool		isnull = !column(row, COMPARE_FIELDS + field, &value);
-
-	if (isnull || gateway->nulls[field])
-		return isnull != gateway->nulls[field];
+	if (gateway->stored_nulls[field] || gateway->nulls[field])
+		return gateway->stored_nulls[field] != gateway->nulls[field];
 	/* two configs of different length are different without being detoasted */
-	return !DatumGetBool(DirectFunctionCall2Coll(texteq, DEFAULT_COLLATION_OID, value, gateway->values[field]));
+	return !DatumGetBool(DirectFunctionCall2Coll(texteq, DEFAULT_COLLATION_OID, gateway->stored[field], gateway->values[field]));
 }
 
 /* missing_gateway -- a gateway that is not in the list, from the current row */
@@ -395,25 +528,6 @@ missing_gateway(uint64 row)
 	return gateway;
 }
 
-/* decide -- what is to be done about a gateway of the list, by its row; row has no id when it is new */
-static void
-decide(Gateway *gateway, uint64 row, bool is_new)
-{
-	bool		returns = flag(row, COMPARE_WITHDRAWN);
-
-	if (is_new)
-	{
-		gateway->action = "added";
-		gateway->write = WRITE_NEW;
-		return;
-	}
-	if (differs(gateway, row, FIELD_CONFIG))
-		gateway->write = WRITE_CONFIG;
-	else if (returns || differs(gateway, row, FIELD_COUNTRY) || differs(gateway, row, FIELD_CITY))
-		gateway->write = WRITE_PLACE;
-	gateway->action = returns ? "returned" : gateway->write == WRITE_NOTHING ? "unchanged" : "updated";
-}
-
 /* compare_names -- in the database's collation, as the menu has them */
 static int
 compare_names(const ListCell *a, const ListCell *b)
@@ -426,45 +540,43 @@ compare_names(const ListCell *a, const ListCell *b)
 }
 
 /*
- * compare -- find out what is to be done about each gateway; those missing in the list are appended to it, by name
+ * compare -- find the row of each gateway, if it has one; those missing in the list are appended to it, by name
  *
- * *withdrawn is how many are to be withdrawn, of *present gateways that are not yet.
+ * What is known of the rows stays until SPI_finish().
  */
-static List *
-compare(int64 provider_id, List *gateways, int *withdrawn, int *present)
+static void
+compare(Sync *sync)
 {
 	List	   *missing = NIL;
 
-	*present = 0;
-
-	execute(COMPARE_QUERY, SPI_OK_SELECT, provider_id, gateways, false);
+	execute(COMPARE_QUERY, SPI_OK_SELECT, sync->provider_id, sync->gateways, false);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		Gateway    *gateway;
 		Datum		number;
 		Datum		id;
-		bool		is_new = !column(row, COMPARE_ID, &id);
 
 		CHECK_FOR_INTERRUPTS();
-		if (!is_new && !flag(row, COMPARE_WITHDRAWN))
-			(*present)++;
 		if (column(row, COMPARE_NUMBER, &number))
-		{
-			gateway = list_nth(gateways, DatumGetInt64(number) - 1);
-			decide(gateway, row, is_new);
-		}
+			gateway = list_nth(sync->gateways, DatumGetInt64(number) - 1);
 		else
 		{
 			gateway = missing_gateway(row);
 			missing = lappend(missing, gateway);
 		}
-		if (!is_new)
-			gateway->id = DatumGetInt64(id);
+		if (!column(row, COMPARE_ID, &id))
+			continue;
+		gateway->id = DatumGetInt64(id);
+		gateway->withdrawn = flag(row, COMPARE_WITHDRAWN);
+		for (int field = 0; field < FIELD_COUNT; field++)
+			gateway->stored_nulls[field] = !column(row, COMPARE_FIELDS + field, &gateway->stored[field]);
+		if (!gateway->withdrawn)
+			sync->present++;
 	}
-	*withdrawn = list_length(missing);
+	sync->withdrawn = list_length(missing);
 	/* here and not in the query, which would sort all configs with them */
 	list_sort(missing, compare_names);
-	return list_concat(gateways, missing);
+	sync->gateways = list_concat(sync->gateways, missing);
 }
 
 /* get_max_withdrawn -- the argument max_withdrawn; 22004 or 22023 when it is no share */
@@ -473,10 +585,10 @@ get_max_withdrawn(FunctionCallInfo fcinfo)
 {
 	double		share;
 
-	if (PG_NARGS() <= 2)
+	if (PG_NARGS() <= ARG_MAX_WITHDRAWN)
 		return DEFAULT_MAX_WITHDRAWN;
-	check_not_null(fcinfo, 2, "max_withdrawn");
-	share = PG_GETARG_FLOAT8(2);
+	check_not_null(fcinfo, ARG_MAX_WITHDRAWN, "max_withdrawn");
+	share = PG_GETARG_FLOAT8(ARG_MAX_WITHDRAWN);
 	/* NaN is neither */
 	if (!(share >= 0 && share <= 1))
 		ereport(ERROR,
@@ -488,73 +600,219 @@ get_max_withdrawn(FunctionCallInfo fcinfo)
 
 /* check_withdrawn -- raise NG010 for a list that would withdraw too many of the gateways that are not yet */
 static void
-check_withdrawn(FunctionCallInfo fcinfo, int64 provider_id, const char *name, int withdrawn, int present, double max_withdrawn)
+check_withdrawn(FunctionCallInfo fcinfo, Sync *sync)
 {
 	/* as a quotient, because that of two numbers is as a share is written: 29 of 100 are 0.29, and 0.29 times 100 is less */
-	if (withdrawn < MANY_WITHDRAWN || (double) withdrawn / present <= max_withdrawn)
+	if (sync->withdrawn < MANY_WITHDRAWN || (double) sync->withdrawn / sync->present <= sync->max_withdrawn)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_EGRESS_TOO_MANY_WITHDRAWN),
 			 errmsg("the list would withdraw %d of the %d gateways of provider " INT64_FORMAT " \"%s\"",
-					withdrawn, present, provider_id, name),
-			 errdetail("That is more than max_withdrawn, a share of %g, and nothing was changed.", max_withdrawn),
-			 PG_NARGS() > 2 ?
+					sync->withdrawn, sync->present, sync->provider_id, sync->name),
+			 errdetail("That is more than max_withdrawn, a share of %g, and nothing was changed.", sync->max_withdrawn),
+			 PG_NARGS() > ARG_MAX_WITHDRAWN ?
 			 errhint("Look whether the list is whole. If it is, give egress_sync_gateways() a max_withdrawn of 1.") :
 			 errhint("Look whether the list is whole. If it is, run ALTER EXTENSION egress UPDATE, and then give "
 					 "egress_sync_gateways() a max_withdrawn of 1.")));
 }
 
-/* check_entry -- raise NG007, which names the entry, for a config that the provider's type cannot run */
-static void
-check_entry(Gateway *gateway, EgressProviderType type)
+/* entry_files -- the files for the import of a gateway's config: its own, and those of the whole list that it has none for */
+static Jsonb *
+entry_files(Sync *sync, Gateway *gateway)
 {
-	MemoryContext context = CurrentMemoryContext;
+	if (sync->files == NULL || gateway->files == NULL)
+		return gateway->files != NULL ? gateway->files : sync->files;
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(sync->files), JsonbPGetDatum(gateway->files)));
+}
+
+/* make_config -- let the config that a gateway has be what is to be stored; an EntryWork */
+static void
+make_config(Sync *sync, Gateway *gateway, void *arg)
+{
+	MadeConfig *made = arg;
 	text	   *config = DatumGetTextPP(gateway->values[FIELD_CONFIG]);
-	List	   *secrets = NIL;
 
-	PG_TRY();
-	{
-		(void) config_to_store(type, config, &secrets);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
+	if (sync->import)
+		config = import_config(sync->type, config, entry_files(sync, gateway), &made->removed);
+	gateway->values[FIELD_CONFIG] = PointerGetDatum(config);
+	if (gateway->id == 0 || differs(gateway, FIELD_CONFIG))
+		gateway->values[FIELD_CONFIG] = PointerGetDatum(config_to_store(sync->type, config, &made->secrets));
+}
 
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		if (error->sqlerrcode == ERRCODE_EGRESS_CONFIG)
-			error->message = psprintf("%s: %s",
-									  entry_label(gateway->number, TextDatumGetCString(gateway->values[FIELD_NAME])),
-									  error->message);
-		ReThrowError(error);
+/* count_removed -- add what an import took out of a config to what imports took out of all */
+static void
+count_removed(Sync *sync, List *removed)
+{
+	ListCell   *cell;
+
+	if (removed != NIL)
+		sync->removed_from++;
+	foreach(cell, removed)
+	{
+		const char *directive = ((ConfigRemoval *) lfirst(cell))->directive;
+		Removed    *found = NULL;
+		ListCell   *other;
+
+		if (directive == NULL)
+			directive = "unknown directive";
+		foreach(other, sync->removed)
+			if (strcmp(((Removed *) lfirst(other))->directive, directive) == 0)
+				found = lfirst(other);
+		if (found == NULL)
+		{
+			found = palloc0(sizeof(Removed));
+			found->directive = pstrdup(directive);
+			sync->removed = lappend(sync->removed, found);
+		}
+		found->lines++;
 	}
-	PG_END_TRY();
+}
+
+/* add_secrets -- add what is secret in a config to what is in all of those that are to be written */
+static void
+add_secrets(Sync *sync, List *secrets)
+{
+	ListCell   *cell;
+
+	if (secrets != NIL)
+		sync->with_secrets++;
+	foreach(cell, secrets)
+	{
+		const char *name = lfirst(cell);
+		bool		known = false;
+		ListCell   *other;
+
+		foreach(other, sync->secrets)
+			known |= strcmp(lfirst(other), name) == 0;
+		if (!known)
+			sync->secrets = lappend(sync->secrets, pstrdup(name));
+	}
 }
 
 /*
- * check_configs -- check the configs that are to be written
+ * decide -- find out what is to be done about a gateway of the list
  *
- * The table's trigger does so in any case, but it does not know which entry of the list it has before it.
+ * The current memory context is one for this gateway alone; kept is for what stays.
  */
 static void
-check_configs(List *gateways, EgressProviderType type)
+decide(Sync *sync, Gateway *gateway, MemoryContext kept)
 {
-	MemoryContext config_context = AllocSetContextCreate(CurrentMemoryContext, "egress config", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old_context = MemoryContextSwitchTo(config_context);
+	MadeConfig	made = {NIL};
+	Datum		listed = gateway->values[FIELD_CONFIG];
+
+	if (gateway->bad == NULL && !gateway->nulls[FIELD_CONFIG] && !try_entry(sync, gateway, make_config, &made))
+		gateway->bad = MemoryContextStrdup(kept, gateway->bad);
+	if (gateway->bad != NULL)
+	{
+		gateway->action = "skipped";
+		return;
+	}
+
+	if (gateway->id == 0)
+		gateway->write = WRITE_NEW;
+	else if (differs(gateway, FIELD_CONFIG))
+		gateway->write = WRITE_CONFIG;
+	else if (gateway->withdrawn || differs(gateway, FIELD_COUNTRY) || differs(gateway, FIELD_CITY))
+		gateway->write = WRITE_PLACE;
+	gateway->action = gateway->id == 0 ? "added" : gateway->withdrawn ? "returned" :
+		gateway->write == WRITE_NOTHING ? "unchanged" : "updated";
+
+	MemoryContextSwitchTo(kept);
+	count_removed(sync, made.removed);
+	/* what is not written does not stay */
+	if (gateway->write != WRITE_NEW && gateway->write != WRITE_CONFIG)
+		gateway->nulls[FIELD_CONFIG] = true;
+	if (gateway->nulls[FIELD_CONFIG])
+		return;
+	add_secrets(sync, made.secrets);
+	if (gateway->values[FIELD_CONFIG] != listed)
+		gateway->values[FIELD_CONFIG] = PointerGetDatum(DatumGetTextPCopy(gateway->values[FIELD_CONFIG]));
+}
+
+/*
+ * decide_all -- find out what is to be done about each gateway of the list; NG007 names the entry
+ *
+ * The table's trigger checks a config in any case, but it does not know which entry of the list it has before it.
+ */
+static void
+decide_all(Sync *sync)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "egress config", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext kept = CurrentMemoryContext;
 	ListCell   *cell;
 
-	foreach(cell, gateways)
+	foreach(cell, sync->gateways)
 	{
 		Gateway    *gateway = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
-		if ((gateway->write == WRITE_NEW || gateway->write == WRITE_CONFIG) && !gateway->nulls[FIELD_CONFIG])
-			check_entry(gateway, type);
-		MemoryContextReset(config_context);
+		if (gateway->number == 0)
+			continue;
+		MemoryContextSwitchTo(context);
+		decide(sync, gateway, kept);
+		MemoryContextReset(context);
 	}
-	MemoryContextSwitchTo(old_context);
-	MemoryContextDelete(config_context);
+	MemoryContextSwitchTo(kept);
+	MemoryContextDelete(context);
+}
+
+/* tell_removed -- say what imports took out */
+static void
+tell_removed(const Sync *sync)
+{
+	StringInfoData list;
+	int			lines = 0;
+	ListCell   *cell;
+
+	if (sync->removed == NIL)
+		return;
+	initStringInfo(&list);
+	foreach(cell, sync->removed)
+	{
+		const Removed *removed = lfirst(cell);
+
+		lines += removed->lines;
+		appendStringInfo(&list, "%s%s: %d", list.len > 0 ? ", " : "", removed->directive, removed->lines);
+	}
+	ereport(NOTICE,
+			(errmsg("the import took %d lines out of %d configs", lines, sync->removed_from),
+			 errdetail_internal("%s.", list.data),
+			 errhint("egress_import_config() tells of one config which lines these are, and why.")));
+}
+
+/* tell_skipped -- warn of the entries that were skipped */
+static void
+tell_skipped(const Sync *sync)
+{
+	StringInfoData list;
+	int			named = 0;
+	ListCell   *cell;
+
+	if (sync->skipped == 0)
+		return;
+	initStringInfo(&list);
+	foreach(cell, sync->gateways)
+	{
+		const Gateway *gateway = lfirst(cell);
+
+		if (gateway->bad != NULL && named++ < MAX_SKIPPED_NAMED)
+			appendStringInfo(&list, "%s%s", list.len > 0 ? "\n" : "", gateway->bad);
+	}
+	if (named > MAX_SKIPPED_NAMED)
+		appendStringInfo(&list, "\nand %d more", named - MAX_SKIPPED_NAMED);
+	ereport(WARNING,
+			(errmsg_plural("%d entry of the list was skipped", "%d entries of the list were skipped",
+						   sync->skipped, sync->skipped),
+			 errdetail_internal("%s", list.data),
+			 errhint("Gateways of these names stay as they are.")));
+}
+
+/* tell_secrets -- warn of secrets in the configs that are to be written; for all of them, before the first one does */
+static void
+tell_secrets(const Sync *sync)
+{
+	config_warn(sync->with_secrets == 1 ? "an entry of the list" : psprintf("%d entries of the list", sync->with_secrets),
+				sync->secrets);
 }
 
 /* write_gateways -- make the changes of one kind; afterwards new gateways have their ids */
@@ -597,7 +855,7 @@ put_result(ReturnSetInfo *result, List *gateways)
 		Gateway    *gateway = lfirst(cell);
 		Datum		values[RESULT_COLUMNS] = {CStringGetTextDatum(gateway->action), Int64GetDatum(gateway->id),
 		gateway->values[FIELD_NAME]};
-		bool		nulls[RESULT_COLUMNS] = {false};
+		bool		nulls[RESULT_COLUMNS] = {false, gateway->id == 0, gateway->nulls[FIELD_NAME]};
 
 		CHECK_FOR_INTERRUPTS();
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
@@ -605,41 +863,72 @@ put_result(ReturnSetInfo *result, List *gateways)
 	}
 }
 
+/* get_flag -- an argument that is on or off; off in a version that has not got it; 22004 when it is NULL */
+static bool
+get_flag(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	if (argno >= PG_NARGS())
+		return false;
+	check_not_null(fcinfo, argno, name);
+	return PG_GETARG_BOOL(argno);
+}
+
+/* get_files -- the argument files, NULL when it is; 22023 when it is no object, or for nothing */
+static Jsonb *
+get_files(FunctionCallInfo fcinfo, bool import)
+{
+	Jsonb	   *files = is_given(fcinfo, ARG_FILES) ? PG_GETARG_JSONB_P(ARG_FILES) : NULL;
+
+	if (files == NULL)
+		return NULL;
+	if (!JB_ROOT_IS_OBJECT(files))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("files must be a JSON object of files by name")));
+	if (!import)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("files are for an import"),
+				 errdetail("A config that is not imported names no files."),
+				 errhint("Set import to true.")));
+	return files;
+}
+
 /* egress_sync_gateways -- see COMMENT ON FUNCTION */
 Datum
 egress_sync_gateways(PG_FUNCTION_ARGS)
 {
 	SecretHush	hush;
-	int64		provider_id;
-	List	   *gateways;
-	EgressProviderType type;
-	char	   *name;
-	double		max_withdrawn;
-	int			withdrawn;
-	int			present;
+	Sync		sync = {0};
 
 	PreventCommandIfReadOnly("egress_sync_gateways()");
 	PreventCommandIfParallelMode("egress_sync_gateways()");
-	check_not_null(fcinfo, 0, "egress_provider_id");
-	check_not_null(fcinfo, 1, "gateways");
-	max_withdrawn = get_max_withdrawn(fcinfo);
-	provider_id = PG_GETARG_INT64(0);
+	check_not_null(fcinfo, ARG_PROVIDER_ID, "egress_provider_id");
+	check_not_null(fcinfo, ARG_GATEWAYS, "gateways");
+	sync.provider_id = PG_GETARG_INT64(ARG_PROVIDER_ID);
+	sync.max_withdrawn = get_max_withdrawn(fcinfo);
+	sync.import = get_flag(fcinfo, ARG_IMPORT, "import");
+	sync.files = get_files(fcinfo, sync.import);
+	sync.skip_bad = get_flag(fcinfo, ARG_SKIP_BAD, "skip_bad");
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	shape_check_result(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, "egress_synced_gateway", RESULT_TYPES);
 
-	secret_hush(&hush, psprintf("sync of provider " INT64_FORMAT, provider_id));
-	gateways = read_list(PG_GETARG_JSONB_P(1));
+	secret_hush(&hush, psprintf("sync of provider " INT64_FORMAT, sync.provider_id));
+	read_list(&sync, PG_GETARG_JSONB_P(ARG_GATEWAYS));
 
 	query_connect();
 	table_close(open_table(TABLE_GATEWAY, RowExclusiveLock), NoLock);
-	type = lock_provider(provider_id, &name);
-	gateways = compare(provider_id, gateways, &withdrawn, &present);
-	check_withdrawn(fcinfo, provider_id, name, withdrawn, present, max_withdrawn);
-	check_configs(gateways, type);
+	lock_provider(&sync);
+	compare(&sync);
+	check_withdrawn(fcinfo, &sync);
+	decide_all(&sync);
+	tell_removed(&sync);
+	tell_skipped(&sync);
+	tell_secrets(&sync);
 	for (Write write = WRITE_NEW; write <= WRITE_WITHDRAWN; write++)
-		write_gateways(provider_id, gateways, write);
-	put_result((ReturnSetInfo *) fcinfo->resultinfo, gateways);
+		write_gateways(sync.provider_id, sync.gateways, write);
+	put_result((ReturnSetInfo *) fcinfo->resultinfo, sync.gateways);
 	SPI_finish();
 	secret_unhush(&hush);
 

@@ -235,7 +235,7 @@ $$VALUES
     ('function egress_secret_send(egress_secret)',             NULL,      NULL,                          NULL),
     ('function egress_secret_state(egress_secret)',            NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_sweep_leases(integer)',                  'EXECUTE', 'EXECUTE',                     NULL),
-    ('function egress_sync_gateways(bigint, jsonb, double precision)',
+    ('function egress_sync_gateways(bigint, jsonb, double precision, boolean, jsonb, boolean)',
                                                                NULL,      'EXECUTE',                     NULL),
     ('function egress_wireguard_public_key(text)',             NULL,      'EXECUTE',                     NULL),
     ('sequence egress_credential_egress_credential_id_seq',    NULL,      'SELECT',                      NULL),

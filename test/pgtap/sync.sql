@@ -362,6 +362,72 @@ SELECT is(actions, '{"returned": 10, "unchanged": 19990}', 'ten that return') FR
 SELECT set_eq('SELECT name FROM stored(2) EXCEPT SELECT name FROM rows JOIN stored(2) USING (name, stored)',
               $$SELECT 'gateway-' || i FROM generate_series(201, 210) i$$, 'are all that is written');
 
+/* -------------------------------------------------------- import, skip_bad */
+
+SET client_min_messages = error;
+-- rules that an option must not change: what sql/sync_options.sql has of them is how they look
+CREATE FUNCTION synced(list jsonb, more text DEFAULT '') RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY EXECUTE format('SELECT concat_ws('' '', action, name, egress_gateway_id IS NOT NULL) FROM egress_sync_gateways(6, $1%s)', more) USING list;
+END $$;
+INSERT INTO egress_provider (egress_provider_id, name, provider_type, managed, enable_new_managed_gateways) VALUES (6, 'import', 'openvpn', true, true);
+SELECT is(count(*), 20::bigint, 'twenty gateways')
+FROM synced((SELECT jsonb_agg(entry(i::text, 'NL', NULL, 'remote a')) FROM generate_series(1, 20) i));
+CREATE TEMP TABLE before_bad AS SELECT * FROM stored(6);
+SELECT results_eq($$SELECT count(*), synced FROM synced((SELECT jsonb_agg(entry(i::text, 'DE', NULL, 'bad')) FROM generate_series(1, 20) i),
+                                                        ', skip_bad => true, max_withdrawn => 0') s (s), split_part(s, ' ', 1) synced GROUP BY synced$$,
+                  $$VALUES (20::bigint, 'skipped')$$, 'a list of bad entries only withdraws nothing');
+SELECT set_eq('SELECT name FROM before_bad JOIN stored(6) USING (name, stored)', 'SELECT i::text FROM generate_series(1, 20) i',
+              'writes nothing, and locks nothing');
+SELECT throws_ok($$SELECT synced((SELECT jsonb_agg(CASE WHEN i > 5 THEN '{"name": "x"}' ELSE entry(i::text, 'DE', NULL, 'bad') END)
+                                  FROM generate_series(1, 6) i), ', skip_bad => true')$$, 'NG010', NULL,
+                 'those that are skipped are not withdrawn, and count among those that there are');
+BEGIN;
+SELECT is((SELECT count(*) FROM synced((SELECT jsonb_agg(entry(i::text, 'DE', NULL, 'bad')) FROM generate_series(1, 10) i), ', skip_bad => true') s
+           WHERE s ~ 'withdrawn'), 10::bigint, 'ten of twenty, the other ten being bad');
+ROLLBACK;
+SELECT results_eq($$SELECT synced(jsonb_build_array(entry('1', 'BE', NULL, 'bad'), entry('2', 'BE', NULL, 'remote b'), entry('1', 'BE', NULL, 'remote c'),
+                                                    entry('21', NULL, NULL, 'bad'), '"bad"'), ', skip_bad => true, max_withdrawn => 1') LIMIT 5$$,
+                  ARRAY['skipped 1 t', 'updated 2 t', 'skipped 1 f', 'skipped 21 f', 'skipped f'],
+                  'a name that comes twice is the first entry''s, also of a bad one');
+SELECT results_eq($$SELECT name, country, config, withdrawn FROM egress_gateway WHERE egress_provider_id = 6 AND name IN ('1', '2', '3', '21') ORDER BY 1$$,
+                  $$VALUES ('1', 'NL', 'remote a', false), ('2', 'BE', 'remote b', false), ('3', 'NL', 'remote a', true)$$,
+                  'the good ones are synced as ever');
+-- a config that is stored, and could not be any more, is not looked at while the list has the same
+ALTER TABLE egress_gateway DISABLE TRIGGER egress_refuse_misfit;
+UPDATE egress_gateway SET config = 'of old' WHERE egress_provider_id = 6 AND name = '1';
+ALTER TABLE egress_gateway ENABLE TRIGGER egress_refuse_misfit;
+SELECT results_eq($$SELECT synced(jsonb_build_array(entry('1', 'NL', NULL, 'of old')), ', max_withdrawn => 1') LIMIT 1$$, ARRAY['unchanged 1 t'], 'of old');
+SELECT throws_ok($$SELECT synced(jsonb_build_array(entry('1', 'NL', NULL, 'of old')), ', 1, true')$$, 'NG007', NULL, 'an import looks at it');
+
+-- what imports make of 20,000 configs that name a file
+UPDATE list SET gateways = (
+    SELECT jsonb_agg(entry || jsonb_build_object('config', split_part(entry ->> 'config', '<ca>', 1) || E'ca "C:\\\\keys\\\\ca.crt"\nup x\n') ORDER BY number)
+    FROM jsonb_array_elements(gateways) WITH ORDINALITY AS e (entry, number));
+CREATE FUNCTION seconds_to_import(attempt integer DEFAULT 1, OUT seconds numeric, OUT actions jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+    list jsonb := gateways FROM list;
+    began timestamptz := clock_timestamp();
+BEGIN
+    SELECT jsonb_object_agg(action, count) INTO actions
+    FROM (SELECT action, count(*)
+          FROM egress_sync_gateways(2, list, import => true, files => jsonb_build_object('ca.crt', repeat(E'a line of a certificate\n', 60))) GROUP BY action) counted;
+    seconds := extract(epoch FROM clock_timestamp() - began);
+END $$;
+SELECT seconds, actions FROM seconds_to_import() \gset
+SELECT is(:'actions'::jsonb, '{"updated": 20000}', '20,000 imported configs');
+SELECT cmp_ok(:seconds, '<', 20.0, 'in seconds');
+SELECT diag('20,000 gateways imported in ' || :seconds || ' s');
+TRUNCATE rows;
+INSERT INTO rows SELECT * FROM stored(2);
+SELECT seconds, actions FROM seconds_to_import() \gset
+SELECT is(:'actions'::jsonb, '{"unchanged": 20000}', 'the same import again');
+SELECT cmp_ok(:seconds, '<', 10.0, 'in seconds, too');
+SELECT diag('the same imported again in ' || :seconds || ' s');
+SELECT is((SELECT count(*) FROM rows JOIN stored(2) USING (name, stored)), 20001::bigint, 'and no row is written, or locked');
+
+SET client_min_messages = warning;
+
 /* --------------------------------------------------- rights, hostile callers */
 
 BEGIN;

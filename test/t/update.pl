@@ -587,7 +587,7 @@ a setting
 	ALTER FUNCTION egress_renew_lease(text, interval) RESET search_path
 	+ pg_proc proname=egress_renew_lease (?!.*proconfig)
 cost and rows
-	ALTER FUNCTION egress_sync_gateways(bigint, jsonb, float8) COST 3 ROWS 4
+	ALTER FUNCTION egress_sync_gateways(bigint, jsonb, float8, boolean, jsonb, boolean) COST 3 ROWS 4
 	+ pg_proc proname=egress_sync_gateways .*procost=3 prorows=4
 a symbol of the library
 	UPDATE pg_proc SET prosrc = 'egress_prune_history' WHERE prosrc = 'egress_prune_history_batch'
