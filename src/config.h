@@ -67,6 +67,7 @@ extern void openvpn_check_config(text *config);
 extern bool openvpn_has_directive(const char *start, const char *end);
 extern bool openvpn_has_certificate(text *config);
 extern bool openvpn_has_secret(text *config);
+extern text *openvpn_stored_config(text *config, List **secrets);
 extern void openvpn_check_credential(const OpenvpnCredential *credential);
 extern text *openvpn_render_config(text *config, const OpenvpnCredential *credential);
 extern text *openvpn_import_config(text *source, ConfigImport *import);
