@@ -340,6 +340,7 @@ egress_config_has_secret(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
+	catalog_use(fcinfo->flinfo->fn_oid);
 	config = PG_GETARG_TEXT_PP(1);
 	switch (catalog_provider_type(PG_GETARG_DATUM(0)))
 	{

@@ -228,9 +228,9 @@ sub application_works
 	$as_app->(q{UPDATE "The App"."Session" SET state = 'over' WHERE "Id"::text LIKE '%101'});
 	$as_app->(q{DELETE FROM "The App"."Session" WHERE "Id"::text LIKE '%102'});
 	$as_app->(qq{UPDATE "The App"."Session" SET "Id" = '${id}999' WHERE "Id"::text LIKE '%103'});
-	is(leases($dbh) =~ s/ [a-z]+//gr, '104', "$what: an update, a delete and a changed id end leases");
+	is(leases($dbh) =~ s/ 20\d//gr, '104', "$what: an update, a delete and a changed id end leases");
 	$as_app->('TRUNCATE "The App"."Session"');
-	is(leases($dbh) =~ s/104|[a-z ]+//gr, '', "$what: TRUNCATE the others");
+	is(leases($dbh) =~ s/104|20\d| //gr, '', "$what: TRUNCATE the others");
 
 	is(members($dbh), '1x 2x 3y', "$what: the members are there");
 	$as_app->('DELETE FROM "The App".member_a WHERE "User" = 1');
