@@ -732,6 +732,44 @@ sample(const char *folder, bool openvpn, const Bytes *result)
 	fclose(file);
 }
 
+/* import_and_check -- what an import makes of a config passes the check, and says the same when it is imported again */
+static void
+import_and_check(void *argument)
+{
+	Call	   *c = argument;
+	ConfigImport first = {.apart = dice(2)};
+	ConfigImport second = {.apart = first.apart};
+	List	   *secrets = NULL;
+	text	   *again;
+
+	c->result = wireguard_import_config(c->config, &first);
+	wireguard_check_config(c->result);
+	again = wireguard_import_config(c->result, &second);
+	if (second.removed || VARSIZE(again) != VARSIZE(c->result) || memcmp(again, c->result, VARSIZE(again)) != 0)
+		fail("an import of what was imported changes it", "");
+	again = wireguard_stored_config(c->result, &secrets);
+	if (VARSIZE(again) != VARSIZE(c->result) || memcmp(again, c->result, VARSIZE(again)) != 0)
+		fail("what was imported is not stored as it is", "");
+	if (first.apart && (first.private_key || first.address || first.preshared_key))
+		wireguard_check_credential(&(WireguardCredential) {first.private_key, first.address, first.preshared_key});
+}
+
+/* try_import -- one WireGuard config through the import; what the check accepts, it takes; returns whether it did */
+static bool
+try_import(const Bytes *config)
+{
+	const char *name;
+	Call		c = {false, make_text(config->data, config->length), NULL, NULL, NULL};
+	bool		ok = attempt(import_and_check, &c);
+
+	if (ok && scan_wireguard(VARDATA(c.result), VARSIZE(c.result) - VARHDRSZ, &name) > 0)
+		fail("a refused key was imported", name);
+	if (!ok && (standalone_error.code != ERRCODE_EGRESS_CONFIG || strstr(standalone_error.message, "cannot be used with WireGuard")))
+		fail("not a proper refusal of an import", standalone_error.message);
+	free_all(NULL);
+	return ok;
+}
+
 /* try_config -- one config through its parser */
 static void
 try_config(const Bytes *config, bool openvpn, const char *folder)
@@ -741,6 +779,7 @@ try_config(const Bytes *config, bool openvpn, const char *folder)
 	static Bytes other;
 	const char *name = NULL;
 	static char preshared[KEY_SIZE];
+	bool		is_imported;
 	char		first[2][KEY_SIZE] = {"user one", "user:two"};
 	char		second[2][KEY_SIZE] = {" pass#word;one ", "\"pass\\word two'"};
 	int			line;
@@ -754,6 +793,7 @@ try_config(const Bytes *config, bool openvpn, const char *folder)
 		preshared_key = dice(2) ? preshared : NULL;
 		address = dice(2) ? "10.64.0.7/32, fd00::7" : NULL;
 	}
+	is_imported = openvpn || try_import(config);
 	if (!render(openvpn, config, first[0], second[0], &result))
 	{
 		refused[openvpn]++;
@@ -762,6 +802,8 @@ try_config(const Bytes *config, bool openvpn, const char *folder)
 		return;
 	}
 	accepted[openvpn]++;
+	if (!is_imported)
+		fail("accepted, and not imported", "");
 
 	line = (openvpn ? scan_openvpn : scan_wireguard) (result.data, result.length, &name);
 	if (line > 0)
