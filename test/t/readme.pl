@@ -1,23 +1,64 @@
-# readme.pl -- the README's SQL runs, in the order in which a reader meets it
+# readme.pl -- the SQL of the README and of doc/providers.md runs, in the order in which a reader meets it
 #
 # Every block marked sql is given to psql, which stops at the first error, in a fresh database; those of an administrator's
-# day as a role that has 'admin' access and nothing else.
+# day as a role that has 'admin' access and nothing else. The blocks of doc/providers.md find the files that they read, and
+# the answer of a provider, in a folder that is made here.
 use strict;
 use warnings;
 use Test::More;
+use Cwd qw(abs_path);
 use File::Basename qw(dirname);
+use File::Temp qw(tempdir);
+use JSON::PP ();
 
+my $root = abs_path(dirname(__FILE__) . '/../..');
 my $database = "egress_readme_$$";
-my $readme = dirname(__FILE__) . '/../../README.md';
 
-open my $file, '<', $readme or die "$readme: $!";
-my $text = do { local $/; <$file> };
-close $file;
+# what a file has
+sub slurp
+{
+	my ($path) = @_;
+	open my $file, '<', $path or die "$path: $!";
+	return do { local $/; <$file> };
+}
+
+# write a file into the current folder
+sub spew
+{
+	my ($path, $content) = @_;
+	open my $file, '>', $path or die "$path: $!";
+	print $file $content;
+	close $file or die "$path: $!";
+	return;
+}
+
+# the blocks of some text
+sub blocks { return $_[0] =~ /^```sql\n(.*?)^```$/msg }
+
+# run a block
+sub runs
+{
+	my ($what, $sql, $before) = @_;
+	open my $psql, '|-', "psql -X -q -v ON_ERROR_STOP=1 -d $database >/dev/null" or die "psql: $!";
+	print $psql $before // '', $sql;
+	return ok(close $psql, "$what runs: " . (split /\n/, $sql)[0]);
+}
+
+# what a query says
+sub answer
+{
+	my ($sql) = @_;
+	open my $psql, '-|', 'psql', '-XAt', '-d', $database, '-c', $sql or die "psql: $!";
+	return do { local $/; <$psql> };
+}
+
+# ------------------------------------------------------------------ the README
+
 my @blocks;
-for my $section (split /^(?=## )/m, $text)
+for my $section (split /^(?=## )/m, slurp("$root/README.md"))
 {
 	my $of_admin = $section =~ /^## An administrator's day$/m;
-	push @blocks, map { [ $_, $of_admin ] } $section =~ /^```sql\n(.*?)^```$/msg;
+	push @blocks, map { [ $_, $of_admin ] } blocks($section);
 }
 cmp_ok(scalar @blocks, '>=', 4, 'the README shows SQL');
 is(scalar(grep { $_->[1] } @blocks), 1, 'a day of an administrator, too');
@@ -31,18 +72,127 @@ SQL
 
 system('createdb', $database) == 0 or die 'createdb failed';
 my $number = 0;
-for my $block (@blocks)
+runs('block ' . ++$number, $_->[0], $_->[1] ? $is_admin : '') for @blocks;
+
+is(answer(q{SELECT gateway_name, available_connections FROM egress_available_gateways('ann')}),
+	"par-1|3\nams-1|3\nosl-1|3\n", 'and leaves what it says: the menu of ann');
+
+system('dropdb', $database);
+
+# ------------------------------------------------------------ doc/providers.md
+
+my $folder = tempdir(CLEANUP => 1);
+chdir $folder or die "$folder: $!";
+symlink "$root/scripts", 'scripts' or die "scripts: $!";
+mkdir $_ or die "$_: $!" for qw(airvpn vpn-unlimited bin);
+
+# what AirVPN has for a device, and for its servers
+system('openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=device -keyout client.key -out client.crt 2>/dev/null') == 0
+  or die 'openssl failed';
+system('cp', 'client.crt', 'airvpn/ca.crt') == 0 or die 'cp failed';
+spew("airvpn/$_.ovpn", <<"OVPN") for qw(nl-amsterdam de-berlin);
+client
+dev tun
+remote $_.example.net 443
+ca ca.crt
+up /etc/openvpn/update-resolv-conf
+OVPN
+spew("vpn-unlimited/$_.ovpn", "client\ndev tun\nremote $_.example.net 1194\n"
+	. "<ca>\n@{[slurp('client.crt')]}</ca>\n<cert>\n@{[slurp('client.crt')]}</cert>\n<key>\n@{[slurp('client.key')]}</key>\n") for qw(us-1 us-2);
+spew('airvpn/broken.ovpn', "client\nplugin x\nremote broken.example.net\n");
+
+my @key = map { chomp(my $key = `openssl rand -base64 32`); $key } 1 .. 5;
+spew('windscribe.conf', <<"CONF");
+[Interface]
+PrivateKey = $key[0]
+Address = 100.64.12.34/32
+DNS = 10.255.255.3
+
+[Peer]
+PublicKey = $key[1]
+AllowedIPs = 0.0.0.0/0
+Endpoint = ams-1.example.net:1194
+PresharedKey = $key[2]
+CONF
+
+# a list in the shape of gluetun's: other protocols, a host name that comes twice, several addresses
+my $json = JSON::PP->new->utf8->canonical;
+spew('nordvpn.json', $json->encode({ version => 5, timestamp => 1785990786, servers => [
+	{ vpn => 'openvpn', country => 'Austria', city => 'Vienna', hostname => 'at1.example.net', udp => JSON::PP::true, ips => ['192.0.2.1'] },
+	{ vpn => 'wireguard', country => 'Austria', city => 'Vienna', hostname => 'at1.example.net', wgpubkey => $key[1], ips => [ '2001:db8::1', '192.0.2.1' ] },
+	{ vpn => 'wireguard', region => 'Belgium', server_name => 'Castor', hostname => 'be.example.net', wgpubkey => $key[2], ips => ['2001:db8::2'] },
+	{ vpn => 'wireguard', region => 'Belgium', server_name => 'Castor', hostname => 'be.example.net', wgpubkey => $key[2], ips => ['2001:db8::2'] },
+	{ vpn => 'wireguard', region => 'Belgium', server_name => 'Diadema', hostname => 'be.example.net', wgpubkey => $key[3], ips => ['192.0.2.3'] } ] }));
+
+# Mullvad's answer
+spew('relays.json', $json->encode({
+	locations => { 'se-got' => { country => 'Sweden', city => 'Gothenburg', latitude => 57.7, longitude => 12 },
+		'nl-ams' => { country => 'Netherlands', city => 'Amsterdam', latitude => 52.4, longitude => 4.9 } },
+	openvpn => { relays => [], ports => [] }, bridge => { relays => [] },
+	wireguard => { port_ranges => [ [ 51820, 51820 ] ], ipv4_gateway => '10.64.0.1', ipv6_gateway => 'fc00:bbbb:bbbb:bb01::1', relays => [
+		{ hostname => 'se-got-wg-001', location => 'se-got', active => JSON::PP::true, ipv4_addr_in => '192.0.2.11', public_key => $key[1], weight => 100 },
+		{ hostname => 'nl-ams-wg-001', location => 'nl-ams', active => JSON::PP::true, ipv4_addr_in => '192.0.2.12', public_key => $key[2], weight => 100 },
+		{ hostname => 'nl-ams-wg-002', location => 'nl-ams', active => JSON::PP::false, ipv4_addr_in => '192.0.2.13', public_key => $key[3], weight => 100 } ] } }));
+spew('bin/curl', qq{#!/bin/sh\n[ "\$*" = '--fail --silent https://api.mullvad.net/app/v1/relays' ] && cat '$folder/relays.json'\n});
+chmod 0755, 'bin/curl' or die "curl: $!";
+$ENV{PATH} = "$folder/bin:$ENV{PATH}";
+
+system('createdb', $database) == 0 or die 'createdb failed';
+runs('providers', 'CREATE EXTENSION egress;');
+my @providers = blocks(slurp("$root/doc/providers.md"));
+cmp_ok(scalar @providers, '>=', 7, 'doc/providers.md shows SQL');
+$number = 0;
+runs('doc/providers.md, block ' . ++$number, $_) for @providers;
+
+is(answer(q{SELECT provider_name, country, city, gateway_name, available_connections FROM egress_available_gateways('ann')}), <<'MENU', 'the menu that it promises');
+AirVPN|de|berlin|de-berlin|5
+AirVPN|nl|amsterdam|nl-amsterdam|5
+Mullvad|Netherlands|Amsterdam|nl-ams-wg-001|2
+Mullvad|Sweden|Gothenburg|se-got-wg-001|2
+NordVPN|Austria|Vienna|at1.example.net|1
+NordVPN|Belgium||Castor be.example.net|1
+NordVPN|Belgium||Diadema be.example.net|1
+VPN Unlimited|||us-1|
+VPN Unlimited|||us-2|
+MENU
+
+# acquire GATEWAY: the config that a session gets there
+sub acquire
 {
-	my ($sql, $of_admin) = @$block;
-	$number++;
-	open my $psql, '|-', "psql -X -q -v ON_ERROR_STOP=1 -d $database >/dev/null" or die "psql: $!";
-	print $psql $of_admin ? $is_admin : '', $sql;
-	ok(close $psql, "block $number runs: " . (split /\n/, $sql)[0]);
+	my ($gateway) = @_;
+	return answer("SELECT a.config FROM egress_gateway g, egress_acquire_credential('ann', NULL, egress_gateway_id, '$gateway') a WHERE g.name = '$gateway'");
 }
+like(acquire('nl-ams-wg-001'), qr{\A\[Interface\]\n(?=.*^Address = 10\.66\.11\.2/32)(?=.*^PrivateKey = SLwQ).*^DNS = 10\.64\.0\.1\n.*^Endpoint = 192\.0\.2\.12:51820\n}ms,
+	'a relay of Mullvad\'s, with the key and its address');
+like(acquire('at1.example.net'), qr{(?=.*^PrivateKey = mE3Z)(?=.*^Address = 10\.5\.0\.2/32\n)(?=.*^PublicKey = \Q$key[1]\E\n).*^Endpoint = 192\.0\.2\.1:51820\n}ms,
+	'a server of NordVPN\'s, with the address that all have');
+like(acquire('Castor be.example.net'), qr{^Endpoint = \[2001:db8::2\]:51820\n}m, 'one with an IPv6 address only');
+my $airvpn = acquire('nl-amsterdam');
+my $certificate = slurp('client.crt');
+like($airvpn, qr{^<ca>\n\Q$certificate\E</ca>\n}m, 'a file of AirVPN\'s, with the certificate beside it');
+like($airvpn, qr{^<cert>\n\Q$certificate\E</cert>\n}m, 'that of the credential');
+like($airvpn, qr{^<key>\n-----BEGIN PRIVATE KEY-----\n.*</key>\n}ms, 'and its key');
+unlike($airvpn, qr/^up /m, 'and not what ran a command');
+is(answer(q{SELECT address FROM egress_credential WHERE name = 'device 2'}), "100.64.12.34/32\n", 'the parts of a file with all of it');
+is(answer(q{SELECT count(*) FROM egress_gateway WHERE config ~ 'PRIVATE KEY'}), "0\n", 'no key is in a config');
+is(answer(q{SELECT count(*) FROM egress_credential WHERE name = 'of the files' AND client_key IS NOT NULL}), "1\n", 'that of the files is in a credential');
+is(answer(q{SELECT string_agg(DISTINCT p.name, ',' ORDER BY p.name) FROM egress_provider p LEFT JOIN egress_credential c USING (egress_provider_id) WHERE c IS NULL}),
+	"\n", 'every provider has a credential');
 
-my $menu = `psql -XAt -d $database -c "SELECT gateway_name, available_connections FROM egress_available_gateways('ann')"`;
-is($menu, "par-1|3\nams-1|3\nosl-1|3\n", 'and leaves what it says: the menu of ann');
+# the same files in an archive are the same list, and what is there is not written
+my $list = `scripts/provider_list airvpn`;
+system('tar', '-czf', 'airvpn.tar.gz', 'airvpn') == 0 or die 'tar failed';
+is(`scripts/provider_list airvpn.tar.gz`, $list, 'an archive is as good as a folder');
+is_deeply([ sort map { $_->{name} } @{ $json->decode($list)->{gateways} } ], [qw(broken de-berlin nl-amsterdam)], 'and has all files');
+symlink '/etc/hostname', 'airvpn/link.crt';
+is(`scripts/provider_list airvpn/`, $list, 'a symbolic link is not followed');
+mkdir $_ or die "$_: $!" for 'airvpn/udp', 'airvpn/tcp';
+spew("airvpn/$_/ta.key", $_), spew("airvpn/$_/one.ovpn", "remote $_.example.net") for qw(udp tcp);
+is_deeply({ map { ($_->{name} => $_->{files}) } grep { $_->{files} } @{ $json->decode(`scripts/provider_list airvpn`)->{gateways} } },
+	{ 'udp/one' => { 'ta.key' => 'udp' }, 'tcp/one' => { 'ta.key' => 'tcp' } }, 'of files of one name each folder has its own');
+is(`scripts/provider_list bin 2>&1`, "bin: there is no .ovpn or .conf file in it\n", 'a folder without a config is an error');
 
+chdir $root or die "$root: $!";
 system('dropdb', $database);
 system('psql', '-Xq', '-d', 'postgres', '-c', "DROP ROLE workspaces, $admin");
 done_testing();
