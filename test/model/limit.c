@@ -515,7 +515,7 @@ slot_excess(void)
 	{
 		p->to = ROWS;
 		CALL(count_held());
-		p->excess = p->count - p->limit + 1;
+		p->excess = p->count >= p->limit ? p->count - p->limit + 1 : 0;
 	}
 	END;
 }
@@ -685,9 +685,9 @@ is_expired(void)
 		!is_other(row->end_xmax) && (!is_other(row->renewed) || mutant == open_renewal_not_seen);
 }
 
-/* count_expired -- lease_any_expired(), and the first half of lease_end_expired_for() (lease.c); p->answer: are there so many? */
+/* lease_so_many_expired (lease.c) -- p->answer: have p->wanted_ends leases of the credential expired? */
 static Result
-count_expired(void)
+lease_so_many_expired(void)
 {
 	enum { D = 5 };
 
@@ -695,29 +695,26 @@ count_expired(void)
 	STEP("lease_next_expired: reads the entries of egress_lease_expiry");
 	start_ends(p->credential);
 	p->found = 0;
-	while (p->found < p->excess && next_end())
+	while (p->found < p->wanted_ends && next_end())
 	{
 		STEP("lease_next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
 		p->found += is_expired();
 	}
-	p->answer = p->found == p->excess;
+	p->answer = p->found >= p->wanted_ends;
 	END;
 }
 
-/* lease_end_expired_for (lease.c) -- p->answer: have p->excess expired leases been ended? none, if there are not so many */
+/* lease_end_expired_for (lease.c) -- p->answer: have p->wanted_ends expired leases been ended? */
 static Result
 lease_end_expired_for(void)
 {
 	enum { D = 4 };
 
 	BEGIN;
-	CALL(count_expired());
-	if (!p->answer)
-		RETURN;
 	STEP("lease_next_expired: reads the entries of egress_lease_expiry");
 	start_ends(p->credential);
 	p->found = 0;
-	while (p->found < p->excess && next_end())
+	while (p->found < p->wanted_ends && next_end())
 	{
 		STEP("lease_next_expired: visits a row: %s", is_expired() ? "expired" : "not expired");
 		if (!is_expired())
@@ -726,36 +723,7 @@ lease_end_expired_for(void)
 		CALL(lease_end_if_expired());
 		p->found += p->answer;
 	}
-	p->answer = p->found >= p->excess || mutant == takeover_always_enough;
-	END;
-}
-
-/* free_slot (src/limit.c) -- p->slot: one that is free, or that the end of expired leases makes free */
-static Result
-free_slot(void)
-{
-	enum { D = 3 };
-
-	BEGIN;
-	CALL(slot_find());
-	if (p->slot != SLOT_NONE || p->limit == 0 || !config->clock || mutant == expired_not_taken_over)
-		RETURN;
-	p->excess = 1;
-	CALL(count_expired());
-	if (!p->answer)
-		RETURN;
-	CALL(slot_excess());
-	CALL(lease_end_expired_for());
-	if (!p->answer)
-		RETURN;
-	if (mutant == takeover_always_enough)
-	{
-		p->wanted = 1;
-		CALL(gap_around());
-		p->slot = p->candidate;
-		RETURN;
-	}
-	CALL(slot_find());
+	p->answer = p->found >= p->wanted_ends || mutant == takeover_always_enough;
 	END;
 }
 
@@ -841,7 +809,7 @@ read_credential(void)
 }
 
 /*
- * What is at a place, a credential at a gateway (src/limit.c).
+ * What is at a place, a credential at a gateway (once.c).
  */
 
 enum
@@ -864,67 +832,64 @@ is_at_place(void)
 		!(mutant == open_release_leaves_the_place && is_other(row->xmax));
 }
 
-/* place_look -- p->place: what is at the place? */
+/* once_look (once.c) -- p->place: what is at the place? p->expired: how many leases that have expired, if these are all */
 static Result
-place_look(void)
+once_look(void)
 {
-	enum { D = 3 };
+	enum { D = 4 };
 
 	BEGIN;
 	p->place = PLACE_FREE;
+	p->expired = 0;
 	if (mutant == place_not_looked_at)
 		RETURN;
 	start_scan(0, false);
 	for (;;)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_GATEWAY, false, "place_look");
+		NEXT_ENTRY(p->credential, ENTRY_GATEWAY, false, "once_look");
 		if (p->entry == 0)
 			RETURN;
-		STEP("place_look: visits a row, %s", is_at_place() ? "held" : "dead");
+		STEP("once_look: visits a row, %s", is_at_place() ? "held" : "dead");
 		if (!is_at_place())
 			continue;
 		if (config->clock)
 		{
-			STEP("place_look: looks for the lease's end: %s", is_expired() ? "expired" : "not expired");
+			STEP("has_expired: %s", is_expired() ? "expired" : "not expired");
 			if (is_expired())
 			{
 				p->place = PLACE_EXPIRED;
-				if (mutant == one_expired_leaves_the_place)
-					RETURN;
+				p->expired++;
 				continue;
 			}
 		}
-		p->place = PLACE_TAKEN;
+		p->place = p->expired > 0 && mutant == one_expired_leaves_the_place ? PLACE_EXPIRED : PLACE_TAKEN;
 		RETURN;
 	}
 	END;
 }
 
-/* place_take_over -- end the expired leases at the place; p->place: is it free then? */
+/* once_end_expired (once.c) -- p->answer: have all leases at the place been ended, which have expired? */
 static Result
-place_take_over(void)
+once_end_expired(void)
 {
-	enum { D = 3 };
+	enum { D = 4 };
 
 	BEGIN;
-	p->place = PLACE_TAKEN;
-	if (mutant == place_not_taken_over)
-		RETURN;
+	p->found = true;
 	start_scan(0, false);
 	for (;;)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_GATEWAY, false, "place_take_over");
+		NEXT_ENTRY(p->credential, ENTRY_GATEWAY, false, "once_end_expired");
 		if (p->entry == 0 || mutant == expired_leaves_the_place)
 			break;
-		STEP("place_take_over: visits a row, %s", is_at_place() ? "held" : "dead");
+		STEP("once_end_expired: visits a row, %s", is_at_place() ? "held" : "dead");
 		if (!is_at_place())
 			continue;
 		p->look = m->rows[p->entry - 1].session;
 		CALL(lease_end_if_expired());
-		if (!p->answer && mutant != one_expired_leaves_the_place)
-			RETURN;
+		p->found &= p->answer || mutant == one_expired_leaves_the_place;
 	}
-	p->place = PLACE_FREE;
+	p->answer = p->found;
 	END;
 }
 
@@ -964,7 +929,7 @@ lease_beside_others(void)
 				if (tracing && !p->place_locked) say("somebody has it");
 			}
 			if (p->once && (p->place_locked || mutant == no_place_lock))
-				CALL(place_look());
+				CALL(once_look());
 			else if (p->once)
 				p->place = PLACE_EXPIRED;
 			if (p->place_locked && mutant == place_lock_given_back_before_the_insertion)
@@ -997,6 +962,61 @@ lease_beside_others(void)
 	}
 	if (mutant != no_credential_lock && mutant != credential_locked_to_commit)
 		GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
+	END;
+}
+
+/*
+ * slot_alone (src/limit.c) -- p->answer: is there a slot, p->slot, or no limit, at a place that is free? if not, the end of expired
+ * leases may make it so
+ */
+static Result
+slot_alone(void)
+{
+	enum { D = 3 };
+
+	BEGIN;
+	p->answer = false;
+	p->slot = SLOT_NONE;
+	p->place = PLACE_FREE;
+	p->expired = 0;
+	if (p->limit == 0)
+		RETURN;
+	if (p->once && mutant != place_not_looked_at_alone)
+		CALL(once_look());
+	p->answer = false;
+	if (p->place == PLACE_TAKEN)
+		RETURN;
+	if (p->limit != NO_LIMIT)
+		CALL(slot_find());
+	p->full_of_slots = p->limit != NO_LIMIT && p->slot == SLOT_NONE;
+	p->answer = !p->full_of_slots && p->place == PLACE_FREE;
+	if (p->answer || !config->clock || mutant == (p->full_of_slots ? expired_not_taken_over : place_not_taken_over))
+		RETURN;
+
+	/* end_expired() */
+	p->excess = 0;
+	if (p->full_of_slots)
+		CALL(slot_excess());
+	p->wanted_ends = p->excess > p->expired ? p->excess : p->expired;
+	CALL(lease_so_many_expired());
+	if (p->answer && p->place == PLACE_EXPIRED)
+		CALL(once_end_expired());
+	if (p->answer && p->excess > p->expired)
+	{
+		p->wanted_ends = p->excess - p->expired;
+		CALL(lease_end_expired_for());
+	}
+	if (!p->answer || !p->full_of_slots)
+		RETURN;
+	if (mutant == takeover_always_enough)
+	{
+		p->wanted = 1;
+		CALL(gap_around());
+		p->slot = p->candidate;
+	}
+	else
+		CALL(slot_find());
+	p->answer = p->slot != SLOT_NONE;
 	END;
 }
 
@@ -1040,18 +1060,8 @@ lease_alone(void)
 		STEP_IF(config->deletes, "lease_alone: scan_row_ends: %s", scan_row_ends(p->credential) ? "yes" : "no");
 		if (!scan_row_ends(p->credential))
 		{
-			p->place = PLACE_FREE;
-			if (p->once && mutant != place_not_looked_at_alone)
-				CALL(place_look());
-			if (p->place == PLACE_EXPIRED)
-				CALL(place_take_over());
-			if (p->place == PLACE_FREE)
-			{
-				p->slot = SLOT_NONE;
-				if (p->limit != NO_LIMIT)
-					CALL(free_slot());
-				p->leased = p->limit == NO_LIMIT || p->slot != SLOT_NONE;
-			}
+			CALL(slot_alone());
+			p->leased = p->answer;
 		}
 		if (!p->leased)
 		{
@@ -1153,9 +1163,9 @@ limit_look(void)
 	END;
 }
 
-/* place_seen (src/limit.c) -- p->answer: is it certain that the credential was at the gateway at the snapshot? */
+/* once_was_taken (once.c) -- p->answer: is it certain that the credential was at the gateway at the snapshot? */
 static Result
-place_seen(void)
+once_was_taken(void)
 {
 	enum { D = 2 };
 
@@ -1164,16 +1174,16 @@ place_seen(void)
 	start_scan(0, false);
 	for (;;)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_GATEWAY, false, "place_seen");
+		NEXT_ENTRY(p->credential, ENTRY_GATEWAY, false, "once_was_taken");
 		if (p->entry == 0)
 			RETURN;
-		STEP("place_seen: visits a row: %s", was_at_place() ? "yes" : "no");
+		STEP("once_was_taken: visits a row: %s", was_at_place() ? "yes" : "no");
 		if (!was_at_place())
 			continue;
 		p->answer = true;
 		if (!config->clock || mutant == place_seen_with_expired_leases)
 			RETURN;
-		STEP("place_seen: looks for the lease's end");
+		STEP("has_expired");
 		p->answer = p->entry == GONE_ROW || end_seen(&m->rows[p->entry - 1]) != END_PAST;
 		if (p->answer)
 			RETURN;
@@ -1409,7 +1419,7 @@ acquire(int gateway, bool ttl)
 				}
 			}
 			if (!p->answer && p->snapshot_once & 1 << p->credential)
-				CALL(place_seen());
+				CALL(once_was_taken());
 			if (p->answer)
 			{
 				p->full = true;

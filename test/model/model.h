@@ -142,6 +142,9 @@ typedef struct Proc
 	byte		once;			/* the same */
 	byte		place;			/* PLACE_ */
 	byte		place_locked;
+	byte		expired;		/* leases at the place, which have all expired */
+	byte		full_of_slots;	/* slot_alone() has found none that is free */
+	byte		wanted_ends;	/* so many expired leases are looked for, or to end */
 	byte		replaced;		/* a transaction that committed since has changed the credential */
 	byte		leased;
 	byte		row;			/* + 1: the lease that it inserts or has looked at; GONE_ROW when that is no more */
