@@ -11,7 +11,10 @@
  *	- the credential is in it, as the program reads it;
  *	- what was rendered, rendered again with another credential, is the config rendered with that one;
  *	- the same with a certificate and a key, which are in it once, or it is refused because it has another identity;
- *	- no memory that was freed held the credential.
+ *	- no memory that was freed held the credential;
+ *	- an import leaves it as it is, and what is stored of it is rendered to the same.
+ * Each config, accepted or refused, is also imported; OpenVPN's with files that some of its words name. What comes out passes
+ * the check, and another import leaves it as it is; the scanner finds nothing in it.
  * A refusal is NG007 with a message. It never quotes the config: every config holds a word that no message may have.
  * Credentials are judged by a rule written here once more. Any failure ends the program, and leaves the config in
  * fuzz-failure. Under AddressSanitizer, any access outside of what was allocated does as well.
@@ -68,6 +71,7 @@ static const Bytes *current;
 static int	accepted[2];
 static int	refused[2];
 static int	samples[2];
+static int	imports;
 
 /* which certificate and key an OpenVPN credential has, the first being none */
 static int	certificate;
@@ -166,6 +170,8 @@ static const char *const openvpn_words[] = {
 	"<auth-user-pass>", "</auth-user-pass>", "<tls-auth>", "</tls-auth>", "<up>", "</up>", "#", ";", "--", "\"",
 	"'", "\\", "setenv opt", "setenv", "[inline]", "block-outside-dns", "keepalive 10 60",
 	"dhcp-option DNS 10.0.0.1", "pull", "redirect-gateway def1", "learn-address x", "client-connect x",
+	"tls-remote a", "tls-remote /CN=a", "ca nobody", "ca y", "cert file", "pkcs12 x.so", "ca [inline]", "tls-auth [inline] 1",
+	"setenv opt foo", "ignore-unknown-option foo", "foo bar", "key-method 2", "script-security 3", "setenv PATH x",
 	"dns-updown x", "providers x", "pkcs11-providers x", "capath x", "\xef\xbb\xbf", CANARY, " ", "\t", "\r", "\n",
 	"\r\n", "\v", "\f", "\x01", "\x7f", "\x85", "\xff"
 };
@@ -716,6 +722,115 @@ try_certificate(const Bytes *config, const char *username, const char *password)
 	certificate = 0;
 }
 
+/* the files that an import may find: good ones, a binary one, and some that would be more than the content of a block */
+static const ConfigFile beside[] = {
+	{"file", "text of a file\r\n", 16, false, true},
+	{"folder/x", "other text", 10, false, true},
+	{"x.so", "a\0b", 3, true, false},
+	{"nobody", "</ca>\nup x\n<ca>\n", 17, false, true},
+	{"y", "\rup x\n", 6, false, true}
+};
+
+/* What import_config() or store_config() is called with, and what they returned. */
+typedef struct ImportCall
+{
+	text	   *source;
+	ConfigImport import;
+	List	   *secrets;
+	text	   *result;
+} ImportCall;
+
+/* import_config -- import an OpenVPN config */
+static void
+import_config(void *argument)
+{
+	ImportCall *c = argument;
+
+	c->result = openvpn_import_config(c->source, &c->import);
+}
+
+/* store_config -- what an OpenVPN config is stored as */
+static void
+store_config(void *argument)
+{
+	ImportCall *c = argument;
+
+	c->result = openvpn_stored_config(c->source, &c->secrets);
+}
+
+/* convert -- call one of the two, into bytes; false if it refuses. *removed: how many lines an import took out */
+static bool
+convert(void (*function) (void *argument), const Bytes *config, bool apart, Bytes *result, int *removed)
+{
+	ImportCall	c = {.source = make_text(config->data, config->length)};
+	bool		ok;
+
+	c.import.files = beside;
+	c.import.file_count = lengthof(beside);
+	c.import.apart = apart;
+	ok = attempt(function, &c);
+	*removed = list_length(c.import.removed);
+	result->length = 0;
+	if (ok)
+		replace(result, 0, 0, VARDATA(c.result), VARSIZE(c.result) - VARHDRSZ);
+	free_all(NULL);
+	if (!ok && standalone_error.code != ERRCODE_EGRESS_CONFIG)
+		fail("not a proper refusal of an import", standalone_error.message);
+	if (!ok && (strstr(standalone_error.message, CANARY) || strstr(standalone_error.detail, CANARY) ||
+				strstr(standalone_error.hint, CANARY)))
+		fail("a message of an import quotes the config", standalone_error.message);
+	return ok;
+}
+
+/* try_openvpn_import -- one OpenVPN config, which the check accepts or refuses, through an import */
+static void
+try_openvpn_import(const Bytes *config, bool is_accepted)
+{
+	static Bytes imported;
+	static Bytes again;
+	static Bytes result;
+	const char *name = NULL;
+	int			removed;
+
+	for (int apart = 0; apart < 2; apart++)
+	{
+		if (!convert(import_config, config, apart, &imported, &removed))
+		{
+			if (is_accepted)
+				fail("an import refuses what the check accepts", standalone_error.message);
+			return;
+		}
+		if (!apart && is_accepted &&
+			(removed > 0 || imported.length != config->length || memcmp(imported.data, config->data, config->length) != 0))
+			fail("an import changes what the check accepts", "");
+		if (!is_accepted)
+			imports++;
+		if (!render(true, &imported, "user", "secret one and more", &result))
+			fail("what was imported is refused", standalone_error.message);
+		if (scan_openvpn(result.data, result.length, &name) > 0)
+			fail("a refused directive came out of an import", name);
+		if (!convert(import_config, &imported, false, &again, &removed) || removed > 0 ||
+			again.length != imported.length || memcmp(again.data, imported.data, again.length) != 0)
+			fail("an import changes what an import made", "");
+	}
+}
+
+/* try_stored -- what is stored of an OpenVPN config that is accepted: with a login it is rendered to the same */
+static void
+try_stored(const Bytes *config, const Bytes *rendered, const char *username, const char *password)
+{
+	static Bytes stored;
+	static Bytes result;
+	int			removed;
+
+	if (!convert(store_config, config, false, &stored, &removed))
+		fail("what the check accepts cannot be stored", standalone_error.message);
+	if (!render(true, &stored, username, password, &result))
+		fail("what is stored is refused", standalone_error.message);
+	if (result.length != rendered->length || memcmp(result.data, rendered->data, result.length) != 0)
+		fail("what is stored is rendered to something else", "");
+}
+
 /* sample -- keep what was rendered for the real programs */
 static void
 sample(const char *folder, bool openvpn, const Bytes *result)
@@ -797,6 +912,8 @@ try_config(const Bytes *config, bool openvpn, const char *folder)
 	if (!render(openvpn, config, first[0], second[0], &result))
 	{
 		refused[openvpn]++;
+		if (openvpn)
+			try_openvpn_import(config, false);
 		if (render(openvpn, config, first[1], second[1], &other))
 			fail("refused once and accepted once", "");
 		return;
@@ -804,6 +921,11 @@ try_config(const Bytes *config, bool openvpn, const char *folder)
 	accepted[openvpn]++;
 	if (!is_imported)
 		fail("accepted, and not imported", "");
+	if (openvpn)
+	{
+		try_openvpn_import(config, true);
+		try_stored(config, &result, first[0], second[0]);
+	}
 
 	line = (openvpn ? scan_openvpn : scan_wireguard) (result.data, result.length, &name);
 	if (line > 0)
@@ -1009,7 +1131,7 @@ main(int argc, char **argv)
 	for (int i = 0; i < credentials; i++)
 		try_credential();
 
-	printf("openvpn: %d accepted, %d refused; wireguard: %d accepted, %d refused; %d credentials\n",
-		   accepted[1], refused[1], accepted[0], refused[0], credentials);
+	printf("openvpn: %d accepted, %d refused, %d of these imported; wireguard: %d accepted, %d refused; %d credentials\n",
+		   accepted[1], refused[1], imports / 2, accepted[0], refused[0], credentials);
 	return 0;
 }
