@@ -557,7 +557,8 @@ compare(Sync *sync)
 		Datum		id;
 
 		CHECK_FOR_INTERRUPTS();
-		if (column(row, COMPARE_NUMBER, &number))
+		/* an entry's, or that of a gateway which is in none */
+		if (sync->gateways != NIL && column(row, COMPARE_NUMBER, &number))
 			gateway = list_nth(sync->gateways, DatumGetInt64(number) - 1);
 		else
 		{
@@ -697,7 +698,7 @@ add_secrets(Sync *sync, List *secrets)
 static void
 decide(Sync *sync, Gateway *gateway, MemoryContext kept)
 {
-	MadeConfig	made = {NIL};
+	MadeConfig	made = {NIL, NIL};
 	Datum		listed = gateway->values[FIELD_CONFIG];
 
 	if (gateway->bad == NULL && !gateway->nulls[FIELD_CONFIG] && !try_entry(sync, gateway, make_config, &made))
