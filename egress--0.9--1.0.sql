@@ -402,7 +402,8 @@ CREATE FUNCTION egress_id_send(egress_id) RETURNS bytea
 AS 'textsend' LANGUAGE internal STABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION egress_id_send(egress_id) FROM PUBLIC;
 CREATE TYPE egress_id (
-    INPUT = egress_id_in, OUTPUT = egress_id_out, RECEIVE = egress_id_recv, SEND = egress_id_send, LIKE = text);
+    INPUT = egress_id_in, OUTPUT = egress_id_out, RECEIVE = egress_id_recv, SEND = egress_id_send, LIKE = text,
+    CATEGORY = 'U', PREFERRED = true);
 REVOKE ALL ON TYPE egress_id FROM PUBLIC;
 CREATE FUNCTION egress_id_from_character(character) RETURNS egress_id
 AS 'rtrim1' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;

@@ -119,7 +119,8 @@ COMMENT ON OPERATOR FAMILY egress_secret_ops USING hash IS 'equality of stored f
 /*
  * Ids of an application that are no text: a uuid or a number becomes an egress_id by an implicit cast, as it becomes no text,
  * and every function that takes ids is there once more for these. Strings have casts, too, so that a call may mix them with
- * numbers; where all ids are strings, or of no type yet, PostgreSQL prefers text. Nothing is cast from egress_id, or a call
+ * numbers; where all ids are strings, or of no type yet, PostgreSQL prefers text. It is the preferred type of uuid's category,
+ * so that it is taken also where somebody has made an implicit cast of uuid to text. Nothing is cast from egress_id, or a call
  * with both could go either way.
  */
 CREATE TYPE egress_id;
@@ -140,7 +141,8 @@ AS 'textsend' LANGUAGE internal STABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION egress_id_send(egress_id) FROM PUBLIC;
 COMMENT ON FUNCTION egress_id_send(egress_id) IS 'Binary output function of egress_id: as text''s. SQLSTATE: none of its own.';
 CREATE TYPE egress_id (
-    INPUT = egress_id_in, OUTPUT = egress_id_out, RECEIVE = egress_id_recv, SEND = egress_id_send, LIKE = text);
+    INPUT = egress_id_in, OUTPUT = egress_id_out, RECEIVE = egress_id_recv, SEND = egress_id_send, LIKE = text,
+    CATEGORY = 'U', PREFERRED = true);
 REVOKE ALL ON TYPE egress_id FROM PUBLIC;
 COMMENT ON TYPE egress_id IS 'an id of the application as an argument: the text form of a uuid, a number or a string';
 CREATE FUNCTION egress_id_from_character(character) RETURNS egress_id

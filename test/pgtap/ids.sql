@@ -67,6 +67,16 @@ SELECT is(resolved($$egress_release_credential('a'::citext)$$), 'text', 'citext 
 SELECT is(resolved($$egress_release_credential(true)$$), '42883', 'a boolean is no id');
 SELECT is(resolved($$egress_acquire_credential('a', NULL, 1, '1'::egress_id)$$), 'egress_id', 'egress_id itself');
 SELECT is(resolved($$egress_acquire_credential('a'::text, NULL, 1, '1'::egress_id)$$), 'egress_id', 'and beside text');
+-- an application may have casts of its own
+SAVEPOINT casts;
+CREATE CAST (uuid AS text) WITH INOUT AS IMPLICIT;
+SELECT is_empty($$
+    SELECT u.label, s.label, resolved(format('egress_acquire_credential(%s, %s, 1, %s)', u.expression, s.expression, s.expression))
+    FROM id u, id s
+    WHERE resolved(format('egress_acquire_credential(%s, %s, 1, %s)', u.expression, s.expression, s.expression)) ~ '^[0-9]'$$,
+    'with an implicit cast of uuid to text either, and no error');
+SELECT is(resolved('egress_release_credential(application.u)'), 'egress_id', 'egress_id where nothing else decides');
+ROLLBACK TO casts;
 SELECT is_empty($$SELECT castsource::regtype, casttarget::regtype FROM pg_cast WHERE castsource = 'egress_id'::regtype$$,
                 'nothing is cast from it');
 
