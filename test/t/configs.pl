@@ -365,6 +365,26 @@ subtest 'the tables' => sub {
     }
 };
 
+subtest 'what an import takes out' => sub {
+    my ($imported) = slurp("$root/doc/configs.md") =~ /^### Imported\n(.*)/ms;
+    my %flags = slurp("$root/src/config_openvpn.c") =~ /^\t\{"([\w-]+)", ([^,]+),/mg;
+    my @taken_out = grep { $flags{$_} =~ /TAKEN_OUT/ } sort keys %flags;
+    cmp_ok scalar(@taken_out), '>', 50, 'there is much';
+    for my $name (@taken_out) {
+        my $line = $name eq 'key-method' ? 'key-method 2' : "$name x y z";
+        my ($status, $out, $err) = run("client\nremote h\n$line\nnobind\n", "$folder/render", 'import', 'openvpn');
+        is $out, "client\nremote h\nnobind\n", "$name is taken out" or diag $err;
+        like $err, qr/^line 3: \Q$name\E: It |^line 3: \Q$name\E: \w/, 'and listed';
+        like $imported, qr/`\Q$name\E(?: 2)?`/, 'and in doc/configs.md';
+    }
+
+    # nothing else that is refused is
+    for my $name (grep { $flags{$_} !~ /TAKEN_OUT|FROM_FILE/ && $reason{openvpn}{$_} ne 'NULL' } sort keys %flags) {
+        my ($status, undef, $err) = run("client\nremote h\n$name x y z\n", "$folder/render", 'import', 'openvpn');
+        is $status >> 8, 1, "$name is refused";
+    }
+};
+
 subtest 'the directives that openvpn has' => sub {
     plan skip_all => $no_openvpn if $no_openvpn;
     my %names = map { $_ => 1 } `openvpn --help` =~ /^--([a-z0-9-]+)/mg;
