@@ -761,7 +761,7 @@ wireguard_stored_config(text *config_text, List **secrets)
 	read_config(config_text, &(WireguardCredential) {.private_key = ""}, NULL, &config);
 	config_finish(&config.reader);
 	if (config.has_preshared_key)
-		*secrets = lappend(*secrets, "PresharedKey");
+		*secrets = lappend(*secrets, (char *) "PresharedKey");
 	return config.edits.count > 0 ? apply(config_text, &config) : config_text;
 }
 

@@ -76,7 +76,7 @@ static int	imports;
 /* which certificate and key an OpenVPN credential has, the first being none */
 static int	certificate;
 static const char *const certificates[] = {NULL, "-----BEGIN C 1-----\nMI\n-----END C-----\n", "-----BEGIN C 2-----\r\nMI\r\n"};
-static const char *const keys[] = {NULL, "-----BEGIN K 1-----\nMI\n-----END K-----", "-----BEGIN K 2-----\nMI\n"};
+static const char *const client_keys[] = {NULL, "-----BEGIN K 1-----\nMI\n-----END K-----", "-----BEGIN K 2-----\nMI\n"};
 
 /* fail -- say what is wrong, keep the config, and end */
 static void
@@ -393,7 +393,7 @@ call(void *argument)
 			.username = c->first,
 			.password = c->second,
 			.client_certificate = certificates[certificate],
-			.client_key = keys[certificate]
+			.client_key = client_keys[certificate]
 		});
 	}
 	else

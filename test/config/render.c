@@ -89,9 +89,9 @@ main(int argc, char **argv)
 	free(input);
 	if (strcmp(argv[1], "import") == 0)
 	{
-		ConfigFile *files = calloc(argc, sizeof(ConfigFile));
+		ConfigFile *files = argc < 3 ? NULL : calloc(argc, sizeof(ConfigFile));
 
-		if (argc < 3 || files == NULL)
+		if (files == NULL)
 			return 2;
 		for (int i = 3; i < argc; i++)
 			files[i - 3] = read_file(argv[i]);
