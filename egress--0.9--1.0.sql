@@ -699,3 +699,4 @@ COMMENT ON FUNCTION egress_config_has_secret(egress_provider_type, text) IS
 provider_type: its provider''s; the configs of custom are not looked into. NULL for NULL. SQLSTATE: none of its own.';
 COMMENT ON VIEW egress_secret_usage IS
     'how many secrets of each column are sealed under the active key, an older one or one that is missing, or not sealed, and how many configs have some in them; opens none';
+COMMENT ON COLUMN egress_gateway.config IS 'what an agent needs to connect, without the credential; what else is secret in it is not sealed: egress_secret_usage counts it';

@@ -229,7 +229,7 @@ REVOKE ALL ON SEQUENCE egress_gateway_egress_gateway_id_seq FROM PUBLIC;
 CREATE INDEX egress_gateway_menu
     ON egress_gateway (egress_provider_id, country, city, name, egress_gateway_id) INCLUDE (enabled, withdrawn);
 COMMENT ON TABLE egress_gateway IS 'VPN gateways of a provider';
-COMMENT ON COLUMN egress_gateway.config IS 'what an agent needs to connect, without the credential';
+COMMENT ON COLUMN egress_gateway.config IS 'what an agent needs to connect, without the credential; what else is secret in it is not sealed: egress_secret_usage counts it';
 COMMENT ON COLUMN egress_gateway.enabled IS 'the administrator''s switch';
 COMMENT ON COLUMN egress_gateway.withdrawn IS 'the provider no longer lists it; set only by the managed sync';
 COMMENT ON COLUMN egress_gateway.provider_type IS 'the provider''s; filled in by a trigger';

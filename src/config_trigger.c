@@ -60,7 +60,7 @@ static const struct
 	bool		is_secret;
 }			fields[FIELD_COUNT] = {
 	[FIELD_USERNAME] = {"username", Anum_egress_credential_username,
-	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}},
+	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, false},
 	[FIELD_PASSWORD] = {"password", Anum_egress_credential_password,
 	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, true},
 	[FIELD_PRIVATE_KEY] = {"private_key", Anum_egress_credential_private_key,
@@ -68,11 +68,11 @@ static const struct
 	[FIELD_CUSTOM_CREDENTIAL] = {"custom_credential", Anum_egress_credential_custom_credential,
 	{[PROVIDER_CUSTOM] = FIELD_OPTIONAL}, true},
 	[FIELD_CLIENT_CERTIFICATE] = {"client_certificate", Anum_egress_credential_client_certificate,
-	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}},
+	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, false},
 	[FIELD_CLIENT_KEY] = {"client_key", Anum_egress_credential_client_key,
 	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, true},
 	[FIELD_ADDRESS] = {"address", Anum_egress_credential_address,
-	{[PROVIDER_WIREGUARD] = FIELD_OPTIONAL}},
+	{[PROVIDER_WIREGUARD] = FIELD_OPTIONAL}, false},
 	[FIELD_PRESHARED_KEY] = {"preshared_key", Anum_egress_credential_preshared_key,
 	{[PROVIDER_WIREGUARD] = FIELD_OPTIONAL}, true},
 };
@@ -361,7 +361,7 @@ egress_refuse_misfit(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	SecretHush	hush;
 	bool		is_gateway;
-	NewRow		row;
+	NewRow		row = {0};
 
 	secret_hush(&hush, NULL);
 	is_gateway = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL) == TABLE_GATEWAY;

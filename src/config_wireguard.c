@@ -22,6 +22,8 @@
 
 #include <sys/socket.h>
 
+#include "lib/stringinfo.h"
+
 #include "errors.h"
 
 /* 32 bytes in base64 */
@@ -34,6 +36,7 @@ static const char *const OF_ANDROID = "It is a key of WireGuard for Android, whi
 static const char *const FOR_AGENT = "It is for the routing of the agent, which sets its own.";
 static const char *const OF_LEASE = "Its value is left out: a lease's key takes its place.";
 static const char *const NOT_READ = "wg does not read it.";
+static const char *const PRESHARED_KEY = "PresharedKey";
 static const char *const USE_CUSTOM = "A provider of type custom takes any config.";
 
 typedef enum Section
@@ -66,6 +69,9 @@ typedef struct WireguardKey
 #define MTU				"It takes a number from 68 to 65535, or nothing."
 #define TABLE			"It takes the number or name of a routing table, auto or off."
 #define SECONDS			"It takes seconds from 0 to 65535, without a unit, or off."
+
+/* nothing is rendered */
+static const WireguardCredential no_credential;
 
 /* A key of a section that is set to what the credential has. */
 typedef struct Setting
@@ -489,22 +495,20 @@ read_setting(WireguardConfig *config, Section section, const Assignment *assignm
 static void
 keep_address(ConfigImport *import, const Assignment *assignment)
 {
-	size_t		kept = import->address ? strlen(import->address) : 0;
 	char	   *list = copy_part(assignment->value, assignment->end, false);
-	char	   *addresses = palloc(kept + 2 * strlen(list) + 3);
-	char	   *rest = list;
 	char	   *item;
+	StringInfoData addresses;
 
-	if (kept > 0)
-		memcpy(addresses, import->address, kept);
-	addresses[kept] = '\0';
-	while ((item = next_item(&rest, ", \t")) != NULL)
+	initStringInfo(&addresses);
+	if (import->address)
+		appendStringInfoString(&addresses, import->address);
+	while ((item = next_item(&list, ", \t")) != NULL)
 	{
-		if (*addresses)
-			strcat(addresses, ", ");
-		strcat(addresses, item);
+		if (addresses.len > 0)
+			appendStringInfoString(&addresses, ", ");
+		appendStringInfoString(&addresses, item);
 	}
-	import->address = *addresses ? addresses : NULL;
+	import->address = addresses.len > 0 ? addresses.data : NULL;
 }
 
 /* what a line with a preshared key gives way to until it is known whether all are the same */
@@ -696,7 +700,7 @@ wireguard_check_config(text *config_text)
 {
 	WireguardConfig config;
 
-	read_config(config_text, &(WireguardCredential) {NULL}, NULL, &config);
+	read_config(config_text, &no_credential, NULL, &config);
 	config_finish(&config.reader);
 }
 
@@ -761,7 +765,7 @@ wireguard_stored_config(text *config_text, List **secrets)
 	read_config(config_text, &(WireguardCredential) {.private_key = ""}, NULL, &config);
 	config_finish(&config.reader);
 	if (config.has_preshared_key)
-		*secrets = lappend(*secrets, (char *) "PresharedKey");
+		*secrets = lappend(*secrets, unconstify(char *, PRESHARED_KEY));
 	return config.edits.count > 0 ? apply(config_text, &config) : config_text;
 }
 
@@ -771,7 +775,7 @@ wireguard_has_secret(text *config_text)
 {
 	WireguardConfig config;
 
-	read_config(config_text, &(WireguardCredential) {NULL}, NULL, &config);
+	read_config(config_text, &no_credential, NULL, &config);
 	return config.has_private_key || config.has_preshared_key;
 }
 
