@@ -43,6 +43,8 @@ ALTER TABLE egress_gateway DISABLE TRIGGER egress_refuse_misfit;
 UPDATE egress_gateway SET config = E'up x\n<auth-user-pass>\nann\nswordfish\n</auth-user-pass>' WHERE egress_gateway_id = 21;
 UPDATE egress_gateway SET config = :'config' WHERE egress_gateway_id = 1;
 ALTER TABLE egress_gateway ENABLE TRIGGER egress_refuse_misfit;
+-- which an UPDATE takes out
+UPDATE egress_gateway SET config = config WHERE egress_gateway_id = 1 RETURNING config;
 -- the first thing that a session asks of egress
 \c regress_egress_config
 SELECT * FROM egress_secret_usage;

@@ -1058,7 +1058,7 @@ for my $case (['text', 'with the key', 0], ['binary', 'without the key', 3])
 
 {
 	my $sensitive = qr/hunter2|correct.horse|\Q$keys[0]\E/;
-	configure($main, "log_min_messages = info", 'log_parameter_max_length_on_error = -1', "log_error_verbosity = verbose", "log_min_error_statement = error");
+	configure($main, "log_min_messages = info", 'log_parameter_max_length_on_error = -1', "log_error_verbosity = verbose", "log_min_error_statement = warning");
 	reload($main, $dbh);
 	my $mark = -s $main->{log};
 	my $chatty = session($main);
@@ -1097,6 +1097,14 @@ for my $case (['text', 'with the key', 0], ['binary', 'without the key', 3])
 	$provoke->("INSERT INTO egress_credential (egress_provider_id, name, subject_type, private_key) VALUES (2, 'bad', 'everyone', 'hunter2')");
 	$provoke->("INSERT INTO egress_gateway (egress_provider_id, name, config) VALUES (2, 'bad', E'[Interface]\\nPrivateKey = hunter2\\n')");
 	$provoke->("INSERT INTO egress_gateway (egress_provider_id, name, config) VALUES (1, 'bad', E'up hunter2\\n')");
+	my $openvpn = 'INSERT INTO egress_credential (egress_provider_id, name, subject_type, client_certificate, client_key)';
+	$provoke->("$openvpn VALUES (1, 'bad', 'everyone', E'-----BEGIN CERTIFICATE-----\\nhunter2', 'hunter2')");
+	$provoke->("$openvpn VALUES (1, 'bad', 'everyone', ?, ?)", 'hunter2', "-----BEGIN PRIVATE KEY-----\nhunter2\n");
+	my $wireguard = 'INSERT INTO egress_credential (egress_provider_id, name, subject_type, private_key, address, preshared_key)';
+	$provoke->("$wireguard VALUES (2, 'bad', 'everyone', egress_generate_wireguard_key(), NULL, 'hunter2')");
+	$provoke->("$wireguard VALUES (2, 'bad', 'everyone', egress_generate_wireguard_key(), 'hunter2', NULL)");
+	$provoke->("SELECT egress_import_config('$_', E'[Interface]\\nPrivateKey = hunter2\\nhunter2\\nup hunter2')") for 'openvpn', 'wireguard';
+	$provoke->("SELECT egress_import_credential('openvpn', ?, ?)", "client\nca ca.crt", '{"ca.crt": "hunter2"}');
 	chmod 0644, "$main->{data}/keys";
 	reload($main, $chatty);
 	$provoke->("INSERT INTO way VALUES ('x', 'hunter2')");
@@ -1120,9 +1128,15 @@ for my $case (['text', 'with the key', 0], ['binary', 'without the key', 3])
 		$provoke->("INSERT INTO egress_credential $columns VALUES (1, 'bad', 'everyone', 'u', 'hunter2')");
 		$dbh->do('DROP TRIGGER aaa ON egress_credential');
 	}
+	# not an error, and the statement is stored
+	my $preshared = q{E'# hunter2\n[Interface]\n[Peer]\nPublicKey = Kv7UQo0ZOmSIMb3QAHmwpXyrDVB8OvgbVZKXJ3nBUlg=\nPresharedKey = }
+		. q{Kv7UQo0ZOmSIMb3QAHmwpXyrDVB8OvgbVZKXJ3nBUlg=\n'};
+	$chatty->do("INSERT INTO egress_gateway (egress_provider_id, name, config) VALUES (2, 'warned of', $preshared)");
+	$dbh->do(q{DELETE FROM egress_gateway WHERE name = 'warned of'});
 	is(join(' ', sort keys %seen), '22023 23503 23514 42P01 F0000 NG006 NG007', 'all of them failed, each for our reason');
 	my $log = log_from($main, $mark);
 	like($log, qr/NG007/, 'the log has the errors');
+	like($log, qr/WARNING: .*the config of gateway \d+ "warned of" has secrets/, '... and a warning of a config');
 	unlike($log, $sensitive, '... and no secret: not in the message, the context, the statement or the parameters');
 	like($log, qr/CONTEXT: .*credential \d+ "bad"/, '... but the object');
 	is(value($dbh, q{SELECT count(*) FROM pg_stat_activity WHERE query ~ 'swordfish100' AND pid <> pg_backend_pid()}), 0, 'what an acquire opened is not in pg_stat_activity');
