@@ -35,9 +35,9 @@ use Storable qw(store retrieve);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-# credential => limit; 5 has none. Gateways 1 and 2 are for 1 to 3, gateway 2 also for 4; gateway 3 is for 5, and
-# gateway 4, which is in every list, for 6
-our %limits = (1 => 1, 2 => 2, 3 => 3, 4 => 4, 6 => 3);
+# credential => limit; 5 has none. Gateways 1 and 2 are for 1 to 3 and for 7, which is once per gateway, gateway 2 also for 4;
+# gateway 3 is for 5, and gateway 4, which is in every list, for 6
+our %limits = (1 => 1, 2 => 2, 3 => 3, 4 => 4, 6 => 3, 7 => 2);
 our @gateways = (1, 2, 3, 4);
 
 # these have secrets too, and nobody may use them: so that a rotation takes its time
@@ -89,14 +89,14 @@ sub create_world
 			VALUES (1, 'everyone'), (2, 'everyone'), (3, 'everyone')},
 		q{CREATE TABLE session (id text PRIMARY KEY, status text NOT NULL)},
 		q{SELECT egress_attach_sessions('session', 'id', $$NEW.status = 'stopped'$$)});
-	for my $id (1 .. 6)
+	for my $id (1 .. 7)
 	{
-		my ($provider, $secret) = $id <= 4 ? (1, 'custom_credential') : $id == 5 ? (2, 'custom_credential') : (3, 'password');
+		my ($provider, $secret) = $id <= 4 || $id == 7 ? (1, 'custom_credential') : $id == 5 ? (2, 'custom_credential') : (3, 'password');
 		$dbh->do(qq{INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type,
-					username, $secret, allow_all_gateways, limit_active_connections, active_connection_limit)
-				VALUES (?, ?, ?, 'everyone', ?, ?, ?, ?, ?)}, undef,
+					username, $secret, allow_all_gateways, limit_active_connections, active_connection_limit, once_per_gateway)
+				VALUES (?, ?, ?, 'everyone', ?, ?, ?, ?, ?, ?)}, undef,
 			$id, $provider, "credential $id", $id == 6 ? 'user' : undef, secret($id), $id == 4 ? 0 : 1,
-			defined $limits{$id} ? 1 : 0, $limits{$id});
+			defined $limits{$id} ? 1 : 0, $limits{$id}, $id == 7 ? 1 : 0);
 	}
 	$dbh->do('INSERT INTO egress_credential_gateway (egress_credential_id, egress_gateway_id) VALUES (4, 2)');
 	$dbh->do(q{INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id,
@@ -216,9 +216,13 @@ sub check
 		HAVING limit_active_connections AND (count(*) > active_connection_limit OR count(*) <> count(DISTINCT slot)
 			OR max(slot) > active_connection_limit)
 		UNION ALL
+		SELECT format('credential %s: %s leases at gateway %s', egress_credential_id, count(*), egress_gateway_id)
+		FROM egress_lease JOIN egress_credential USING (egress_credential_id) WHERE once_per_gateway
+		GROUP BY egress_credential_id, egress_gateway_id HAVING count(*) > 1
+		UNION ALL
 		SELECT format('an end without a lease: %s', session_id) FROM egress_lease_expiry e
 		WHERE NOT EXISTS (SELECT FROM egress_lease l WHERE (l.session_id, l.egress_credential_id)
-			= (e.session_id, e.egress_credential_id))}), "$label: no limit is passed");
+			= (e.session_id, e.egress_credential_id))}), "$label: no limit is passed, and nothing twice at a gateway where it may be once");
 
 	my $indexes = $dbh->selectcol_arrayref(q{
 		SELECT indexrelid::regclass FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -1136,7 +1140,7 @@ sub new
 {
 	my ($class, @who) = @_;
 	my $self = $class->SUPER::new(@who, serial => 0, keys => [],
-		secrets => { map { $_ => EgressLoad::secret($_) } 1 .. 6, @EgressLoad::idle });
+		secrets => { map { $_ => EgressLoad::secret($_) } 1 .. 7, @EgressLoad::idle });
 	$self->write_keys(new_key());
 	return $self;
 }
