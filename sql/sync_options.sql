@@ -55,7 +55,7 @@ SELECT egress_sync_gateways(1, '[]', skip_bad => NULL);
 
 -- WireGuard: the private key is not stored, so the list with it and the one without are the same; secrets are told of once
 SELECT jsonb_agg(jsonb_build_object('name', 'wg-' || i, 'config',
-    E'[Interface]\nPrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n\n[Peer]\n'
+    E'[Interface]\nPrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\nPostUp = iptables -A x\n\n[Peer]\n'
     'PublicKey = Kv7UQo0ZOmSIMb3QAHmwpXyrDVB8OvgbVZKXJ3nBUlg=\nPresharedKey = Kv7UQo0ZOmSIMb3QAHmwpXyrDVB8OvgbVZKXJ3nBUlg=\n')) AS list
 FROM generate_series(1, 3) i \gset
 SELECT action, name FROM egress_sync_gateways(2, :'list', import => true);
