@@ -355,9 +355,9 @@ try_entry(Sync *sync, Gateway *gateway, EntryWork work, void *arg)
 									  error->message);
 		if (!bad || !sync->skip_bad)
 			ReThrowError(error);
-		/* of a config that does not fit, the message names the line */
-		gateway->bad = error->sqlerrcode == ERRCODE_EGRESS_CONFIG || error->detail == NULL ? error->message :
-			psprintf("%s. %s", error->message, error->detail);
+		/* of a config with several bad lines, the reason of the first is enough */
+		gateway->bad = error->detail == NULL ? error->message :
+			psprintf("%s. %.*s", error->message, (int) strcspn(error->detail, "\n"), error->detail);
 		sync->skipped++;
 	}
 	PG_END_TRY();
