@@ -481,6 +481,29 @@ CREATE OPERATOR CLASS egress_secret_ops DEFAULT FOR TYPE egress_secret USING has
     OPERATOR 1 =,
     FUNCTION 1 egress_secret_hash(egress_secret);
 
+-- what of configs is not stored any more goes; those that this version refuses stay, and are named: a restore would refuse them
+DO LANGUAGE plpgsql $$
+DECLARE
+    gateway record;
+    refused text[] := '{}';
+BEGIN
+    FOR gateway IN SELECT egress_gateway_id, name FROM egress_gateway WHERE config IS NOT NULL AND provider_type <> 'custom'
+                   ORDER BY egress_gateway_id LOOP
+        BEGIN
+            UPDATE egress_gateway SET config = config WHERE egress_gateway_id = gateway.egress_gateway_id;
+        EXCEPTION WHEN SQLSTATE 'NG007' THEN
+            refused := refused || format('%s "%s"', gateway.egress_gateway_id, gateway.name);
+        END;
+    END LOOP;
+    IF refused <> '{}' THEN
+        RAISE WARNING USING
+            MESSAGE = format('the configs of %s gateways are refused by this version', cardinality(refused)),
+            DETAIL = format('They stay as they are: gateway %s%s.', array_to_string(refused[:20], ', '),
+                            CASE WHEN cardinality(refused) > 20 THEN format(' and %s more', cardinality(refused) - 20) ELSE '' END),
+            HINT = 'Mend them before the next dump, which could not be restored: UPDATE egress_gateway SET config = config WHERE egress_gateway_id = ... says what is wrong.';
+    END IF;
+END $$;
+
 /* ------------------------------------------------------------- comments */
 
 COMMENT ON FUNCTION egress_id_in(cstring) IS 'Input function of egress_id: the text as it is. SQLSTATE: none of its own.';

@@ -693,6 +693,33 @@ statements($fresh_dbh, "DROP TABLE public.session;;\nDROP TABLE public.membershi
 is(sqlstate { $fresh_dbh->do('DROP EXTENSION egress') }, '', 'an install that was not updated can be dropped');
 is(one($fresh_dbh, "SELECT count(*) FROM pg_class WHERE relnamespace = '$schema'::regnamespace"), '0',
 	'and leaves nothing');
+
+# ------------------------------------------------------------- configs that only 0.9 let in
+
+$fresh_dbh->do('RESET ROLE');
+$fresh_dbh->do("CREATE EXTENSION egress SCHEMA $schema VERSION '0.9'");
+statements($fresh_dbh, <<'SQL');
+INSERT INTO egress_provider (name, provider_type) VALUES ('o', 'openvpn'), ('w', 'wireguard');;
+ALTER TABLE egress_gateway DISABLE TRIGGER egress_refuse_misfit;;
+INSERT INTO egress_gateway (egress_provider_id, name, config) VALUES
+    (1, 'header', E'client\nremote a\nhttp-proxy 127.0.0.1 7505\nhttp-proxy-option CUSTOM-HEADER x y\n'),
+    (1, 'login', E'client\nremote a\n<auth-user-pass>\nbob\nswordfish\n</auth-user-pass>\n'),
+    (2, 'key', E'[Interface]\nPrivateKey = KKj9BQcfDB1oC5v+x0JwnWIDcZsQO3jDsFqnkWRjxlA=\n[Peer]\nPublicKey = kz4N+i+CzCforkH92fMX6BaO9jOViIl3SfoyT4dMQTM=\n');;
+ALTER TABLE egress_gateway ENABLE TRIGGER egress_refuse_misfit;;
+SQL
+{
+	my $warnings = '';
+	local $SIG{__WARN__} = sub { $warnings .= join '', @_ };
+	$fresh_dbh->{PrintWarn} = 1;
+	$fresh_dbh->do('ALTER EXTENSION egress UPDATE');
+	like($warnings, qr/the configs of 1 gateways are refused by this version.*gateway 1 "header"\./s,
+		'the update names the configs that this version refuses');
+}
+is(one($fresh_dbh, q{SELECT config FROM egress_gateway WHERE name = 'header'}),
+	"client\nremote a\nhttp-proxy 127.0.0.1 7505\nhttp-proxy-option CUSTOM-HEADER x y\n", 'and leaves them');
+is(one($fresh_dbh, q{SELECT config FROM egress_gateway WHERE name IN ('login', 'key') ORDER BY name}),
+	"[Interface]\nPrivateKey = \n[Peer]\nPublicKey = kz4N+i+CzCforkH92fMX6BaO9jOViIl3SfoyT4dMQTM=\n client\nremote a\nauth-user-pass\n",
+	'what is not stored any more is gone');
 $_->disconnect for $dbh, $fresh_dbh, $witness, $snapshot, $blocker, $release;
 done_testing();
 
