@@ -488,6 +488,7 @@ typedef struct OpenvpnConfig
 	ConfigImport *import;		/* or NULL */
 	List	  **secrets;		/* NULL unless it is to be stored */
 	bool		unchecked;		/* what blocks hold is not looked at */
+	bool		is_lease;		/* for a lease: its <pkcs12> was opened when it was written, which takes long */
 	ConfigEdits edits;
 } OpenvpnConfig;
 
@@ -1112,8 +1113,15 @@ wrapped_key_problem(const char *start, const char *end)
 	size_t		wrapped;
 	const char *problem = NO_WRAPPED_KEY;
 
-	while (start < end && (is_config_space(*start) || *start == '\r' || *start == '\n'))
-		start++;
+	/* libcrypto passes over lines before the key; of one of more than 254 bytes it looks at the beginning of each such part */
+	while (start < end && *start != '-')
+	{
+		const char *newline = memchr(start, '\n', end - start);
+
+		if (newline == NULL || newline - start >= LINE_LENGTH)
+			return problem;
+		start = newline + 1;
+	}
 	if (!begins_with(start, end, begin))
 		return problem;
 	start += strlen(begin);
@@ -1144,7 +1152,7 @@ check_block(OpenvpnConfig *config, const Directive *directive, int number, const
 		problem = HAS_PASSPHRASE;
 		hint = TAKE_PASSPHRASE;
 	}
-	else if (strcmp(directive->name, "pkcs12") == 0 && pkcs12_has_passphrase(start, end - start))
+	else if (strcmp(directive->name, "pkcs12") == 0 && !config->is_lease && pkcs12_has_passphrase(start, end - start))
 	{
 		problem = HAS_PASSPHRASE;
 		hint = TAKE_PASSPHRASE_12;
@@ -1677,14 +1685,21 @@ read_config(text *config_text, OpenvpnConfig *config)
 	config_finish(&config->reader);
 }
 
+/* close_config -- free what read_config() allocated */
+static void
+close_config(OpenvpnConfig *config)
+{
+	if (config->edits.items)
+		pfree(config->edits.items);
+}
+
 /* apply -- the config with its edits, which are freed */
 static text *
 apply(text *config_text, OpenvpnConfig *config)
 {
 	text	   *result = config_apply(config_text, &config->edits);
 
-	if (config->edits.items)
-		pfree(config->edits.items);
+	close_config(config);
 	return result;
 }
 
@@ -1699,11 +1714,10 @@ has_identity(const OpenvpnConfig *config)
 bool
 openvpn_has_certificate(text *config_text)
 {
-	OpenvpnConfig config = {.credential = &no_credential};
+	OpenvpnConfig config = {.credential = &no_credential, .is_lease = true};
 
 	read_config(config_text, &config);
-	if (config.edits.items)
-		pfree(config.edits.items);
+	close_config(&config);
 	return has_identity(&config);
 }
 
@@ -1711,7 +1725,10 @@ openvpn_has_certificate(text *config_text)
 void
 openvpn_check_config(text *config_text)
 {
-	(void) openvpn_has_certificate(config_text);
+	OpenvpnConfig config = {.credential = &no_credential};
+
+	read_config(config_text, &config);
+	close_config(&config);
 }
 
 /*
@@ -1838,7 +1855,7 @@ openvpn_render_config(text *config_text, const OpenvpnCredential *credential)
 {
 	const char *end = VARDATA_ANY(config_text) + VARSIZE_ANY_EXHDR(config_text);
 	const char *before = end[-1] == '\n' ? "" : "\n";
-	OpenvpnConfig config = {.credential = credential};
+	OpenvpnConfig config = {.credential = credential, .is_lease = true};
 
 	openvpn_check_credential(credential);
 	read_config(config_text, &config);
