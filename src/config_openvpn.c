@@ -5,7 +5,9 @@
  * with parameters that openvpn takes. A list of what is forbidden would be as good as the openvpn it was made for: the
  * next release adds a directive that runs a command (2.7: dns-updown), and older spellings and builds have some
  * that this one has not. Directives that are known and refused are in the same table, to say why. What is not
- * in the table is refused without being named: it may be a line of a key that stands outside its block.
+ * in the table is refused without being named: it may be a line of a key that stands outside its block. Refused is also what
+ * would send text of the config's choice to a port of the agent's network before there is a VPN: headers for a proxy, packets
+ * in the clear, and a client key that hides lines of text.
  *
  * Reading. Lines are split into parameters as openvpn splits them: white space; double quotes; single quotes; backslash
  * before a backslash, a double quote or white space; "#" or ";" where a parameter may start. One "--" before
@@ -22,6 +24,10 @@
  * the credential; others go. Without one the block is added at the end. So do the blocks of cert and key give way to those
  * of the credential. What the credential has not stays as it is, but for an auth-user-pass that is no block, which would
  * read a file or ask at the console, and goes. All other bytes stay.
+ *
+ * Storing and importing are the same reading, with other edits. What is stored has no login, where an acquire puts one. An
+ * import does what the table says with a line that the check would refuse: it takes it out, or makes a block of the file that
+ * it names; a line that the table has no way for is refused. So what an import made passes the check.
  */
 #include "config.h"
 
