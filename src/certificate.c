@@ -163,18 +163,56 @@ certificate_matches(const char *certificate, const char *key)
 	return matches;
 }
 
-/* pem_is_encrypted -- has a private key a passphrase, in either of the two ways? Without a look at the key itself */
+/*
+ * pem_is_encrypted -- has something in PEM a passphrase, in either of the two ways? Without a look at what is encrypted
+ *
+ * The older way, a header, libcrypto has for blocks of any kind, and reads it with white space in several places; there is no
+ * use for that header but this.
+ */
 bool
 pem_is_encrypted(const char *start, const char *end)
 {
-	return has(start, end, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(start, end, "Proc-Type: 4,ENCRYPTED");
+	return has(start, end, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(start, end, "Proc-Type:");
+}
+
+/* has_encrypted_bag -- is a key in a list of what a PKCS #12 file holds encrypted? Frees the list */
+static bool
+has_encrypted_bag(STACK_OF(PKCS12_SAFEBAG) *bags)
+{
+	bool		result = false;
+
+	for (int i = 0; i < sk_PKCS12_SAFEBAG_num(bags); i++)
+		result = result || PKCS12_SAFEBAG_get_nid(sk_PKCS12_SAFEBAG_value(bags, i)) == NID_pkcs8ShroudedKeyBag;
+	sk_PKCS12_SAFEBAG_pop_free(bags, PKCS12_SAFEBAG_free);
+	return result;
+}
+
+/* is_encrypted -- is something in a PKCS #12 file encrypted? */
+static bool
+is_encrypted(const PKCS12 *file)
+{
+	STACK_OF(PKCS7) *safes = PKCS12_unpack_authsafes(file);
+	bool		result = false;
+
+	for (int i = 0; i < sk_PKCS7_num(safes); i++)
+	{
+		PKCS7	   *safe = sk_PKCS7_value(safes, i);
+
+		if (PKCS7_type_is_encrypted(safe) || PKCS7_type_is_enveloped(safe))
+			result = true;
+		else if (PKCS7_type_is_data(safe))
+			result = has_encrypted_bag(PKCS12_unpack_p7data(safe)) || result;
+	}
+	sk_PKCS7_pop_free(safes, PKCS7_free);
+	return result;
 }
 
 /*
  * pkcs12_has_passphrase -- would openvpn ask for the passphrase of a <pkcs12>? Not if it is none, or empty
  *
  * The file's digest tells without opening what is in it. One that takes too long to compute, or that is of a kind that
- * libcrypto has had since 3.4 only, counts as one with a passphrase. False for what is no PKCS #12 file.
+ * libcrypto has had since 3.4 only, counts as one with a passphrase, and so does one without a digest that is encrypted.
+ * False for what is no PKCS #12 file.
  */
 bool
 pkcs12_has_passphrase(const char *base64, size_t length)
@@ -203,6 +241,8 @@ pkcs12_has_passphrase(const char *base64, size_t length)
 		else
 			result = !PKCS12_verify_mac(file, "", 0) && !PKCS12_verify_mac(file, NULL, 0);
 	}
+	else if (file)
+		result = is_encrypted(file);
 	PKCS12_free(file);
 	BIO_free(bio);
 	BIO_free(text);

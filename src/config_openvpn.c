@@ -76,7 +76,7 @@
 #define FOR_OTHERS		"openvpn has it only on other systems or in other builds, and stops at it everywhere else."
 #define NO_BLOCK		"It has to be a block."
 #define IN_CLEAR		"Its packets would go to whatever listens there in the clear: text of one's choice to any port that the agent reaches."
-#define HAS_PASSPHRASE	"Its private key has a passphrase, for which openvpn would ask at the agent's console."
+#define HAS_PASSPHRASE	"It has a passphrase, for which openvpn would ask at the agent's console."
 #define NO_WRAPPED_KEY	"It is not a client key as openvpn --genkey tls-crypt-v2-client makes it."
 #define HIDES_TEXT		"Its wrapped key holds lines of text: openvpn would send them to any port that the agent reaches."
 #define NO_FILE			"The file that it names is not in files."
@@ -112,6 +112,7 @@
 #define FROM_FILE		0x08	/* an import makes a block of the file that it names */
 #define TAKEN_OUT		0x10	/* an import takes it out: without it the tunnel is the same, and as safe */
 #define SECRET			0x20	/* its block is secret */
+#define PEM				0x40	/* its block is read by libcrypto, which would ask for a passphrase */
 
 /* A directive. */
 typedef struct Directive
@@ -145,11 +146,11 @@ static const Directive directives[] = {
 	{"bind-dev", 0, "DEVICE", NULL},
 	{"block-ipv6", 0, "", NULL},
 	{"block-outside-dns", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
-	{"ca", INLINE | FROM_FILE, NULL, READS},
+	{"ca", INLINE | FROM_FILE | PEM, NULL, READS},
 	{"capath", 0, NULL, READS},
 	{"ccd-exclusive", 0, NULL, FOR_SERVER},
 	{"cd", TAKEN_OUT, NULL, CHANGES_IDENTITY},
-	{"cert", INLINE | FROM_FILE, NULL, READS},
+	{"cert", INLINE | FROM_FILE | PEM, NULL, READS},
 	{"chroot", TAKEN_OUT, NULL, CHANGES_IDENTITY},
 	{"cipher", 0, "WORD", NULL},
 	{"client", 0, "", NULL},
@@ -172,7 +173,7 @@ static const Directive directives[] = {
 	{"connect-retry-max", CONNECTION, "NUMBER", NULL},
 	{"connect-timeout", CONNECTION, "NUMBER", NULL},
 	{"connection", INLINE, NULL, NO_BLOCK},
-	{"crl-verify", INLINE | FROM_FILE, NULL, READS},
+	{"crl-verify", INLINE | FROM_FILE | PEM, NULL, READS},
 	{"cryptoapicert", 0, NULL, USES_DEVICE_KEY},
 	{"daemon", TAKEN_OUT, NULL, TAKES_OUTPUT},
 	{"data-ciphers", 0, "WORD", NULL},
@@ -180,7 +181,7 @@ static const Directive directives[] = {
 	{"dev", 0, "DEVICE", NULL},
 	{"dev-node", TAKEN_OUT, NULL, OPENS_DEVICE},
 	{"dev-type", 0, "tun|tap", NULL},
-	{"dh", INLINE | FROM_FILE, "none", READS},
+	{"dh", INLINE | FROM_FILE | PEM, "none", READS},
 	{"dhcp-internal", 0, NULL, OTHER_TASK},
 	{"dhcp-option", 0, "WORD WORD?", NULL},
 	{"dhcp-pre-release", IGNORABLE | TAKEN_OUT, NULL, FOR_OTHERS},
@@ -199,7 +200,7 @@ static const Directive directives[] = {
 	{"engine", 0, NULL, LOADS_CODE},
 	{"errors-to-stderr", 0, "", NULL},
 	{"explicit-exit-notify", CONNECTION, "NUMBER?", NULL},
-	{"extra-certs", INLINE | FROM_FILE, NULL, READS},
+	{"extra-certs", INLINE | FROM_FILE | PEM, NULL, READS},
 	{"fast-io", 0, "", NULL},
 	{"float", CONNECTION, "", NULL},
 	{"force-tls-key-material-export", 0, NULL, FOR_SERVER},
@@ -238,7 +239,7 @@ static const Directive directives[] = {
 	{"iroute", 0, NULL, FOR_SERVER},
 	{"iroute-ipv6", 0, NULL, FOR_SERVER},
 	{"keepalive", 0, "NUMBER NUMBER", NULL},
-	{"key", INLINE | FROM_FILE | SECRET, NULL, READS},
+	{"key", INLINE | FROM_FILE | SECRET | PEM, NULL, READS},
 	{"key-derivation", 0, NULL, IS_PUSHED},
 	{"key-direction", CONNECTION, "0|1", NULL},
 	{"key-method", IGNORABLE | TAKEN_OUT, NULL, IS_GONE},
@@ -1153,10 +1154,10 @@ check_block(OpenvpnConfig *config, const Directive *directive, int number, const
 	const char *problem = NULL;
 	const char *hint = NULL;
 
-	if (strcmp(directive->name, "key") == 0 && pem_is_encrypted(start, end))
+	if ((directive->flags & PEM) && pem_is_encrypted(start, end))
 	{
 		problem = HAS_PASSPHRASE;
-		hint = TAKE_PASSPHRASE;
+		hint = strcmp(directive->name, "key") == 0 ? TAKE_PASSPHRASE : NULL;
 	}
 	else if (strcmp(directive->name, "pkcs12") == 0 && !config->is_lease && pkcs12_has_passphrase(start, end - start))
 	{
@@ -1338,7 +1339,7 @@ import_file(OpenvpnConfig *config, const Directive *directive, int count, char *
 					   "A parameter is missing, wrong, or too many.", NULL);
 		return;
 	}
-	if (strcmp(words[1], "[inline]") == 0)
+	if (strcmp(words[1], "[inline]") == 0 && !config->connection_line)
 	{
 		config->inline_lines[directive - directives] = line->number;
 		config_removed(import, line->number, directive->name, IS_INLINE);
@@ -1429,6 +1430,8 @@ import_line(OpenvpnConfig *config, const Directive *directive, int count, char *
 			const ConfigLine *line)
 {
 	if (config->import == NULL)
+		return false;
+	if (config->connection_line && !(directive->flags & (CONNECTION | TAKEN_OUT)))
 		return false;
 	if (directive->flags & FROM_FILE)
 		import_file(config, directive, count, words, start, line);

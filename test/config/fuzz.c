@@ -170,7 +170,8 @@ static const char *const openvpn_words[] = {
 	"<auth-user-pass>", "</auth-user-pass>", "<tls-auth>", "</tls-auth>", "<up>", "</up>", "#", ";", "--", "\"",
 	"'", "\\", "setenv opt", "setenv", "[inline]", "block-outside-dns", "keepalive 10 60",
 	"dhcp-option DNS 10.0.0.1", "pull", "redirect-gateway def1", "learn-address x", "client-connect x",
-	"tls-remote a", "tls-remote /CN=a", "ca nobody", "ca y", "cert file", "pkcs12 x.so", "ca [inline]", "tls-auth [inline] 1",
+	"tls-remote a", "tls-remote /CN=a", "ca nobody", "ca y", "cert file", "pkcs12 x.so", "ca [inline]", "tls-auth [inline] 1", "<connection>\nremote h\nca file\n</connection>",
+	"<connection>\nremote h\ntls-auth file 1\n</connection>", "<connection>\nremote h\ntls-remote x\n</connection>",
 	"setenv opt foo", "ignore-unknown-option foo", "foo bar", "key-method 2", "script-security 3", "setenv PATH x",
 	"dns-updown x", "providers x", "pkcs11-providers x", "capath x", "\xef\xbb\xbf", CANARY, " ", "\t", "\r", "\n",
 	"\r\n", "\v", "\f", "\x01", "\x7f", "\x85", "\xff"

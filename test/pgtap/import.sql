@@ -161,6 +161,14 @@ FROM (VALUES
                                             'key-direction 1 | <tls-auth> | x | </tls-auth>'),
     (E'ca [inline]\n<ca>\nx\n</ca>',        '<ca> | x | </ca>')
 ) AS good (line, block);
+SELECT is(refusal(E'client\n<connection>\nremote h\n' || line || E'\n</connection>\n<tls-auth>\nx\n</tls-auth>', :'files'),
+          'NG007: line 4 of the OpenVPN config: "' || split_part(line, ' ', 1) || '" cannot be used: ' || reason, 'in <connection>: ' || line)
+FROM (VALUES
+    ('ca ca.crt',           'It reads a file on the agent.'),
+    ('secret ta.key 1',     'It reads a file on the agent.'),
+    ('tls-remote x',        'openvpn 2.6 does not have it any more.'),
+    ('tls-auth [inline] 1', 'The file that it names is not in files.')
+) AS bad (line, reason);
 SELECT is(removed(E'client\nremote h\nca x/ca.crt\ntls-auth ta.key 1', :'files'), '{}', 'a file in its own place is not listed');
 SELECT is(removed(E'client\nremote h\nca [inline]\n<ca>\nx\n</ca>'), ARRAY['line 3: ca: It only says that the content is a block.'],
           'an old marker is');
@@ -186,7 +194,7 @@ SELECT is(imported(E'client\nremote h\nca b/ca.crt', '{"a/ca.crt": "A", "b/ca.cr
 SELECT is(imported(E'client\nremote h\nca ca.crt', '{"a/ca.crt": "A", "b/ca.crt": "A"}'), 'client | remote h | <ca> | A | </ca>',
           'the same file twice is one');
 SELECT is(refusal(E'client\nremote h\n<cert>\n</cert>\nkey a', jsonb_build_object('a', E'-----BEGIN ENCRYPTED PRIVATE KEY-----\nhidden\n')),
-          'NG007: line 5 of the OpenVPN config: "key" cannot be used: Its private key has a passphrase, for which openvpn would ask '
+          'NG007: line 5 of the OpenVPN config: "key" cannot be used: It has a passphrase, for which openvpn would ask '
           'at the agent''s console.', 'a key with a passphrase');
 SELECT is(length(imported(E'client\nremote h\nca a', jsonb_build_object('a', repeat(E'0123456789\n', 100000)))), 1300032,
           'a large file');
