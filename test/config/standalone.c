@@ -119,17 +119,17 @@ initStringInfo(StringInfo string)
 }
 
 void
-appendStringInfoString(StringInfo string, const char *part)
+appendStringInfoString(StringInfo str, const char *s)
 {
-	size_t		length = strlen(part);
+	size_t		length = strlen(s);
 
-	if (string->len + length >= (size_t) string->maxlen)
+	if (str->len + length >= (size_t) str->maxlen)
 	{
-		string->maxlen = (string->len + length + 1) * 2;
-		string->data = repalloc_huge(string->data, string->maxlen);
+		str->maxlen = (str->len + length + 1) * 2;
+		str->data = repalloc_huge(str->data, str->maxlen);
 	}
-	memcpy(string->data + string->len, part, length + 1);
-	string->len += length;
+	memcpy(str->data + str->len, s, length + 1);
+	str->len += length;
 }
 
 void
