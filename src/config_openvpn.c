@@ -77,6 +77,7 @@
 #define NO_BLOCK		"It has to be a block."
 #define IN_CLEAR		"Its packets would go to whatever listens there in the clear: text of one's choice to any port that the agent reaches."
 #define HAS_PASSPHRASE	"It has a passphrase, for which openvpn would ask at the agent's console."
+#define HALF_A_LOGIN	"It has no line with a username and a line with a password: openvpn would ask at the agent's console."
 #define NO_WRAPPED_KEY	"It is not a client key as openvpn --genkey tls-crypt-v2-client makes it."
 #define HIDES_TEXT		"Its wrapped key holds lines of text: openvpn would send them to any port that the agent reaches."
 #define NO_FILE			"The file that it names is not in files."
@@ -485,6 +486,7 @@ typedef struct OpenvpnConfig
 	int			secret_line;
 	int			device_line;	/* where these directives are, 0 without */
 	int			null_cipher_line;
+	const char *null_cipher;	/* which of the directives that name ciphers it is */
 	int			name_line;
 	int			old_name_line;
 	bool		has_tls;
@@ -1015,6 +1017,35 @@ read_connection(OpenvpnConfig *config, const ConfigLine *opening, const ConfigLi
 	config->connection_line = 0;
 }
 
+/* find_login -- the username and the password in a block or a file, each a line; false if openvpn would ask for one */
+static bool
+find_login(const char *start, const char *end, const char **lines, const char **ends)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		const char *newline = memchr(start, '\n', end - start);
+
+		lines[i] = start;
+		ends[i] = newline ? newline : end;
+		while (ends[i] > start && ends[i][-1] == '\r')
+			ends[i]--;
+		if (ends[i] == start)
+			return false;
+		start = newline ? newline + 1 : end;
+	}
+	return true;
+}
+
+/* has_login -- is there a username and a password between two places? */
+static bool
+has_login(const char *start, const char *end)
+{
+	const char *lines[2];
+	const char *ends[2];
+
+	return find_login(start, end, lines, ends);
+}
+
 /* credential_part -- what the credential has for a part of the config; NULL if nothing */
 static const char *
 credential_part(const OpenvpnConfig *config, Part part)
@@ -1060,9 +1091,13 @@ place_block(OpenvpnConfig *config, Part part, const char *start, const char *end
 	config->placed[part] = true;
 }
 
-/* place_part -- note how a part that the config has, which begins and ends at these places, is to be rendered */
+/*
+ * place_part -- note how a part that the config has, which begins and ends at these places, is to be rendered
+ *
+ * A part that is whole has all that openvpn would otherwise ask for.
+ */
 static void
-place_part(OpenvpnConfig *config, const char *name, const char *start, const ConfigLine *last, bool is_block)
+place_part(OpenvpnConfig *config, const char *name, const char *start, const ConfigLine *last, bool is_whole)
 {
 	Part		part = 0;
 
@@ -1072,7 +1107,7 @@ place_part(OpenvpnConfig *config, const char *name, const char *start, const Con
 		return;
 	if (credential_part(config, part) && !config->placed[part])
 		place_block(config, part, start, last->end, "", "");
-	else if (credential_part(config, part) || !is_block)
+	else if (credential_part(config, part) || !is_whole)
 		config_replace(&config->edits, start, last->next, "");
 }
 
@@ -1164,6 +1199,8 @@ check_block(OpenvpnConfig *config, const Directive *directive, int number, const
 		problem = HAS_PASSPHRASE;
 		hint = TAKE_PASSPHRASE_12;
 	}
+	else if (strcmp(directive->name, "http-proxy-user-pass") == 0 && !has_login(start, end))
+		problem = HALF_A_LOGIN;
 	else if (strcmp(directive->name, "tls-crypt-v2") == 0)
 		problem = wrapped_key_problem(start, end);
 	if (problem)
@@ -1202,22 +1239,13 @@ copy_part(const char *start, const char *end)
 static void
 keep_login(ConfigImport *import, const char *start, const char *end)
 {
-	char	   *lines[2];
+	const char *lines[2];
+	const char *ends[2];
 
-	for (int i = 0; i < 2; i++)
-	{
-		const char *newline = memchr(start, '\n', end - start);
-		const char *line_end = newline ? newline : end;
-
-		while (line_end > start && line_end[-1] == '\r')
-			line_end--;
-		if (line_end == start)
-			return;
-		lines[i] = copy_part(start, line_end);
-		start = newline ? newline + 1 : end;
-	}
-	import->username = lines[0];
-	import->password = lines[1];
+	if (!find_login(start, end, lines, ends))
+		return;
+	import->username = copy_part(lines[0], ends[0]);
+	import->password = copy_part(lines[1], ends[1]);
 }
 
 /* keep_block -- keep what a block holds for a credential, if it belongs there, and take it out of the config */
@@ -1506,7 +1534,8 @@ read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLin
 		if (config->secrets)
 			store_block(config, directive, start, line);
 		else if (config->import == NULL)
-			place_part(config, directive->name, start, line, true);
+			place_part(config, directive->name, start, line,
+					   directive != find_directive(part_tags[PART_LOGIN]) || has_login(opening.next, line->start));
 		else if (config->import->apart)
 			keep_block(config, directive, start, &opening, line);
 	}
@@ -1605,8 +1634,11 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 	else if (strcmp(directive->name, "ignore-unknown-option") == 0)
 		for (int i = 1; i < count; i++)
 			note_ignored(config, words[i]);
-	else if (strcmp(directive->name, "cipher") == 0 && strcmp(words[1], "none") == 0)
+	else if (strstr(directive->name, "cipher") != NULL && strstr(words[1], "none") != NULL)
+	{
+		config->null_cipher = directive->name;
 		config->null_cipher_line = line->number;
+	}
 	else if (strcmp(directive->name, "setenv") == 0 && strcmp(words[1], "FORWARD_COMPATIBLE") == 0)
 		config->ignores_all = count > 2 && strcmp(words[2], "1") == 0;
 }
@@ -1670,7 +1702,7 @@ check_whole(OpenvpnConfig *config)
 	if (config->device_line > 0 && !config->has_tls && config->secret_line == 0)
 		config_problem(reader, 0, "client", IN_CLEAR, "It needs client or tls-client, or a <secret>.");
 	if (config->null_cipher_line > 0 && config->secret_line > 0)
-		config_problem(reader, config->null_cipher_line, "cipher", IN_CLEAR, NULL);
+		config_problem(reader, config->null_cipher_line, config->null_cipher, IN_CLEAR, NULL);
 	if (config->old_name_line > 0 && config->name_line > 0)
 		config_problem(reader, config->old_name_line, "tls-remote", TWO_NAMES, NULL);
 	for (size_t i = 0; i < lengthof(directives); i++)

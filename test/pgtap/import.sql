@@ -133,7 +133,7 @@ SELECT is(refusal(E'client\nup x\nremote h\nhidden\nca hidden\ntls-verify hidden
 
 /* ----------------------------------------------------------------- files */
 
-\set files '{"ca.crt": "CA\\n", "ta.key": "TA", "dir/client.crt": "CERT\\n", "client.key": "KEY\\n", "b.p12": {"base64": "AAECAw=="}, "text": {"base64": "Q0EK"}}'
+\set files '{"ca.crt": "CA\\n", "ta.key": "TA", "dir/client.crt": "CERT\\n", "client.key": "KEY\\n", "b.p12": {"base64": "AAECAw=="}, "text": {"base64": "Q0EK"}, "login.txt": "a\\nb\\n"}'
 SELECT is(imported(E'client\nremote h\n' || line, :'files'), 'client | remote h | ' || block, line)
 FROM (VALUES
     ('ca ca.crt',                           '<ca> | CA | </ca>'),
@@ -153,7 +153,7 @@ FROM (VALUES
     ('extra-certs ca.crt',                  '<extra-certs> | CA | </extra-certs>'),
     ('dh ca.crt',                           '<dh> | CA | </dh>'),
     ('dh none',                             'dh none'),
-    ('http-proxy-user-pass ta.key',         '<http-proxy-user-pass> | TA | </http-proxy-user-pass>'),
+    ('http-proxy-user-pass login.txt',      '<http-proxy-user-pass> | a | b | </http-proxy-user-pass>'),
     ('pkcs12 b.p12',                        '<pkcs12> | AAECAw== | </pkcs12>'),
     (E'<connection>\nremote h\ntls-auth ta.key 1\n</connection>',
                                             '<connection> | remote h | <tls-auth> | TA | </tls-auth> | key-direction 1 | </connection>'),

@@ -180,6 +180,10 @@ subtest 'a credential without username and password' => sub {
     my $inline = "client\nremote h\n<auth-user-pass>\nown\nown\n</auth-user-pass>\n";
     my (undef, $rendered) = run($inline, "$folder/render", 'openvpn');
     is $rendered, $inline, 'what the config brings along inline stays';
+    for my $half ("", "own\n", "own\r\n\r\n", "\nown\n") {
+        (undef, $rendered) = run("client\nremote h\n<auth-user-pass>\n$half</auth-user-pass>\n", "$folder/render", 'openvpn');
+        is $rendered, "client\nremote h\n", 'a block that lacks something goes: openvpn would ask for it';
+    }
     (undef, $rendered) = run("client\nremote h\nauth-user-pass /etc/shadow", "$folder/render", 'openvpn');
     is $rendered, "client\nremote h\n", 'what reads a file goes';
 };
