@@ -1112,30 +1112,62 @@ place_part(OpenvpnConfig *config, const char *name, const char *start, const Con
 }
 
 /*
- * has_text_line -- is there a line of text of four or more characters in what should look like random bytes?
+ * is_command -- would a program that reads lines of text take a part of what should look like random bytes for a command?
  *
- * What a text protocol would take for a command; one in some thousands of real keys has one by chance.
+ * Any line of four or more characters, all printable; and, as openvpn's own management interface leaves out what is not
+ * printable, one that then begins with a word of four or more letters of one case, in quotes or not.
  */
 static bool
-has_text_line(const unsigned char *bytes, size_t length)
+is_command(const unsigned char *line, const unsigned char *end)
 {
 	size_t		printable = 0;
-	bool		at_start = true;	/* of a line */
+	size_t		letters = 0;
+	unsigned char quote = '\0';
+	bool		upper = false;
+	bool		in_word = true;
 
-	for (size_t i = 0; i < length; i++)
+	while (end > line && end[-1] == '\r')
+		end--;
+	for (const unsigned char *c = line; c < end; c++)
 	{
-		if (bytes[i] == '\n' || bytes[i] == '\r')
+		bool		is_upper = *c >= 'A' && *c <= 'Z';
+
+		if (*c < ' ' || *c > '~')
+			continue;
+		printable++;
+		if (!in_word)
+			continue;
+		if (is_upper || (*c >= 'a' && *c <= 'z'))
 		{
-			if (at_start && printable >= 4 && (bytes[i] == '\n' || (i + 1 < length && bytes[i + 1] == '\n')))
-				return true;
-			at_start = true;
-			printable = 0;
+			in_word = letters == 0 || is_upper == upper;
+			letters = in_word ? letters + 1 : 0;
+			upper = is_upper;
 		}
-		else if (bytes[i] < ' ' || bytes[i] > '~')
-			at_start = false;
-		else
-			printable++;
+		else if (letters == 0 && (*c == '"' || *c == '\''))
+			quote = *c;
+		else if (letters > 0 ? *c != '-' && *c != '_' : *c != ' ')
+		{
+			in_word = false;
+			if (letters < 4 || *c != (quote ? quote : ' '))
+				letters = 0;
+		}
 	}
+	return letters >= 4 || (printable >= 4 && printable == (size_t) (end - line));
+}
+
+/* has_command -- is there such a line? One in about a thousand real keys has one by chance */
+static bool
+has_command(const unsigned char *bytes, size_t length)
+{
+	const unsigned char *line = bytes;
+
+	for (const unsigned char *c = bytes; c <= bytes + length; c++)
+		if (c == bytes + length || *c == '\n')
+		{
+			if (is_command(line, c))
+				return true;
+			line = c + 1;
+		}
 	return false;
 }
 
@@ -1176,7 +1208,7 @@ wrapped_key_problem(const char *start, const char *end)
 			start++;
 		wrapped = length > 256 + 2 ? length - 256 : 0;
 		if (start == end && wrapped > 0 && (size_t) (bytes[length - 2] << 8 | bytes[length - 1]) == wrapped)
-			problem = has_text_line(bytes + 256, wrapped - 2) ? HIDES_TEXT : NULL;
+			problem = has_command(bytes + 256, wrapped - 2) ? HIDES_TEXT : NULL;
 	}
 	pfree(bytes);
 	return problem;
