@@ -49,5 +49,24 @@ UPDATE egress_gateway SET config = config WHERE egress_gateway_id = 1 RETURNING 
 \c regress_egress_config
 SELECT * FROM egress_secret_usage;
 
+-- A certificate that is not valid at present is stored, with a warning, when it is new: a dump can be restored at any time.
+-- The first has lines that end with carriage return and newline, of which psql's backquotes have taken the last newline
+\set key '-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgHUd9wkSRVri5O7el\n1LLsVgxOc8KfOoc9eDIb2tCKgEChRANCAATzgY1849j361Zd2ct6de7eZtS1pdjG\nI2bDtSasQk5w5DVEqZduSNu52TgIOMynHmFkte/BIgYl8MHUe85ZOqDp\n-----END PRIVATE KEY-----\n'
+\set valid '-----BEGIN CERTIFICATE-----\nMIIBATCBqAIBATAKBggqhkjOPQQDAjAMMQowCAYDVQQDDAFjMCAXDTAwMDEwMTAw\nMDAwMFoYDzIyMDAwMTAxMDAwMDAwWjAMMQowCAYDVQQDDAFjMFkwEwYHKoZIzj0C\nAQYIKoZIzj0DAQcDQgAE84GNfOPY9+tWXdnLenXu3mbUtaXYxiNmw7UmrEJOcOQ1\nRKmXbkjbudk4CDjMpx5hZLXvwSIGJfDB1HvOWTqg6TAKBggqhkjOPQQDAgNIADBF\nAiEAlcInW83X21cDmRfzFI8HCNEEqQQrgVRehi0uiO6j9bECICq6c5lqHPJckdWY\nBSGSXSyANkoPPsLr1VoUpQARPJJk\n-----END CERTIFICATE-----\n'
+\set expired '-----BEGIN CERTIFICATE-----\nMIH/MIGmAgEBMAoGCCqGSM49BAMCMAwxCjAIBgNVBAMMAWMwHhcNMDAwMTAxMDAw\nMDAwWhcNMDEwMTAxMDAwMDAwWjAMMQowCAYDVQQDDAFjMFkwEwYHKoZIzj0CAQYI\nKoZIzj0DAQcDQgAE84GNfOPY9+tWXdnLenXu3mbUtaXYxiNmw7UmrEJOcOQ1RKmX\nbkjbudk4CDjMpx5hZLXvwSIGJfDB1HvOWTqg6TAKBggqhkjOPQQDAgNIADBFAiAR\nnJPwuKwU+1mfLDay/OiyOYvKhb/qpabTypmEEyvgNgIhAOrYweEG4zv7ENgLm6dL\nSwWF6P6F3gpoHsJfTqLGPs9N\n-----END CERTIFICATE-----\n'
+\set later '-----BEGIN CERTIFICATE-----\nMIIBAjCBqgIBATAKBggqhkjOPQQDAjAMMQowCAYDVQQDDAFjMCIYDzIxMDAwMTAx\nMDAwMDAwWhgPMjIwMDAxMDEwMDAwMDBaMAwxCjAIBgNVBAMMAWMwWTATBgcqhkjO\nPQIBBggqhkjOPQMBBwNCAATzgY1849j361Zd2ct6de7eZtS1pdjGI2bDtSasQk5w\n5DVEqZduSNu52TgIOMynHmFkte/BIgYl8MHUe85ZOqDpMAoGCCqGSM49BAMCA0cA\nMEQCIGF4ZYjnBkDofzys3SpvMGU1oASeuWF97jlz4mtxF1iwAiB7HYs0vlJIVcaH\nOX88kiEyQXJAe2J993I4CAWLF/ItLA==\n-----END CERTIFICATE-----\n'
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, client_certificate, client_key) VALUES
+    (1, 3, 'valid', 'everyone', rtrim(replace(:'valid', E'\n', E'\r\n'), E'\n'), rtrim(replace(:'key', E'\n', E'\r\n'), E'\n')),
+    (2, 3, 'expired', 'everyone', :'expired', :'key'), (3, 3, 'later', 'everyone', :'later', :'key');
+UPDATE egress_credential SET client_key = :'key', username = 'u', password = 'p', enabled = false;
+UPDATE egress_credential SET client_certificate = client_certificate;
+UPDATE egress_credential SET client_certificate = :'valid' || :'expired' WHERE egress_credential_id = 2;
+UPDATE egress_credential SET client_certificate = :'expired' || :'valid' WHERE egress_credential_id = 2;
+-- what an acquire makes of the lone carriage return
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (3, 'everyone');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (24, 3, 'plain', E'client\ndev tun\nremote h\n');
+UPDATE egress_credential SET enabled = true WHERE egress_credential_id = 1;
+SELECT replace(config, E'\r', '\r') AS config FROM egress_acquire_credential('ann', NULL, 24, 's1');
+
 \c :before
 DROP DATABASE regress_egress_config;

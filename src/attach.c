@@ -316,6 +316,25 @@ check_condition(const char *ended_when)
 				 errdetail("It has to be one expression, such as NEW.status = 'stopped'.")));
 }
 
+/* hint_at_columns -- in an error of CREATE TRIGGER's, says how ended_when names a column */
+static void
+hint_at_columns(void *arg)
+{
+	if (geterrcode() == ERRCODE_AMBIGUOUS_COLUMN)
+		errhint("In ended_when a column has NEW. or OLD. before its name, as in NEW.status = 'stopped'.");
+}
+
+/* create_condition_trigger -- make the trigger for updates after which a session is over */
+static void
+create_condition_trigger(Oid relid, const char *ended_when, const char *action)
+{
+	ErrorContextCallback callback = {error_context_stack, hint_at_columns, NULL};
+
+	error_context_stack = &callback;
+	create_trigger(SESSION_ENDED, "AFTER UPDATE ON", relid, psprintf("ROW WHEN ((%s\n))", ended_when), action);
+	error_context_stack = callback.previous;
+}
+
 /* warn_not_unique -- say what comes of ids that several sessions may have */
 static void
 warn_not_unique(Oid relid, const char *column)
@@ -364,7 +383,7 @@ egress_attach_sessions(PG_FUNCTION_ARGS)
 					  quote_literal_cstr(column), must_exist ? ", '" SESSION_MUST_EXIST "'" : "");
 	create_trigger(SESSION_DELETED, "AFTER DELETE ON", relid, "ROW", action);
 	if (ended_when != NULL)
-		create_trigger(SESSION_ENDED, "AFTER UPDATE ON", relid, psprintf("ROW WHEN ((%s\n))", ended_when), action);
+		create_condition_trigger(relid, ended_when, action);
 	/* not every type has an equality, and equal values may not be the same id; NULL is the empty text, which has no lease */
 	column = quote_identifier(column);
 	create_trigger(SESSION_CHANGED, "AFTER UPDATE ON", relid,

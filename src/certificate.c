@@ -4,7 +4,7 @@
  * openvpn hands what stands in <cert> and <key> to libcrypto, and so does this: PEM blocks, with any text around them; the
  * client's certificate first, and those of its issuers, if any, behind it; a key in any of the formats that libcrypto
  * has. What openvpn would refuse, and what would make it ask for a passphrase, is found before a config with it is handed out.
- * Whether a certificate has expired, and who signed it, is not looked at: a dump is to be restored at any time.
+ * That a certificate has expired is no reason to refuse it: a dump is to be restored at any time. Who signed it is not looked at.
  *
  * Pure functions of strings. No error of libcrypto's stays in its queue, in which the server looks for its own.
  */
@@ -96,7 +96,7 @@ certificate_problem(const char *pem)
 	if (problem)
 		return problem;
 	if (strstr(pem, "PRIVATE KEY-----"))
-		return "It has a private key as well, which belongs into client_key.";
+		return "It has a private key as well, which belongs in client_key.";
 
 	bio = open_pem(pem);
 	while ((certificate = read_certificate(bio)) != NULL)
@@ -248,4 +248,23 @@ pkcs12_has_passphrase(const char *base64, size_t length)
 	BIO_free(text);
 	ERR_clear_error();
 	return result;
+}
+
+/* certificate_date_problem -- why a server would not take the first of some certificates at present; NULL if it would */
+const char *
+certificate_date_problem(const char *pem)
+{
+	BIO		   *bio = open_pem(pem);
+	X509	   *first = read_certificate(bio);
+	const char *problem = NULL;
+
+	/* these say 0, too, of a time that they cannot read */
+	if (first && X509_cmp_current_time(X509_get0_notAfter(first)) < 0)
+		problem = "It has expired.";
+	else if (first && X509_cmp_current_time(X509_get0_notBefore(first)) > 0)
+		problem = "It is not valid yet.";
+	X509_free(first);
+	BIO_free(bio);
+	ERR_clear_error();
+	return problem;
 }

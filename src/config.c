@@ -329,6 +329,7 @@ is_config_space(char c)
 /*
  * has_control_character -- is there one in a string? With line_ends, a newline and the carriage returns before it are none
  *
+ * Nor are those at the end, of which somebody has taken the last newline, as psql does with what a command prints.
  * Those of Unicode beyond ASCII are two bytes in UTF-8; in other encodings the same bytes are letters.
  */
 bool
@@ -338,7 +339,7 @@ has_control_character(const char *value, bool line_ends)
 
 	for (const unsigned char *c = (const unsigned char *) value; *c; c++)
 	{
-		if (line_ends && (*c == '\n' || (*c == '\r' && (c[1] == '\n' || c[1] == '\r'))))
+		if (line_ends && (*c == '\n' || (*c == '\r' && (c[1] == '\n' || c[1] == '\r' || c[1] == '\0'))))
 			continue;
 		if (*c < ' ' || *c == 0x7f || (is_unicode && *c == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f))
 			return true;

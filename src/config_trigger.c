@@ -6,6 +6,8 @@
  * to be looked at. One whose key is missing is accepted unread: a dump can be restored without the key, and an acquire
  * says NG006 until the key is back. One that was changed under a key that is there is refused.
  *
+ * A client's certificate that has expired, or is not valid yet, is told of when it is new, and stored.
+ *
  * A gateway's config is not sealed. What rendering puts a lease's credential in the place of is not stored; of what else is
  * secret in it, whoever stores it is told.
  */
@@ -103,6 +105,26 @@ new_value(NewRow *row, AttrNumber column, Datum *value)
 	return !isnull;
 }
 
+/* is_same_text -- have two texts the same bytes? */
+static bool
+is_same_text(text *one, text *other)
+{
+	return VARSIZE_ANY_EXHDR(one) == VARSIZE_ANY_EXHDR(other) &&
+		memcmp(VARDATA_ANY(one), VARDATA_ANY(other), VARSIZE_ANY_EXHDR(one)) == 0;
+}
+
+/* is_new_text -- is a text one that the row did not have in this column? It has, where an UPDATE leaves it */
+static bool
+is_new_text(NewRow *row, AttrNumber column, text *value)
+{
+	bool		isnull = true;
+	Datum		old = 0;
+
+	if (TRIGGER_FIRED_BY_UPDATE(row->trigger->tg_event))
+		old = heap_getattr(row->trigger->tg_trigtuple, column, RelationGetDescr(row->trigger->tg_relation), &isnull);
+	return isnull || !is_same_text(DatumGetTextPP(old), value);
+}
+
 /* identify -- read what both tables have; false when the row will be refused by NOT NULL */
 static bool
 identify(NewRow *row, AttrNumber id, AttrNumber name, AttrNumber provider_type)
@@ -179,6 +201,19 @@ check_certificate(NewRow *row, const char *certificate, const char *key)
 					 "The client's certificate comes first, those of its issuers behind it.");
 }
 
+/* warn_of_date -- say that a certificate is written of which no server would take a client at present */
+static void
+warn_of_date(NewRow *row, const char *certificate)
+{
+	const char *problem = certificate_date_problem(certificate);
+
+	if (problem)
+		ereport(WARNING,
+				(errmsg("%s is not valid now",
+						secret_label(fields[FIELD_CLIENT_CERTIFICATE].name, row->id, row->name)),
+				 errdetail_internal("%s", problem)));
+}
+
 /* open_field -- open a secret of the row; NULL when its key is missing, NG006 if it was changed */
 static char *
 open_field(NewRow *row, Field field, Datum value)
@@ -221,6 +256,9 @@ check_credential(NewRow *row)
 			if (openvpn.client_certificate)
 				check_certificate(row, openvpn.client_certificate, opened[FIELD_CLIENT_KEY]);
 			openvpn_check_credential(&openvpn);
+			if (openvpn.client_certificate &&
+				is_new_text(row, Anum_egress_credential_client_certificate, DatumGetTextPP(values[FIELD_CLIENT_CERTIFICATE])))
+				warn_of_date(row, openvpn.client_certificate);
 			break;
 		case PROVIDER_WIREGUARD:
 			wireguard.private_key = opened[FIELD_PRIVATE_KEY];
@@ -282,27 +320,6 @@ config_warn(const char *what, const List *secrets)
 	pfree(names.data);
 }
 
-/* old_config -- the config that an UPDATE replaces; NULL if there is none, or it is no UPDATE */
-static text *
-old_config(NewRow *row)
-{
-	bool		isnull = true;
-	Datum		value = 0;
-
-	if (TRIGGER_FIRED_BY_UPDATE(row->trigger->tg_event))
-		value = heap_getattr(row->trigger->tg_trigtuple, Anum_egress_gateway_config,
-							 RelationGetDescr(row->trigger->tg_relation), &isnull);
-	return isnull ? NULL : DatumGetTextPP(value);
-}
-
-/* is_same_text -- have two texts the same bytes? */
-static bool
-is_same_text(text *one, text *other)
-{
-	return VARSIZE_ANY_EXHDR(one) == VARSIZE_ANY_EXHDR(other) &&
-		memcmp(VARDATA_ANY(one), VARDATA_ANY(other), VARSIZE_ANY_EXHDR(one)) == 0;
-}
-
 /* store_config -- check the config that there is, put what is stored of it into the row, and warn of secrets that are new */
 static void
 store_config(NewRow *row, const char *object)
@@ -310,7 +327,6 @@ store_config(NewRow *row, const char *object)
 	List	   *secrets = NIL;
 	text	   *config;
 	text	   *stored;
-	text	   *old;
 	Datum		value;
 
 	if (!new_value(row, Anum_egress_gateway_config, &value))
@@ -325,10 +341,7 @@ store_config(NewRow *row, const char *object)
 		value = PointerGetDatum(stored);
 		row->tuple = heap_modify_tuple_by_cols(row->tuple, RelationGetDescr(row->trigger->tg_relation), 1, columns, &value, isnull);
 	}
-	if (secrets == NIL)
-		return;
-	old = old_config(row);
-	if (old == NULL || !is_same_text(old, stored))
+	if (secrets != NIL && is_new_text(row, Anum_egress_gateway_config, stored))
 		config_warn(object, secrets);
 }
 

@@ -776,7 +776,8 @@ tell_removed(const Sync *sync)
 		appendStringInfo(&list, "%s%s: %d", list.len > 0 ? ", " : "", removed->directive, removed->lines);
 	}
 	ereport(NOTICE,
-			(errmsg("the import took %d lines out of %d configs", lines, sync->removed_from),
+			(errmsg("the import took %d line%s out of %d config%s",
+					lines, lines == 1 ? "" : "s", sync->removed_from, sync->removed_from == 1 ? "" : "s"),
 			 errdetail_internal("%s.", list.data),
 			 errhint("egress_import_config() tells of one config which lines these are, and why.")));
 }

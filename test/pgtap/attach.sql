@@ -299,6 +299,20 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 SELECT matches(app.context_of($$SELECT vpn.egress_attach_sessions('app.session', 'id', 'NEW.status =')$$),
                'argument ended_when', 'and so does the context of what the parser finds');
+CREATE FUNCTION app.hint_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    hint text;
+BEGIN
+    EXECUTE statement;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+    RETURN hint;
+END $$;
+SELECT is(app.hint_of($$SELECT vpn.egress_attach_sessions('app.session', 'id', 'status = ''stopped''')$$),
+          'In ended_when a column has NEW. or OLD. before its name, as in NEW.status = ''stopped''.',
+          'a column without NEW. or OLD.: a hint says what is missing');
+SELECT doesnt_match(app.hint_of($$SELECT vpn.egress_attach_sessions('app.session', 'id', 'NEW.statue = ''stopped''')$$),
+                    'In ended_when', 'which another error has not');
 RESET ROLE;
 SELECT ok(NOT is_called, 'none of it ran') FROM public.smuggled;
 
