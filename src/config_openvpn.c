@@ -485,6 +485,7 @@ typedef struct OpenvpnConfig
 	int			pkcs12_line;
 	int			secret_line;
 	int			device_line;	/* where these directives are, 0 without */
+	int			asking_proxy_line;	/* of an http-proxy that may want a login */
 	int			null_cipher_line;
 	const char *null_cipher;	/* which of the directives that name ciphers it is */
 	int			name_line;
@@ -1417,6 +1418,7 @@ import_file(OpenvpnConfig *config, const Directive *directive, int count, char *
 					   file == NULL ? GIVE_FILE : strcmp(directive->name, "pkcs12") == 0 ? GIVE_BASE64 : NULL);
 		return;
 	}
+	config->has_block[directive - directives] = true;
 	check_block(config, directive, line->number, content, content + strlen(content));
 	if (import->apart && strcmp(directive->name, part_tags[PART_CERTIFICATE]) == 0)
 		import->client_certificate = copy_part(content, content + strlen(content));
@@ -1666,6 +1668,8 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 	else if (strcmp(directive->name, "ignore-unknown-option") == 0)
 		for (int i = 1; i < count; i++)
 			note_ignored(config, words[i]);
+	else if (strcmp(directive->name, "http-proxy") == 0 && count > 3)
+		config->asking_proxy_line = line->number;
 	else if (strstr(directive->name, "cipher") != NULL && strstr(words[1], "none") != NULL)
 	{
 		config->null_cipher = directive->name;
@@ -1735,6 +1739,9 @@ check_whole(OpenvpnConfig *config)
 		config_problem(reader, 0, "client", IN_CLEAR, "It needs client or tls-client, or a <secret>.");
 	if (config->null_cipher_line > 0 && config->secret_line > 0)
 		config_problem(reader, config->null_cipher_line, config->null_cipher, IN_CLEAR, NULL);
+	if (config->asking_proxy_line > 0 && !config->has_block[find_directive("http-proxy-user-pass") - directives])
+		config_problem(reader, config->asking_proxy_line, "http-proxy",
+					   "With auto and without <http-proxy-user-pass> it asks at the agent's console.", NULL);
 	if (config->old_name_line > 0 && config->name_line > 0)
 		config_problem(reader, config->old_name_line, "tls-remote", TWO_NAMES, NULL);
 	for (size_t i = 0; i < lengthof(directives); i++)
