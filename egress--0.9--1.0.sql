@@ -244,8 +244,9 @@ SELECT c.egress_credential_id,
        c.active_connection_limit,
        CASE WHEN c.active_connection_limit IS NOT NULL
             THEN greatest(c.active_connection_limit - (c.leases).active_connections, 0) END AS available_connections,
-       (c.leases).oldest_lease_at AS oldest_lease_at
-FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled,
+       (c.leases).oldest_lease_at AS oldest_lease_at,
+       c.once_per_gateway AS once_per_gateway
+FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, once_per_gateway,
              CASE WHEN limit_active_connections THEN active_connection_limit END AS active_connection_limit,
              egress_credential_leases(egress_credential_id) AS leases
       FROM egress_credential) c
@@ -504,6 +505,27 @@ BEGIN
     END IF;
 END $$;
 
+-- what is other than before for the keys of WireGuard: INFO, because no NOTICE of a script is shown
+DO LANGUAGE plpgsql $$
+DECLARE
+    keys bigint;
+    shared bigint;
+BEGIN
+    SELECT count(*) INTO keys FROM egress_credential WHERE once_per_gateway;
+    SELECT count(DISTINCT egress_credential_id) INTO shared
+    FROM (SELECT egress_credential_id
+          FROM egress_live_lease l JOIN egress_credential c USING (egress_credential_id)
+          WHERE once_per_gateway
+          GROUP BY egress_credential_id, egress_gateway_id HAVING count(*) > 1) several;
+    IF keys > 0 THEN
+        RAISE INFO USING
+            MESSAGE = format('credentials of WireGuard providers that may be at each gateway once at most from now on: %s', keys),
+            DETAIL = format('With more than one lease at a gateway now: %s. Their leases stay, and no other is added there until they have ended.',
+                            shared),
+            HINT = 'Where a server lets several sessions connect with one key: UPDATE egress_credential SET once_per_gateway = false WHERE egress_provider_id = ...';
+    END IF;
+END $$;
+
 /* ------------------------------------------------------------- comments */
 
 COMMENT ON FUNCTION egress_id_in(cstring) IS 'Input function of egress_id: the text as it is. SQLSTATE: none of its own.';
@@ -561,7 +583,7 @@ COMMENT ON COLUMN egress_credential.client_key IS 'openvpn only: PEM, without a 
 COMMENT ON COLUMN egress_credential.address IS 'wireguard only, optional: the addresses that belong to the key, as wg-quick takes them';
 COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: base64 of 32 bytes';
 COMMENT ON COLUMN egress_credential.once_per_gateway IS
-    'whether at most one of its leases is live at each gateway; NULL, in whose place a trigger puts it: true for wireguard, else false';
+    'whether at most one of its leases is live at each gateway; NULL is as the provider''s type has it, true for wireguard, else false: a trigger puts that in its place';
 COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
 COMMENT ON TABLE egress_lease IS
     'one row a lease that was not ended yet, expired or not; written by functions of the extension only';
@@ -569,6 +591,13 @@ COMMENT ON TABLE egress_lease_expiry IS
     'when leases end by themselves; written by functions of the extension only';
 COMMENT ON TYPE egress_available_gateway IS 'a row of egress_available_gateways()';
 COMMENT ON TYPE egress_acquired_credential IS 'what egress_acquire_credential() returns';
+COMMENT ON FUNCTION egress_available_gateways(text, text) IS
+'The launch menu: the gateways that a user may pick for a workspace.
+user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL.
+Returns a row a gateway, ordered by provider name, country, city (NULLs last), gateway name and id.
+available_connections: how many more connections the credentials that fit allow now; 0 when full, NULL when one has neither a limit nor once_per_gateway.
+One that is once_per_gateway counts as 1, with a limit or without, and as 0 while it has a lease at the gateway.
+Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes.';
 COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
 'Leases to a session the first credential, by ascending id, that fits and has a connection free.
 One with a secret that cannot be opened is passed over, with a WARNING in the server''s log.
@@ -581,10 +610,16 @@ SQLSTATE: 22004, 22023 bad argument, or a session_id that no attached session ta
 NG004 every credential that fits and can be opened is at its limit, try later; NG005 the session holds a lease for something else;
 NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together;
 NG009 the session is not in the session table that was attached with must_exist, or over; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_release_credential(text) IS
+'Ends a session''s lease and writes it to egress_lease_history with the reason released. The connection is free for others at commit.
+session_id: the application''s id, 1 to 255 bytes, as it was given to the acquire. Returns true when it ended a lease, false when there was none.
+An id in another form than the session table writes (a uuid in capitals, a number with a zero before it) is another id: it ends nothing.
+SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
 COMMENT ON FUNCTION egress_renew_lease(text, interval) IS
 'Lets a session''s lease end at the present time plus ttl, sooner or later than before.
 session_id: the application''s id, 1 to 255 bytes. ttl: more than 0, a day being 24 hours and a month one of UTC''s calendar; NULL: the lease lasts until it is released.
 Returns when the lease ends, infinity for one that does not, NULL when the session has no lease, or only one that has expired: acquire again.
+An id in another form than the acquire''s is another id, which has no lease.
 SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
 COMMENT ON FUNCTION egress_expire_leases() IS
 'Ends the leases whose time is over, and writes them to egress_lease_history with the reason expired.

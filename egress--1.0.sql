@@ -322,7 +322,7 @@ COMMENT ON COLUMN egress_credential.client_key IS 'openvpn only: PEM, without a 
 COMMENT ON COLUMN egress_credential.address IS 'wireguard only, optional: the addresses that belong to the key, as wg-quick takes them';
 COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: base64 of 32 bytes';
 COMMENT ON COLUMN egress_credential.once_per_gateway IS
-    'whether at most one of its leases is live at each gateway; NULL, in whose place a trigger puts it: true for wireguard, else false';
+    'whether at most one of its leases is live at each gateway; NULL is as the provider''s type has it, true for wireguard, else false: a trigger puts that in its place';
 COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
 
 CREATE TABLE egress_credential_gateway (
@@ -492,7 +492,8 @@ COMMENT ON FUNCTION egress_available_gateways(text, text) IS
 'The launch menu: the gateways that a user may pick for a workspace.
 user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL.
 Returns a row a gateway, ordered by provider name, country, city (NULLs last), gateway name and id.
-available_connections: how many more connections the credentials that fit allow now; 0 when full, NULL when one has no limit.
+available_connections: how many more connections the credentials that fit allow now; 0 when full, NULL when one has neither a limit nor once_per_gateway.
+One that is once_per_gateway counts as 1, with a limit or without, and as 0 while it has a lease at the gateway.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes.';
 CREATE FUNCTION egress_available_gateways(user_id egress_id, workspace_id egress_id DEFAULT NULL)
 RETURNS SETOF egress_available_gateway
@@ -549,7 +550,8 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_release_credential(text) FROM PUBLIC;
 COMMENT ON FUNCTION egress_release_credential(text) IS
 'Ends a session''s lease and writes it to egress_lease_history with the reason released. The connection is free for others at commit.
-session_id: the application''s id, 1 to 255 bytes. Returns true when it ended a lease, false when there was none.
+session_id: the application''s id, 1 to 255 bytes, as it was given to the acquire. Returns true when it ended a lease, false when there was none.
+An id in another form than the session table writes (a uuid in capitals, a number with a zero before it) is another id: it ends nothing.
 SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
 CREATE FUNCTION egress_release_credential(session_id egress_id) RETURNS boolean
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -566,6 +568,7 @@ COMMENT ON FUNCTION egress_renew_lease(text, interval) IS
 'Lets a session''s lease end at the present time plus ttl, sooner or later than before.
 session_id: the application''s id, 1 to 255 bytes. ttl: more than 0, a day being 24 hours and a month one of UTC''s calendar; NULL: the lease lasts until it is released.
 Returns when the lease ends, infinity for one that does not, NULL when the session has no lease, or only one that has expired: acquire again.
+An id in another form than the acquire''s is another id, which has no lease.
 SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
 CREATE FUNCTION egress_renew_lease(session_id egress_id, ttl interval) RETURNS timestamptz
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -1110,8 +1113,9 @@ SELECT c.egress_credential_id,
        c.active_connection_limit,
        CASE WHEN c.active_connection_limit IS NOT NULL
             THEN greatest(c.active_connection_limit - (c.leases).active_connections, 0) END AS available_connections,
-       (c.leases).oldest_lease_at AS oldest_lease_at
-FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled,
+       (c.leases).oldest_lease_at AS oldest_lease_at,
+       c.once_per_gateway AS once_per_gateway
+FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, once_per_gateway,
              CASE WHEN limit_active_connections THEN active_connection_limit END AS active_connection_limit,
              egress_credential_leases(egress_credential_id) AS leases
       FROM egress_credential) c

@@ -63,6 +63,8 @@ SELECT action, name FROM egress_sync_gateways(2, :'list', import => true);
 SELECT DISTINCT config FROM egress_gateway WHERE egress_provider_id = 2;
 SELECT action, name FROM egress_sync_gateways(2, (SELECT jsonb_agg(jsonb_build_object('name', name, 'config', config)) FROM egress_gateway
                                                   WHERE egress_provider_id = 2));
+-- one line of one config
+SELECT action, name FROM egress_sync_gateways(1, '[{"name": "ams", "config": "remote ams.example.net\nup /etc/up.sh"}]', import => true);
 
 \c :before
 DROP DATABASE regress_egress_sync;

@@ -143,7 +143,8 @@ SELECT results_eq($$SELECT columns_of('egress_credential_usage')$$, ARRAY[
     'active_connections bigint',
     'active_connection_limit integer',
     'available_connections bigint',
-    'oldest_lease_at timestamp with time zone'
+    'oldest_lease_at timestamp with time zone',
+    'once_per_gateway boolean'
 ], 'columns of egress_credential_usage');
 
 SELECT results_eq($$SELECT columns_of('egress_gateway_usage')$$, ARRAY[

@@ -347,6 +347,27 @@ statements($dbh, "DROP EVENT TRIGGER refuse;;\nDROP FUNCTION public.refuse;;\n")
 is(join("\n", catalog_differences(\@before, [ extension_catalog($dbh, 'egress') ])), '', 'leaves 0.9 as it was');
 is_deeply(contents($dbh), $contents, 'and its rows');
 
+# two sessions with one WireGuard key at one gateway: their leases stay, and the update says of how many credentials that is so
+{
+	statements($dbh, <<'SQL');
+BEGIN;;
+UPDATE egress_credential SET active_connection_limit = 2 WHERE egress_credential_id = 2;;
+SELECT egress_acquire_credential('ann', NULL, 4, 'the same key');;
+SQL
+	my @said;
+	local $SIG{__WARN__} = sub { push @said, @_ };
+	local $dbh->{PrintWarn} = 1;
+	$dbh->do('ALTER EXTENSION egress UPDATE');
+	is(scalar(grep { /^INFO:  credentials of WireGuard providers that may be at each gateway once at most from now on: 1\n/ } @said), 1,
+		'the update says for how many keys it turns once_per_gateway on');
+	like("@said", qr/^DETAIL:  With more than one lease at a gateway now: 1\..*^HINT:  .*SET once_per_gateway = false/ms,
+		'how many are at a gateway several times, and what turns it off');
+	is(one($dbh, 'SELECT count(*) FROM egress_lease WHERE egress_credential_id = 2'), '2', 'these leases stay');
+	$dbh->do('UPDATE egress_credential SET active_connection_limit = 3 WHERE egress_credential_id = 2');
+	is(sqlstate { $dbh->do(q{SELECT egress_acquire_credential('ann', NULL, 4, 'one more')}) }, 'NG004', 'and no other is added');
+	$dbh->do('ROLLBACK');
+}
+
 # of a row that was updated in place, the new index has the new version only, but that open transaction sees the old one
 $dbh->do('UPDATE egress_gateway SET enabled = false WHERE egress_gateway_id = 2');
 $contents = contents($dbh);
