@@ -596,7 +596,7 @@ COMMENT ON FUNCTION egress_available_gateways(text, text) IS
 user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL.
 Returns a row a gateway, ordered by provider name, country, city (NULLs last), gateway name and id.
 available_connections: how many more connections the credentials that fit allow now; 0 when full, NULL when one has neither a limit nor once_per_gateway.
-One that is once_per_gateway counts as 1, with a limit or without, and as 0 while it has a lease at the gateway.
+One that is once_per_gateway counts as 1 at most, without a limit, too, and as 0 while it has a lease at the gateway.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes.';
 COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
 'Leases to a session the first credential, by ascending id, that fits and has a connection free.

@@ -44,6 +44,16 @@ sub runs
 	return ok(close $psql, "$what runs: " . (split /\n/, $sql)[0]);
 }
 
+# run some SQL: did it go through? And what psql says of it besides
+sub quietly_runs
+{
+	my ($sql) = @_;
+	open my $psql, '|-', "psql -X -q -v ON_ERROR_STOP=1 -d $database >complaint 2>&1" or die "psql: $!";
+	print $psql $sql;
+	return close $psql;
+}
+sub complaint { quietly_runs(@_); return slurp('complaint') }
+
 # what a query says
 sub answer
 {
@@ -84,11 +94,17 @@ system('dropdb', $database);
 my $folder = tempdir(CLEANUP => 1);
 chdir $folder or die "$folder: $!";
 symlink "$root/scripts", 'scripts' or die "scripts: $!";
-mkdir $_ or die "$_: $!" for qw(airvpn vpn-unlimited bin);
+mkdir $_ or die "$_: $!" for qw(airvpn purevpn vpn-unlimited ivpn bin);
 
 # what AirVPN has for a device, and for its servers
-system('openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=device -keyout client.key -out client.crt 2>/dev/null') == 0
-  or die 'openssl failed';
+sub make_certificate
+{
+	my ($device) = @_;
+	system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=$device -keyout $device.key -out $device.crt 2>/dev/null") == 0
+	  or die 'openssl failed';
+	return;
+}
+make_certificate('client');
 system('cp', 'client.crt', 'airvpn/ca.crt') == 0 or die 'cp failed';
 spew("airvpn/$_.ovpn", <<"OVPN") for qw(nl-amsterdam de-berlin);
 client
@@ -97,8 +113,19 @@ remote $_.example.net 443
 ca ca.crt
 up /etc/openvpn/update-resolv-conf
 OVPN
-spew("vpn-unlimited/$_.ovpn", "client\ndev tun\nremote $_.example.net 1194\n"
-	. "<ca>\n@{[slurp('client.crt')]}</ca>\n<cert>\n@{[slurp('client.crt')]}</cert>\n<key>\n@{[slurp('client.key')]}</key>\n") for qw(us-1 us-2);
+
+# files with a certificate and key, of which all have the same, or each its own, and some have none or cannot be used
+sub with_key
+{
+	my ($server, $device) = @_;
+	my ($certificate, $key) = map { slurp("$device.$_") } qw(crt key);
+	return "client\ndev tun\nremote $server.example.net 1194\nauth-user-pass\n"
+		. "<ca>\n$certificate</ca>\n<cert>\n$certificate</cert>\n<key>\n$key</key>\n";
+}
+spew("purevpn/$_.ovpn", with_key($_, 'client')) for qw(us2-udp de2-udp);
+spew('purevpn/no-key.ovpn', "client\ndev tun\nremote no-key.example.net\nauth-user-pass\n");
+make_certificate($_), spew("vpn-unlimited/$_.ovpn", with_key($_, $_)) for qw(us-1 us-2);
+spew("$_/broken.ovpn", "client\nplugin x\nremote broken.example.net\n") for qw(purevpn vpn-unlimited);
 spew('airvpn/broken.ovpn', "client\nplugin x\nremote broken.example.net\n");
 
 my @key = map { chomp(my $key = `openssl rand -base64 32`); $key } 1 .. 5;
@@ -113,6 +140,18 @@ PublicKey = $key[1]
 AllowedIPs = 0.0.0.0/0
 Endpoint = ams-1.example.net:1194
 PresharedKey = $key[2]
+CONF
+
+spew("ivpn/$_.conf", <<"CONF") for qw(fr-paris ch-zurich);
+[Interface]
+PrivateKey = $key[4]
+Address = 172.16.5.6/32
+DNS = 172.16.0.1
+
+[Peer]
+PublicKey = $key[1]
+AllowedIPs = 0.0.0.0/0
+Endpoint = $_.example.net:2049
 CONF
 
 # a list in the shape of gluetun's: other protocols, a host name that comes twice, several addresses
@@ -142,18 +181,41 @@ runs('providers', 'CREATE EXTENSION egress;');
 my @providers = blocks(slurp("$root/doc/providers.md"));
 cmp_ok(scalar @providers, '>=', 7, 'doc/providers.md shows SQL');
 $number = 0;
-runs('doc/providers.md, block ' . ++$number, $_) for @providers;
+# in one session, as it says: the function of one block is used by others
+runs('doc/providers.md', join "\n", @providers);
+for my $block (@providers)
+{
+	next if $block !~ /name = :?'\S+/ || $block !~ /egress_provider WHERE name/;
+	my $nobody = $block =~ s/^\\set provider \K.*$/Nobody/mr =~ s/egress_provider WHERE name = \K'[^']*'/'Nobody'/gr;
+	my ($function) = grep { /take_apart\(provider_type/ } @providers;
+	ok(!quietly_runs($function . $nobody), 'a name that no provider has is an error in block ' . ++$number);
+}
+is($number, 8, 'in all that look a provider up');
+my ($unlimited) = grep { /'VPN Unlimited'\),/ } @providers;
+my ($function) = grep { /take_apart\(provider_type/ } @providers;
+ok(quietly_runs("$function$unlimited"), 'the files of VPN Unlimited again');
+is(answer(q{SELECT count(*) FROM egress_credential JOIN egress_provider p USING (egress_provider_id) WHERE p.name = 'VPN Unlimited'}),
+	"2\n", 'make no second credential');
+like(complaint("$function$unlimited"), qr/WARNING:  broken is left out: line 2 of .*"plugin".*\nDETAIL:  It loads code/, 'a file that cannot be used is named');
+my ($pure) = grep { /'PureVPN'\),/ } @providers;
+like(complaint($function . $pure =~ s/list purevpn/list vpn-unlimited/r), qr/more than one row returned by a subquery/,
+	'files of several keys are not taken for those of one');
 
 is(answer(q{SELECT provider_name, country, city, gateway_name, available_connections FROM egress_available_gateways('ann')}), <<'MENU', 'the menu that it promises');
 AirVPN|de|berlin|de-berlin|5
 AirVPN|nl|amsterdam|nl-amsterdam|5
+IVPN|ch|zurich|ch-zurich|1
+IVPN|fr|paris|fr-paris|1
 Mullvad|Netherlands|Amsterdam|nl-ams-wg-001|2
 Mullvad|Sweden|Gothenburg|se-got-wg-001|2
 NordVPN|Austria|Vienna|at1.example.net|1
 NordVPN|Belgium||Castor be.example.net|1
 NordVPN|Belgium||Diadema be.example.net|1
-VPN Unlimited|||us-1|
-VPN Unlimited|||us-2|
+PureVPN|||de2-udp|10
+PureVPN|||no-key|10
+PureVPN|||us2-udp|10
+VPN Unlimited|||us-1|1
+VPN Unlimited|||us-2|1
 MENU
 
 # acquire GATEWAY: the config that a session gets there
@@ -175,7 +237,15 @@ like($airvpn, qr{^<key>\n-----BEGIN PRIVATE KEY-----\n.*</key>\n}ms, 'and its ke
 unlike($airvpn, qr/^up /m, 'and not what ran a command');
 is(answer(q{SELECT address FROM egress_credential WHERE name = 'device 2'}), "100.64.12.34/32\n", 'the parts of a file with all of it');
 is(answer(q{SELECT count(*) FROM egress_gateway WHERE config ~ 'PRIVATE KEY'}), "0\n", 'no key is in a config');
-is(answer(q{SELECT count(*) FROM egress_credential WHERE name = 'of the files' AND client_key IS NOT NULL}), "1\n", 'that of the files is in a credential');
+like(acquire('us2-udp'), qr{^<auth-user-pass>\npurevpn0s12345678\nthe password\n</auth-user-pass>\n.*^<cert>\n\Q$certificate\E</cert>\n}ms,
+	'of files with one key, with that and the login');
+for my $device (qw(us-1 us-2))
+{
+	my $own = slurp("$device.crt");
+	like(acquire($device), qr{^<cert>\n\Q$own\E</cert>\n}m, "of files with a key each, each has its own: $device");
+}
+like(acquire('ch-zurich'), qr{(?=.*^PrivateKey = \Q$key[4]\E\n)(?=.*^Address = 172\.16\.5\.6/32\n)}ms, 'of a .conf file, with the key and its address');
+is(answer(q{SELECT count(*) FROM egress_gateway WHERE config ~ '(?n)^(Address = 172|PrivateKey = .)'}), "0\n", 'which the gateway has not');
 is(answer(q{SELECT string_agg(DISTINCT p.name, ',' ORDER BY p.name) FROM egress_provider p LEFT JOIN egress_credential c USING (egress_provider_id) WHERE c IS NULL}),
 	"\n", 'every provider has a credential');
 
