@@ -1,7 +1,7 @@
 # readme.pl -- the SQL of the README and of doc/providers.md runs, in the order in which a reader meets it
 #
 # Every block marked sql is given to psql, which stops at the first error, in a fresh database; those of an administrator's
-# day as a role that has 'admin' access and nothing else. The blocks of doc/providers.md find the files that they read, and
+# day, and of doc/providers.md, as a role that has 'admin' access and nothing else. The blocks of doc/providers.md find the files that they read, and
 # the answer of a provider, in a folder that is made here.
 use strict;
 use warnings;
@@ -182,7 +182,7 @@ my @providers = blocks(slurp("$root/doc/providers.md"));
 cmp_ok(scalar @providers, '>=', 7, 'doc/providers.md shows SQL');
 $number = 0;
 # in one session, as it says: the function of one block is used by others
-runs('doc/providers.md', join "\n", @providers);
+runs('doc/providers.md', join("\n", @providers), "SELECT egress_grant_access('$admin', 'admin');\nSET ROLE $admin;\n");
 for my $block (@providers)
 {
 	next if $block !~ /name = :?'\S+/ || $block !~ /egress_provider WHERE name/;
