@@ -62,6 +62,15 @@ UPDATE egress_credential SET client_key = :'key', username = 'u', password = 'p'
 UPDATE egress_credential SET client_certificate = client_certificate;
 UPDATE egress_credential SET client_certificate = :'valid' || :'expired' WHERE egress_credential_id = 2;
 UPDATE egress_credential SET client_certificate = :'expired' || :'valid' WHERE egress_credential_id = 2;
+-- a dump that is restored says nothing: nothing in it is new
+SET check_function_bodies = off;
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, client_certificate, client_key)
+VALUES (4, 3, 'restored', 'everyone', :'expired', :'key');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config)
+VALUES (25, 3, 'restored', E'client\ndev tun\nremote h\n<cert>\n' || :'valid' || E'</cert>\n<key>\n' || :'key' || E'</key>\n');
+RESET check_function_bodies;
+DELETE FROM egress_credential WHERE egress_credential_id = 4;
+DELETE FROM egress_gateway WHERE egress_gateway_id = 25;
 -- what an acquire makes of the lone carriage return
 INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (3, 'everyone');
 INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (24, 3, 'plain', E'client\ndev tun\nremote h\n');

@@ -19,6 +19,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -201,13 +202,24 @@ check_certificate(NewRow *row, const char *certificate, const char *key)
 					 "The client's certificate comes first, those of its issuers behind it.");
 }
 
+/*
+ * is_restoring -- is a dump being restored? What was said when its rows were written is not said again
+ *
+ * Every dump that pg_dump makes switches this setting off, and hardly anybody else does.
+ */
+static bool
+is_restoring(void)
+{
+	return !check_function_bodies;
+}
+
 /* warn_of_date -- say that a certificate is written of which no server would take a client at present */
 static void
 warn_of_date(NewRow *row, const char *certificate)
 {
 	const char *problem = certificate_date_problem(certificate);
 
-	if (problem)
+	if (problem && !is_restoring())
 		ereport(WARNING,
 				(errmsg("%s is not valid now",
 						secret_label(fields[FIELD_CLIENT_CERTIFICATE].name, row->id, row->name)),
@@ -306,7 +318,7 @@ config_warn(const char *what, const List *secrets)
 	StringInfoData names;
 	ListCell   *cell;
 
-	if (secrets == NIL || warned == GetCurrentStatementStartTimestamp())
+	if (secrets == NIL || is_restoring() || warned == GetCurrentStatementStartTimestamp())
 		return;
 	warned = GetCurrentStatementStartTimestamp();
 	initStringInfo(&names);
