@@ -247,6 +247,91 @@ config_problem_unknown(ConfigReader *reader, int number, const char *start, cons
 		config_abandon(reader);
 }
 
+/* last_part -- the name of a file without folders, as any system writes them */
+static const char *
+last_part(const char *path)
+{
+	const char *name = path;
+
+	for (; *path; path++)
+		if (*path == '/' || *path == '\\')
+			name = path + 1;
+	return name;
+}
+
+/* compare_files -- by the name without folders, then by all of it */
+static int
+compare_files(const void *a, const void *b)
+{
+	const ConfigFile *left = a;
+	const ConfigFile *right = b;
+	int			order = strcmp(left->last_part, right->last_part);
+
+	return order != 0 ? order : strcmp(left->name, right->name);
+}
+
+/* config_sort_files -- get files ready for config_find_file() */
+void
+config_sort_files(ConfigFiles *files)
+{
+	ConfigFile *first = files->items;	/* of those with the same last part */
+
+	for (int i = 0; i < files->count; i++)
+		files->items[i].last_part = last_part(files->items[i].name);
+	if (files->count > 1)
+		qsort(files->items, files->count, sizeof(ConfigFile), compare_files);
+	for (int i = 1; i < files->count; i++)
+	{
+		const ConfigFile *file = &files->items[i];
+
+		if (strcmp(file->last_part, first->last_part) != 0)
+			first = &files->items[i];
+		else if (file->length != first->length || memcmp(file->content, first->content, file->length) != 0)
+			first->is_ambiguous = true;
+	}
+}
+
+/* lower_bound -- the first file that does not come before another; files->count if all do */
+static int
+lower_bound(const ConfigFiles *files, const ConfigFile *other)
+{
+	int			low = 0;
+	int			high = files->count;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (compare_files(&files->items[middle], other) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/*
+ * config_find_file -- the file that a path names; NULL without one. The path as it is comes before its last part alone
+ *
+ * *is_ambiguous: there are several that have only the last part, and not all are the same.
+ */
+const ConfigFile *
+config_find_file(const ConfigFiles *files, const char *path, bool *is_ambiguous)
+{
+	ConfigFile	wanted = {.name = path, .last_part = last_part(path)};
+	int			place = lower_bound(files, &wanted);
+
+	*is_ambiguous = false;
+	if (place < files->count && strcmp(files->items[place].name, path) == 0)
+		return &files->items[place];
+	wanted.name = "";
+	place = lower_bound(files, &wanted);
+	if (place == files->count || strcmp(files->items[place].last_part, wanted.last_part) != 0)
+		return NULL;
+	*is_ambiguous = files->items[place].is_ambiguous;
+	return *is_ambiguous ? NULL : &files->items[place];
+}
+
 /* config_removed -- note that an import took a line out, or put something else in its place */
 void
 config_removed(ConfigImport *import, int number, const char *directive, const char *reason)

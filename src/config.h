@@ -26,7 +26,18 @@ typedef struct ConfigFile
 	size_t		length;
 	bool		is_binary;		/* it was given in base64 */
 	bool		is_text;		/* in the database's encoding, without a zero */
+
+	/* of config_sort_files() */
+	const char *last_part;		/* the name without folders */
+	bool		is_ambiguous;	/* it is the first of several with this last part, of which not all are the same */
 } ConfigFile;
+
+/* Files that are found by name, once they are sorted. */
+typedef struct ConfigFiles
+{
+	ConfigFile *items;
+	int			count;
+} ConfigFiles;
 
 /* A line that an import took out, or replaced by something else than its own file. */
 typedef struct ConfigRemoval
@@ -39,8 +50,8 @@ typedef struct ConfigRemoval
 /* What an import is given, and what it finds beside the config that it makes. */
 typedef struct ConfigImport
 {
-	const ConfigFile *files;
-	int			file_count;
+	const ConfigFiles *files;	/* the config's own, or NULL */
+	const ConfigFiles *shared_files;	/* for what it has none of its own; or NULL */
 	bool		apart;			/* what belongs to a credential is not to be in the config */
 	List	   *removed;		/* of ConfigRemoval, by line */
 
@@ -138,6 +149,8 @@ typedef struct ConfigEdits
 
 extern void config_open(ConfigReader *reader, text *config, const char *format);
 extern bool config_next_line(ConfigReader *reader, ConfigLine *line);
+extern void config_sort_files(ConfigFiles *files);
+extern const ConfigFile *config_find_file(const ConfigFiles *files, const char *path, bool *is_ambiguous);
 extern void config_removed(ConfigImport *import, int number, const char *directive, const char *reason);
 extern void config_replace(ConfigEdits *edits, const char *start, const char *end, const char *with);
 extern void config_fill(ConfigEdits *edits, size_t which, const char *with);

@@ -1303,42 +1303,17 @@ keep_block(OpenvpnConfig *config, const Directive *directive, const char *start,
 	config_replace(&config->edits, start, closing->next, "");
 }
 
-/* last_part -- the name of a file without folders, as any system writes them */
-static const char *
-last_part(const char *path)
-{
-	const char *name = path;
-
-	for (; *path; path++)
-		if (*path == '/' || *path == '\\')
-			name = path + 1;
-	return name;
-}
-
-/* find_file -- the file that a path names; NULL without one. The path as it is comes before its last part alone */
+/* find_file -- the file that a path names, the config's own before those of others; NULL without one, with a *problem */
 static const ConfigFile *
 find_file(const ConfigImport *import, const char *path, const char **problem)
 {
-	const ConfigFile *found = NULL;
+	bool		is_ambiguous = false;
+	const ConfigFile *file = import->files ? config_find_file(import->files, path, &is_ambiguous) : NULL;
 
-	*problem = NO_FILE;
-	for (int i = 0; i < import->file_count; i++)
-		if (strcmp(import->files[i].name, path) == 0)
-			return &import->files[i];
-	for (int i = 0; i < import->file_count; i++)
-	{
-		const ConfigFile *file = &import->files[i];
-
-		if (strcmp(last_part(file->name), last_part(path)) != 0)
-			continue;
-		if (found && (found->length != file->length || memcmp(found->content, file->content, file->length) != 0))
-		{
-			*problem = SAME_NAME;
-			return NULL;
-		}
-		found = file;
-	}
-	return found;
+	if (file == NULL && !is_ambiguous && import->shared_files)
+		file = config_find_file(import->shared_files, path, &is_ambiguous);
+	*problem = is_ambiguous ? SAME_NAME : NO_FILE;
+	return file;
 }
 
 /* file_content -- what a directive's block has from a file; NULL with a *problem if it cannot be a block */

@@ -77,25 +77,23 @@ read_base64(ConfigFile *file, JsonbContainer *object)
 		pg_verify_mbstr(GetDatabaseEncoding(), bytes, (int) file->length, true);
 }
 
-/* read_files -- the files of an import; NULL for none */
-static void
-read_files(Jsonb *files, ConfigImport *import)
+/* import_files -- files beside a config, or beside those of a list, as an import looks them up; 22023 for what is none */
+ConfigFiles *
+import_files(Jsonb *files)
 {
-	ConfigFile *list;
+	ConfigFiles *list;
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
 	JsonbValue	value;
 
-	if (files == NULL)
-		return;
 	if (!JB_ROOT_IS_OBJECT(files))
 		refuse_files("It is no object.");
-	list = palloc0((JB_ROOT_COUNT(files) + 1) * sizeof(ConfigFile));
-	import->files = list;
+	list = palloc0(sizeof(ConfigFiles));
+	list->items = palloc0((JB_ROOT_COUNT(files) + 1) * sizeof(ConfigFile));
 	iterator = JsonbIteratorInit(&files->root);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
-		ConfigFile *file = &list[import->file_count];
+		ConfigFile *file = &list->items[list->count];
 
 		CHECK_FOR_INTERRUPTS();
 		if (token == WJB_KEY)
@@ -112,15 +110,16 @@ read_files(Jsonb *files, ConfigImport *import)
 			read_base64(file, value.val.binary.data);
 		else
 			refuse_files(psprintf("One of the files is of type %s.", JsonbTypeName(&value)));
-		import->file_count++;
+		list->count++;
 	}
+	config_sort_files(list);
+	return list;
 }
 
 /* import -- make a config that passes the check of a provider's type, as the import says; NG007 if that cannot be */
 static text *
-import(EgressProviderType type, text *source, Jsonb *files, ConfigImport *state)
+import(EgressProviderType type, text *source, ConfigImport *state)
 {
-	read_files(files, state);
 	switch (type)
 	{
 		case PROVIDER_OPENVPN:
@@ -136,13 +135,14 @@ import(EgressProviderType type, text *source, Jsonb *files, ConfigImport *state)
 /*
  * import_config -- a config that passes the check of a provider's type, from a file as the provider publishes it
  *
- * files may be NULL. *removed is a list of ConfigRemoval, by line. Raises 22023 for files that are none, and NG007.
+ * files has its own, shared_files those for what it has none of its own; each may be NULL. *removed is a list of ConfigRemoval,
+ * by line.
  */
 text *
-import_config(EgressProviderType type, text *source, Jsonb *files, List **removed)
+import_config(EgressProviderType type, text *source, const ConfigFiles *files, const ConfigFiles *shared_files, List **removed)
 {
-	ConfigImport state = {0};
-	text	   *config = import(type, source, files, &state);
+	ConfigImport state = {.files = files,.shared_files = shared_files};
+	text	   *config = import(type, source, &state);
 
 	*removed = state.removed;
 	return config;
@@ -187,9 +187,10 @@ import_result(FunctionCallInfo fcinfo, bool apart, const char *type_name, const 
 	shape_check_result(desc, type_name, types);
 
 	secret_hush(&hush, "import of a config");
+	if (!PG_ARGISNULL(2))
+		state.files = import_files(PG_GETARG_JSONB_P(2));
 	values[IMPORTED_CONFIG] =
-		PointerGetDatum(import(catalog_provider_type(PG_GETARG_DATUM(0)), PG_GETARG_TEXT_PP(1),
-							   PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2), &state));
+		PointerGetDatum(import(catalog_provider_type(PG_GETARG_DATUM(0)), PG_GETARG_TEXT_PP(1), &state));
 	values[IMPORTED_REMOVED] = removal_array(state.removed);
 	parts[IMPORTED_USERNAME] = state.username;
 	parts[IMPORTED_PASSWORD] = state.password;

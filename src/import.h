@@ -11,7 +11,9 @@
 #include "catalog.h"
 #include "config.h"
 
-extern text *import_config(EgressProviderType type, text *source, Jsonb *files, List **removed);
+extern ConfigFiles *import_files(Jsonb *files);
+extern text *import_config(EgressProviderType type, text *source, const ConfigFiles *files,
+						   const ConfigFiles *shared_files, List **removed);
 extern char *import_removal(const ConfigRemoval *removal);
 
 #endif							/* EGRESS_IMPORT_H */

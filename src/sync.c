@@ -139,7 +139,7 @@ typedef struct Sync
 	int64		provider_id;
 	double		max_withdrawn;
 	bool		import;
-	Jsonb	   *files;			/* those beside all configs, or NULL */
+	ConfigFiles *files;			/* those beside all configs, or NULL */
 	bool		skip_bad;
 	EgressProviderType type;	/* of the provider, once it is locked */
 	char	   *name;
@@ -346,9 +346,8 @@ try_entry(Sync *sync, Gateway *gateway, EntryWork work, void *arg)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		/* files that cannot be read are the list's, if the entry has none */
-		bad = error->sqlerrcode == ERRCODE_EGRESS_CONFIG ||
-			(error->sqlerrcode == ERRCODE_INVALID_PARAMETER_VALUE && (read || gateway->files != NULL));
+		/* what cannot be read is the entry, or its files */
+		bad = error->sqlerrcode == ERRCODE_EGRESS_CONFIG || error->sqlerrcode == ERRCODE_INVALID_PARAMETER_VALUE;
 		if (bad && !read)
 			error->message = psprintf("%s: %s",
 									  entry_label(gateway->number, TextDatumGetCString(gateway->values[FIELD_NAME])),
@@ -617,15 +616,6 @@ check_withdrawn(FunctionCallInfo fcinfo, Sync *sync)
 					 "egress_sync_gateways() a max_withdrawn of 1.")));
 }
 
-/* entry_files -- the files for the import of a gateway's config: its own, and those of the whole list that it has none for */
-static Jsonb *
-entry_files(Sync *sync, Gateway *gateway)
-{
-	if (sync->files == NULL || gateway->files == NULL)
-		return gateway->files != NULL ? gateway->files : sync->files;
-	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(sync->files), JsonbPGetDatum(gateway->files)));
-}
-
 /* make_config -- let the config that a gateway has be what is to be stored; an EntryWork */
 static void
 make_config(Sync *sync, Gateway *gateway, void *arg)
@@ -634,7 +624,8 @@ make_config(Sync *sync, Gateway *gateway, void *arg)
 	text	   *config = DatumGetTextPP(gateway->values[FIELD_CONFIG]);
 
 	if (sync->import)
-		config = import_config(sync->type, config, entry_files(sync, gateway), &made->removed);
+		config = import_config(sync->type, config, gateway->files ? import_files(gateway->files) : NULL, sync->files,
+							   &made->removed);
 	gateway->values[FIELD_CONFIG] = PointerGetDatum(config);
 	if (gateway->id == 0 || differs(gateway, FIELD_CONFIG))
 		gateway->values[FIELD_CONFIG] = PointerGetDatum(config_to_store(sync->type, config, &made->secrets));
@@ -875,25 +866,19 @@ get_flag(FunctionCallInfo fcinfo, int argno, const char *name)
 	return PG_GETARG_BOOL(argno);
 }
 
-/* get_files -- the argument files, NULL when it is; 22023 when it is no object, or for nothing */
-static Jsonb *
+/* get_files -- the argument files, NULL when it is; 22023 when files are for nothing, or cannot be read */
+static ConfigFiles *
 get_files(FunctionCallInfo fcinfo, bool import)
 {
-	Jsonb	   *files = is_given(fcinfo, ARG_FILES) ? PG_GETARG_JSONB_P(ARG_FILES) : NULL;
-
-	if (files == NULL)
+	if (!is_given(fcinfo, ARG_FILES))
 		return NULL;
-	if (!JB_ROOT_IS_OBJECT(files))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("files must be a JSON object of files by name")));
 	if (!import)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("files are for an import"),
 				 errdetail("A config that is not imported names no files."),
 				 errhint("Set import to true.")));
-	return files;
+	return import_files(PG_GETARG_JSONB_P(ARG_FILES));
 }
 
 /* egress_sync_gateways -- see COMMENT ON FUNCTION */
@@ -910,13 +895,13 @@ egress_sync_gateways(PG_FUNCTION_ARGS)
 	sync.provider_id = PG_GETARG_INT64(ARG_PROVIDER_ID);
 	sync.max_withdrawn = get_max_withdrawn(fcinfo);
 	sync.import = get_flag(fcinfo, ARG_IMPORT, "import");
-	sync.files = get_files(fcinfo, sync.import);
 	sync.skip_bad = get_flag(fcinfo, ARG_SKIP_BAD, "skip_bad");
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	shape_check_result(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, "egress_synced_gateway", RESULT_TYPES);
 
 	secret_hush(&hush, psprintf("sync of provider " INT64_FORMAT, sync.provider_id));
+	sync.files = get_files(fcinfo, sync.import);
 	read_list(&sync, PG_GETARG_JSONB_P(ARG_GATEWAYS));
 
 	query_connect();

@@ -724,13 +724,14 @@ try_certificate(const Bytes *config, const char *username, const char *password)
 }
 
 /* the files that an import may find: good ones, a binary one, and some that would be more than the content of a block */
-static const ConfigFile beside[] = {
+static ConfigFile beside[] = {
 	{"file", "text of a file\r\n", 16, false, true},
 	{"folder/x", "other text", 10, false, true},
 	{"x.so", "a\0b", 3, true, false},
 	{"nobody", "</ca>\nup x\n<ca>\n", 17, false, true},
 	{"y", "\rup x\n", 6, false, true}
 };
+static ConfigFiles files = {beside, lengthof(beside)};
 
 /* What import_config() or store_config() is called with, and what they returned. */
 typedef struct ImportCall
@@ -766,8 +767,8 @@ convert(void (*function) (void *argument), const Bytes *config, bool apart, Byte
 	ImportCall	c = {.source = make_text(config->data, config->length)};
 	bool		ok;
 
-	c.import.files = beside;
-	c.import.file_count = lengthof(beside);
+	config_sort_files(&files);
+	c.import.files = &files;
 	c.import.apart = apart;
 	ok = attempt(function, &c);
 	*removed = list_length(c.import.removed);

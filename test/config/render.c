@@ -19,6 +19,7 @@ static text *config;
 static text *rendered;
 
 static ConfigImport imported;
+static ConfigFiles beside;
 
 /* read_file -- a file that an import may need; it is a text unless it has a zero in it */
 static ConfigFile
@@ -95,8 +96,9 @@ main(int argc, char **argv)
 			return 2;
 		for (int i = 3; i < argc; i++)
 			files[i - 3] = read_file(argv[i]);
-		imported.files = files;
-		imported.file_count = argc - 3;
+		beside = (ConfigFiles) {files, argc - 3};
+		config_sort_files(&beside);
+		imported.files = &beside;
 	}
 	if (!attempt(strcmp(argv[1], "import") == 0 ? import_config : render, NULL))
 	{

@@ -49,6 +49,14 @@ make_text(const char *data, size_t length)
 	return result;
 }
 
+/* pg_qsort -- the C library's */
+void
+pg_qsort(void *items, size_t count, size_t size, int (*compare) (const void *, const void *))
+{
+#undef qsort
+	qsort(items, count, size, compare);
+}
+
 /* free_block -- free an allocation; it must not hold the secret */
 static void
 free_block(Allocation *block)

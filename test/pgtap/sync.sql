@@ -427,6 +427,38 @@ SELECT cmp_ok(:seconds, '<', 10.0, 'in seconds, too');
 SELECT diag('the same imported again in ' || :seconds || ' s');
 SELECT is((SELECT count(*) FROM rows JOIN stored(2) USING (name, stored)), 20001::bigint, 'and no row is written, or locked');
 
+
+-- an entry's own files come before those of the list, also where these have the path as it is
+SELECT results_eq($$SELECT synced(jsonb_build_array(
+        jsonb_build_object('name', 'own', 'config', E'remote a\nca all/ca.crt', 'files', '{"/own/ca.crt": "own", "a/ta.key": "1"}'::jsonb),
+        jsonb_build_object('name', 'both', 'config', E'remote a\nca ca.crt\nextra-certs x.crt', 'files', '{"ca.crt": "own", "b/x.crt": "1"}'::jsonb),
+        jsonb_build_object('name', 'all', 'config', E'remote a\nca all/ca.crt\nextra-certs x.crt', 'files', '{}'::jsonb),
+        jsonb_build_object('name', 'two own', 'config', E'remote a\nca ca.crt', 'files', '{"a/ca.crt": "own", "b/ca.crt": "1"}'::jsonb),
+        jsonb_build_object('name', 'two of all', 'config', E'remote a\nca ca.crt')),
+    $more$, 1, true, '{"all/ca.crt": "all", "other/ca.crt": "other", "a/x.crt": "all", "b/x.crt": "all"}', true$more$) LIMIT 5$$,
+                  ARRAY['added own t', 'added both t', 'added all t', 'skipped two own f', 'skipped two of all f'], 'whose files an import takes');
+SELECT results_eq($$SELECT name, replace(config, E'\n', ' ') FROM egress_gateway WHERE egress_provider_id = 6 AND name IN ('own', 'both', 'all') ORDER BY 1$$,
+                  $$VALUES ('all', 'remote a <ca> all </ca> <extra-certs> all </extra-certs>'),
+                           ('both', 'remote a <ca> own </ca> <extra-certs> 1 </extra-certs>'),
+                           ('own', 'remote a <ca> own </ca>')$$, 'the entry''s own, and the list''s where it has none');
+
+-- as many files as gateways, of the list and of the entries: all are read once
+CREATE TEMP TABLE many AS
+SELECT jsonb_agg(jsonb_build_object('name', 'm' || i, 'config', format(E'remote a\nca %s/ca.crt\nextra-certs x%s.crt\n', i, i),
+                                    'files', jsonb_build_object('x' || i || '.crt', 'own ' || i))) AS list,
+       jsonb_object_agg(i || '/ca.crt', repeat('x', 2000) || i) AS files
+FROM generate_series(1, 10000) i;
+INSERT INTO egress_provider (egress_provider_id, name, provider_type, managed) VALUES (7, 'many files', 'openvpn', true);
+SELECT clock_timestamp() AS began \gset
+SELECT results_eq($$SELECT action, count(*) FROM many, egress_sync_gateways(7, list, import => true, files => files) GROUP BY 1$$,
+                  $$VALUES ('added', 10000::bigint)$$, '10,000 gateways and 20,000 files');
+SELECT extract(epoch FROM clock_timestamp() - :'began'::timestamptz) AS seconds \gset
+SELECT cmp_ok(:seconds, '<', 20.0, 'in seconds');
+SELECT diag('10,000 gateways with 20,000 files imported in ' || :seconds || ' s');
+SELECT is((SELECT count(*) FROM egress_gateway
+           WHERE egress_provider_id = 7 AND config ~ (E'x' || substr(name, 2) || E'\n</ca>\n<extra-certs>\nown ' || substr(name, 2) || E'\n')),
+          10000::bigint, 'each with its own');
+
 SET client_min_messages = warning;
 
 /* --------------------------------------------------- rights, hostile callers */
