@@ -4,7 +4,7 @@
  * openvpn hands what stands in <cert> and <key> to libcrypto, and so does this: PEM blocks, with any text around them; the
  * client's certificate first, and those of its issuers, if any, behind it; a key in any of the formats that libcrypto
  * has. What openvpn would refuse, and what would make it ask for a passphrase, is found before a config with it is handed out.
- * That a certificate has expired is no reason to refuse it: a dump is to be restored at any time. Who signed it is not looked at.
+ * One that has expired is not refused: a dump is to be restored at any time. Who signed it is not looked at.
  *
  * Pure functions of strings. No error of libcrypto's stays in its queue, in which the server looks for its own.
  */
