@@ -22,8 +22,11 @@
 /* the most bytes of a certificate with its issuers', and of a key: many times what any has */
 #define MAX_PEM_LENGTH	(64 * 1024)
 
-/* the most rounds that a PKCS #12 file is looked at for: a call of libcrypto cannot be cancelled */
-#define MAX_ROUNDS		1000000
+/*
+ * The most rounds in which a PKCS #12 file has keys derived, all together: a call of libcrypto cannot be cancelled. NSS has
+ * 600000, thrice.
+ */
+#define MAX_ROUNDS		2000000
 
 /* has -- is this somewhere between two places? */
 static bool
@@ -175,74 +178,150 @@ pem_is_encrypted(const char *start, const char *end)
 	return has(start, end, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(start, end, "Proc-Type:");
 }
 
-/* has_encrypted_bag -- is a key in a list of what a PKCS #12 file holds encrypted? Frees the list */
+/* take_rounds -- take the rounds of a derivation from those that are left; false if they are too many */
 static bool
-has_encrypted_bag(STACK_OF(PKCS12_SAFEBAG) *bags)
+take_rounds(const ASN1_INTEGER *rounds, long *left)
 {
-	bool		result = false;
+	long		count = rounds ? ASN1_INTEGER_get(rounds) : 1;
 
-	for (int i = 0; i < sk_PKCS12_SAFEBAG_num(bags); i++)
-		result = result || PKCS12_SAFEBAG_get_nid(sk_PKCS12_SAFEBAG_value(bags, i)) == NID_pkcs8ShroudedKeyBag;
-	sk_PKCS12_SAFEBAG_pop_free(bags, PKCS12_SAFEBAG_free);
+	if (count < 0 || count > *left)
+		return false;
+	*left -= count;
+	return true;
+}
+
+/* take_key_rounds -- the same for the key that something is encrypted under; false as well if that is derived by other means */
+static bool
+take_key_rounds(const X509_ALGOR *algorithm, long *left)
+{
+	bool		result;
+
+	if (OBJ_obj2nid(algorithm->algorithm) == NID_pbes2)
+	{
+		PBE2PARAM  *scheme = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBE2PARAM), algorithm->parameter);
+		PBKDF2PARAM *derivation = NULL;
+
+		if (scheme && OBJ_obj2nid(scheme->keyfunc->algorithm) == NID_id_pbkdf2)
+			derivation = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBKDF2PARAM), scheme->keyfunc->parameter);
+		result = derivation && take_rounds(derivation->iter, left);
+		PBKDF2PARAM_free(derivation);
+		PBE2PARAM_free(scheme);
+	}
+	else
+	{
+		PBEPARAM   *derivation = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBEPARAM), algorithm->parameter);
+
+		result = derivation && take_rounds(derivation->iter, left);
+		PBEPARAM_free(derivation);
+	}
 	return result;
 }
 
-/* is_encrypted -- is something in a PKCS #12 file encrypted? */
+/* take_bags_rounds -- the same for the keys in a list of what a PKCS #12 file holds. libcrypto bounds how deep lists nest */
 static bool
-is_encrypted(const PKCS12 *file)
+take_bags_rounds(const STACK_OF(PKCS12_SAFEBAG) *bags, long *left)
+{
+	bool		result = bags != NULL;
+
+	for (int i = 0; result && i < sk_PKCS12_SAFEBAG_num(bags); i++)
+	{
+		const PKCS12_SAFEBAG *bag = sk_PKCS12_SAFEBAG_value(bags, i);
+		const X509_ALGOR *algorithm;
+
+		if (PKCS12_SAFEBAG_get_nid(bag) == NID_pkcs8ShroudedKeyBag)
+		{
+			X509_SIG_get0(PKCS12_SAFEBAG_get0_pkcs8(bag), &algorithm, NULL);
+			result = take_key_rounds(algorithm, left);
+		}
+		else if (PKCS12_SAFEBAG_get_nid(bag) == NID_safeContentsBag)
+			result = take_bags_rounds(PKCS12_SAFEBAG_get0_safes(bag), left);
+	}
+	return result;
+}
+
+/* take_safes_rounds -- the same for all that is in a PKCS #12 file; false as well if this passphrase does not open it */
+static bool
+take_safes_rounds(const PKCS12 *file, const char *passphrase, long *left)
 {
 	STACK_OF(PKCS7) *safes = PKCS12_unpack_authsafes(file);
-	bool		result = false;
+	bool		result = safes != NULL;
 
-	for (int i = 0; i < sk_PKCS7_num(safes); i++)
+	for (int i = 0; result && i < sk_PKCS7_num(safes); i++)
 	{
 		PKCS7	   *safe = sk_PKCS7_value(safes, i);
+		STACK_OF(PKCS12_SAFEBAG) *bags = NULL;
 
-		if (PKCS7_type_is_encrypted(safe) || PKCS7_type_is_enveloped(safe))
-			result = true;
-		else if (PKCS7_type_is_data(safe))
-			result = has_encrypted_bag(PKCS12_unpack_p7data(safe)) || result;
+		if (PKCS7_type_is_data(safe))
+			bags = PKCS12_unpack_p7data(safe);
+		else if (!PKCS7_type_is_encrypted(safe))
+			continue;
+		else if (safe->d.encrypted && take_key_rounds(safe->d.encrypted->enc_data->algorithm, left))
+			bags = PKCS12_unpack_p7encdata(safe, passphrase, -1);
+		result = take_bags_rounds(bags, left);
+		sk_PKCS12_SAFEBAG_pop_free(bags, PKCS12_SAFEBAG_free);
 	}
 	sk_PKCS7_pop_free(safes, PKCS7_free);
 	return result;
 }
 
 /*
+ * opens -- does a PKCS #12 file open with no passphrase, or an empty one, which are not the same?
+ *
+ * openvpn calls PKCS12_parse() with an empty one. Before this does, it looks at the rounds of each derivation, which are
+ * written in the file, as PKCS12_parse() comes to them: its digest tells which of the two it is, and without one it is none.
+ */
+static bool
+opens(PKCS12 *file)
+{
+	const char *passphrase = NULL;
+	long		left = MAX_ROUNDS;
+	EVP_PKEY   *key = NULL;
+	X509	   *certificate = NULL;
+	bool		result;
+
+	if (PKCS12_mac_present(file))
+	{
+		const X509_ALGOR *algorithm;
+		const ASN1_INTEGER *rounds;
+		int			parameter_type;
+
+		PKCS12_get0_mac(NULL, &algorithm, NULL, &rounds, file);
+		X509_ALGOR_get0(NULL, &parameter_type, NULL, algorithm);
+		if ((parameter_type != V_ASN1_UNDEF && parameter_type != V_ASN1_NULL) || !take_rounds(rounds, &left))
+			return false;
+		if (!PKCS12_verify_mac(file, NULL, 0))
+		{
+			passphrase = "";
+			if (!PKCS12_verify_mac(file, passphrase, 0))
+				return false;
+		}
+	}
+	result = take_safes_rounds(file, passphrase, &left) && PKCS12_parse(file, "", &key, &certificate, NULL);
+	EVP_PKEY_free(key);
+	X509_free(certificate);
+	return result;
+}
+
+/*
  * pkcs12_has_passphrase -- would openvpn ask for the passphrase of a <pkcs12>? Not if it is none, or empty
  *
- * The file's digest tells without opening what is in it. One that takes too long to compute, or that is of a kind that
- * libcrypto has had since 3.4 only, counts as one with a passphrase, and so does one without a digest that is encrypted.
- * False for what is no PKCS #12 file.
+ * One that takes too long to find out, or has a digest of a kind that libcrypto has had since 3.4 only, counts as one with a
+ * passphrase. False for what is no PKCS #12 file.
  */
 bool
 pkcs12_has_passphrase(const char *base64, size_t length)
 {
-	const ASN1_INTEGER *rounds = NULL;
-	const X509_ALGOR *algorithm = NULL;
-	bool		result = false;
 	PKCS12	   *file = NULL;
 	BIO		   *text;
 	BIO		   *bio;
+	bool		result;
 
 	ERR_clear_error();
 	text = length <= INT_MAX ? BIO_new_mem_buf(base64, (int) length) : NULL;
 	bio = BIO_new(BIO_f_base64());
 	if (text && bio)
 		file = d2i_PKCS12_bio(BIO_push(bio, text), NULL);
-	if (file && PKCS12_mac_present(file))
-	{
-		int			parameter_type;
-
-		PKCS12_get0_mac(NULL, &algorithm, NULL, &rounds, file);
-		X509_ALGOR_get0(NULL, &parameter_type, NULL, algorithm);
-		if ((parameter_type != V_ASN1_UNDEF && parameter_type != V_ASN1_NULL) ||
-			(rounds && (ASN1_INTEGER_get(rounds) < 0 || ASN1_INTEGER_get(rounds) > MAX_ROUNDS)))
-			result = true;
-		else
-			result = !PKCS12_verify_mac(file, "", 0) && !PKCS12_verify_mac(file, NULL, 0);
-	}
-	else if (file)
-		result = is_encrypted(file);
+	result = file && !opens(file);
 	PKCS12_free(file);
 	BIO_free(bio);
 	BIO_free(text);

@@ -6,8 +6,8 @@
  * next release adds a directive that runs a command (2.7: dns-updown), and older spellings and builds have some
  * that this one has not. Directives that are known and refused are in the same table, to say why. What is not
  * in the table is refused without being named: it may be a line of a key that stands outside its block. Refused is also what
- * would send text of the config's choice to a port of the agent's network before there is a VPN: headers for a proxy, packets
- * in the clear, and a client key that hides lines of text.
+ * would send text of the config's choice to a TCP port of the agent's network before there is a VPN: headers for a proxy, packets
+ * in the clear, and a wrapped client key.
  *
  * Reading. Lines are split into parameters as openvpn splits them: white space; double quotes; single quotes; backslash
  * before a backslash, a double quote or white space; "#" or ";" where a parameter may start. One "--" before
@@ -31,7 +31,6 @@
  */
 #include "config.h"
 
-#include <ctype.h>
 #include <sys/socket.h>
 
 #include "certificate.h"
@@ -78,8 +77,7 @@
 #define IN_CLEAR		"Its packets would go to whatever listens there in the clear: text of one's choice to any port that the agent reaches."
 #define HAS_PASSPHRASE	"It has a passphrase, for which openvpn would ask at the agent's console."
 #define HALF_A_LOGIN	"It has no line with a username and a line with a password: openvpn would ask at the agent's console."
-#define NO_WRAPPED_KEY	"It is not a client key as openvpn --genkey tls-crypt-v2-client makes it."
-#define HIDES_TEXT		"Its wrapped key holds lines of text: openvpn would send them to any port that the agent reaches."
+#define SENDS_KEY		"Over TCP its wrapped key, which may be lines of text, would go as it is to any port that the agent reaches."
 #define NO_FILE			"The file that it names is not in files."
 #define SAME_NAME		"More than one of files has the name of the one that it names."
 #define NOT_TEXT		"Its file is empty, or is no text."
@@ -96,6 +94,7 @@
 
 /* what helps */
 #define USE_CUSTOM		"A provider of type custom takes any config."
+#define USE_UDP			"Take out each remote and proto with tcp, and http-proxy. A provider of type custom takes any config."
 #define GIVE_FILE		"Give it by its name, without folders: files => '{\"ca.crt\": \"...\"}'."
 #define GIVE_BASE64		"Give a binary file as {\"base64\": \"...\"}."
 #define USE_X509_NAME	"Write what it means as verify-x509-name."
@@ -484,6 +483,7 @@ typedef struct OpenvpnConfig
 	int			key_line;
 	int			pkcs12_line;
 	int			secret_line;
+	int			wrapped_key_line;
 	int			device_line;	/* where these directives are, 0 without */
 	int			asking_proxy_line;	/* of an http-proxy that may want a login */
 	int			null_cipher_line;
@@ -491,6 +491,7 @@ typedef struct OpenvpnConfig
 	int			name_line;
 	int			old_name_line;
 	bool		has_tls;
+	bool		uses_tcp;
 
 	/* what is to become of it */
 	const OpenvpnCredential *credential;	/* with nothing in it, unless it is rendered with one */
@@ -1112,109 +1113,6 @@ place_part(OpenvpnConfig *config, const char *name, const char *start, const Con
 		config_replace(&config->edits, start, last->next, "");
 }
 
-/*
- * is_command -- would a program that reads lines of text take a part of what should look like random bytes for a command?
- *
- * Any line of four or more characters, all printable; and, as openvpn's own management interface leaves out what is not
- * printable, one that then begins with a word of four or more letters of one case, in quotes or not.
- */
-static bool
-is_command(const unsigned char *line, const unsigned char *end)
-{
-	size_t		printable = 0;
-	size_t		letters = 0;
-	unsigned char quote = '\0';
-	bool		upper = false;
-	bool		in_word = true;
-
-	while (end > line && end[-1] == '\r')
-		end--;
-	for (const unsigned char *c = line; c < end; c++)
-	{
-		bool		is_upper = *c >= 'A' && *c <= 'Z';
-
-		if (*c < ' ' || *c > '~')
-			continue;
-		printable++;
-		if (!in_word)
-			continue;
-		if (is_upper || (*c >= 'a' && *c <= 'z'))
-		{
-			in_word = letters == 0 || is_upper == upper;
-			letters = in_word ? letters + 1 : 0;
-			upper = is_upper;
-		}
-		else if (letters == 0 && (*c == '"' || *c == '\''))
-			quote = *c;
-		else if (letters > 0 ? *c != '-' && *c != '_' : *c != ' ')
-		{
-			in_word = false;
-			if (letters < 4 || *c != (quote ? quote : ' '))
-				letters = 0;
-		}
-	}
-	return letters >= 4 || (printable >= 4 && printable == (size_t) (end - line));
-}
-
-/* has_command -- is there such a line? One in about a thousand real keys has one by chance */
-static bool
-has_command(const unsigned char *bytes, size_t length)
-{
-	const unsigned char *line = bytes;
-
-	for (const unsigned char *c = bytes; c <= bytes + length; c++)
-		if (c == bytes + length || *c == '\n')
-		{
-			if (is_command(line, c))
-				return true;
-			line = c + 1;
-		}
-	return false;
-}
-
-/*
- * wrapped_key_problem -- what is wrong with the content of a <tls-crypt-v2>; NULL if nothing is
- *
- * A client key is the client's own 256 bytes, and behind them the same as the server wrapped it, which the client sends as it
- * is in its first packet, whoever listens. Only the server can tell whether that is what it made; it ends in its length.
- */
-static const char *
-wrapped_key_problem(const char *start, const char *end)
-{
-	static const char begin[] = "-----BEGIN OpenVPN tls-crypt-v2 client key-----";
-	static const char finish[] = "-----END OpenVPN tls-crypt-v2 client key-----";
-	unsigned char *bytes;
-	size_t		length;
-	size_t		wrapped;
-	const char *problem = NO_WRAPPED_KEY;
-
-	/* libcrypto passes over lines before the key; of one of more than 254 bytes it looks at the beginning of each such part */
-	while (start < end && *start != '-')
-	{
-		const char *newline = memchr(start, '\n', end - start);
-
-		if (newline == NULL || newline - start >= LINE_LENGTH)
-			return problem;
-		start = newline + 1;
-	}
-	if (!begins_with(start, end, begin))
-		return problem;
-	start += strlen(begin);
-	bytes = palloc(end - start);
-	length = base64_decode(start, end, (char *) bytes, &start);
-	if (begins_with(start, end, finish))
-	{
-		start += strlen(finish);
-		while (start < end && isspace((unsigned char) *start))
-			start++;
-		wrapped = length > 256 + 2 ? length - 256 : 0;
-		if (start == end && wrapped > 0 && (size_t) (bytes[length - 2] << 8 | bytes[length - 1]) == wrapped)
-			problem = has_command(bytes + 256, wrapped - 2) ? HIDES_TEXT : NULL;
-	}
-	pfree(bytes);
-	return problem;
-}
-
 /* check_block -- check the content of a block, which is between two lines */
 static void
 check_block(OpenvpnConfig *config, const Directive *directive, int number, const char *start, const char *end)
@@ -1234,8 +1132,6 @@ check_block(OpenvpnConfig *config, const Directive *directive, int number, const
 	}
 	else if (strcmp(directive->name, "http-proxy-user-pass") == 0 && !has_login(start, end))
 		problem = HALF_A_LOGIN;
-	else if (strcmp(directive->name, "tls-crypt-v2") == 0)
-		problem = wrapped_key_problem(start, end);
 	if (problem)
 		config_problem(&config->reader, number, directive->name, problem, hint);
 }
@@ -1499,6 +1395,8 @@ note_presence(OpenvpnConfig *config, const Directive *directive, int number)
 		config->pkcs12_line = number;
 	else if (strcmp(directive->name, "secret") == 0)
 		config->secret_line = number;
+	else if (strcmp(directive->name, "tls-crypt-v2") == 0)
+		config->wrapped_key_line = number;
 	else if (strcmp(directive->name, "dev") == 0)
 		config->device_line = number;
 	else if (strcmp(directive->name, "verify-x509-name") == 0)
@@ -1508,6 +1406,19 @@ note_presence(OpenvpnConfig *config, const Directive *directive, int number)
 	else if (strcmp(directive->name, "client") == 0 || strcmp(directive->name, "tls-client") == 0 ||
 			 strcmp(directive->name, "server") == 0 || strcmp(directive->name, "tls-server") == 0)
 		config->has_tls = true;
+}
+
+/* is_tcp -- does a line, if it is valid, make openvpn connect by TCP? A socks-proxy carries what is UDP without it as UDP */
+static bool
+is_tcp(const Directive *directive, int count, char **words)
+{
+	const char *proto = NULL;
+
+	if (strcmp(directive->name, "proto") == 0 && count > 1)
+		proto = words[1];
+	else if (strcmp(directive->name, "remote") == 0 && count > 3)
+		proto = words[3];
+	return strcmp(directive->name, "http-proxy") == 0 || (proto && strncmp(proto, "udp", 3) != 0);
 }
 
 /* read_inline -- read a directive that is a block; *line is its first line, and becomes its last */
@@ -1608,6 +1519,7 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 		return;
 	}
 	note_presence(config, directive, line->number);
+	config->uses_tcp = config->uses_tcp || is_tcp(directive, count, words);
 	if (directive->flags & IGNORABLE)
 	{
 		/* a <connection> block is read without what was said outside */
@@ -1698,6 +1610,10 @@ read_directives(OpenvpnConfig *config)
  *
  * openvpn without TLS puts what is in the tunnel into packets as it is, unless a static key encrypts it: over TCP, a datagram to
  * an address in the tunnel becomes lines of text to whatever listens at the remote. Without dev, it stops.
+ *
+ * A client key of tls-crypt-v2 is the client's own part, and behind it the same as the server wrapped it, which the client
+ * sends as it is in its first packet, whoever listens. Only the server can tell whether that is what it made, or lines of text;
+ * and what reads them may pass over any bytes around them. So it goes by UDP only.
  */
 static void
 check_whole(OpenvpnConfig *config)
@@ -1714,6 +1630,8 @@ check_whole(OpenvpnConfig *config)
 		config_problem(reader, 0, "client", IN_CLEAR, "It needs client or tls-client, or a <secret>.");
 	if (config->null_cipher_line > 0 && config->secret_line > 0)
 		config_problem(reader, config->null_cipher_line, config->null_cipher, IN_CLEAR, NULL);
+	if (config->wrapped_key_line > 0 && config->uses_tcp)
+		config_problem(reader, config->wrapped_key_line, "tls-crypt-v2", SENDS_KEY, USE_UDP);
 	if (config->asking_proxy_line > 0 && !config->has_block[find_directive("http-proxy-user-pass") - directives])
 		config_problem(reader, config->asking_proxy_line, "http-proxy",
 					   "With auto and without <http-proxy-user-pass> it asks at the agent's console.", NULL);

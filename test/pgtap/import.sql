@@ -186,8 +186,7 @@ FROM (VALUES
     ('ca ca.crt',   '{"ca.crt": "hidden\rup x\n"}',                     'Its file is empty, or is no text.'),
     ('ca ca.crt',   '{"ca.crt": "hidden\n</ca>\nup x\n<ca>\n"}',        'Its file has "</", with which openvpn would take the block to end.'),
     ('pkcs12 a',    '{"a": "hidden"}',                                  'Its file is a binary one, and was given as text.'),
-    ('pkcs12 a',    '{"a": {"base64": ""}}',                            'Its file is a binary one, and was given as text.'),
-    ('tls-crypt-v2 a', '{"a": "hidden"}',                               'It is not a client key as openvpn --genkey tls-crypt-v2-client makes it.')
+    ('pkcs12 a',    '{"a": {"base64": ""}}',                            'Its file is a binary one, and was given as text.')
 ) AS bad (line, files, reason);
 SELECT is(imported(E'client\nremote h\nca b/ca.crt', '{"a/ca.crt": "A", "b/ca.crt": "B"}'), 'client | remote h | <ca> | B | </ca>',
           'a path as it is comes first');
@@ -198,6 +197,11 @@ SELECT is(refusal(E'client\nremote h\n<cert>\n</cert>\nkey a', jsonb_build_objec
           'at the agent''s console.', 'a key with a passphrase');
 SELECT is(length(imported(E'client\nremote h\nca a', jsonb_build_object('a', repeat(E'0123456789\n', 100000)))), 1300032,
           'a large file');
+SELECT is(refusal(E'client\nremote h 443 tcp\ntls-crypt-v2 a', '{"a": "hidden"}'),
+          'NG007: line 3 of the OpenVPN config: "tls-crypt-v2" cannot be used: Over TCP its wrapped key, which may be lines of text, '
+          'would go as it is to any port that the agent reaches.', 'a client key over TCP');
+SELECT is(imported(E'client\nremote h\ntls-crypt-v2 a', '{"a": "A"}'), 'client | remote h | <tls-crypt-v2> | A | </tls-crypt-v2>',
+          'and over UDP');
 SELECT is(refusal(repeat(E'hidden\n', 5000) || E'remote h\n') ~ '^NG007: line 1 of .* \(and 4999 more lines\).*\| and 4900 more$', true,
           'many bad lines');
 

@@ -323,6 +323,33 @@ subtest 'messages that help' => sub {
     is $status, 0, 'accepted: an IPv6 address';
 };
 
+# what stands in a <tls-crypt-v2> goes out as it is: by no way over TCP
+subtest 'a wrapped client key over TCP' => sub {
+    my $key = "<tls-crypt-v2>\nx\n</tls-crypt-v2>\n";
+    for my $proto ('', qw(udp udp4 udp6 tcp tcp4 tcp6 tcp-client tcp4-client tcp6-client)) {
+        my $wanted = $proto =~ /^tcp/ ? 1 : 0;
+        for my $way (
+            "client\n${key}remote h 1194 $proto\n",
+            "client\nremote h 1194 '$proto'\n$key" =~ s/ ''//r,
+            $proto eq '' ? () : (
+                "client\nremote h\nproto $proto\n$key",
+                "client\nremote h\n--proto \"$proto\"\n$key",
+                "client\nremote h\nsetenv opt proto $proto\n$key",
+                "client\nremote h\nproto $proto\nproto udp\n$key" =~ s/(proto $proto\n)(proto udp\n)/$2$1/r,
+                "client\nproto $proto\n<connection>\nremote h\n$key</connection>\n"),
+            "client\n$key<connection>\nremote h 1194 $proto\n</connection>\n",
+            "client\nremote h 1194 udp\nsocks-proxy h 1080\n<connection>\nremote h 1194 $proto\n</connection>\n$key") {
+            my ($status, undef, $err) = run($way, "$folder/render", 'openvpn');
+            is $status >> 8, $wanted, join ' | ', split /\n/, $way;
+            like $err, qr/"tls-crypt-v2" cannot be used/, 'because of the key' if $wanted;
+        }
+    }
+    for my $place ("http-proxy h 8080\n$key", "$key<connection>\nremote h\nhttp-proxy h 8080\n</connection>\n") {
+        my ($status, undef, $err) = run("client\nremote h\n$place", "$folder/render", 'openvpn');
+        like $err, qr/"tls-crypt-v2" cannot be used/, 'nor through an HTTP proxy';
+    }
+};
+
 for my $format ('openvpn', 'wireguard') {
     subtest "refused $format configs" => sub {
         my %files = map { m{([^/]*)$}; ($1 => 1) } glob "$corpus/$format/refused/*.*";
