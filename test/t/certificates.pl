@@ -203,7 +203,7 @@ for my $case ([ 'without a passphrase', '-passout pass:', 1 ], [ 'with one', '-p
 	[ 'with neither a digest nor encrypted', '-passout pass: -certpbe NONE -keypbe NONE -nomac', 1 ],
 	[ 'with a passphrase for its digest alone', '-passout pass:x -certpbe NONE -keypbe NONE', 0 ],
 	[ 'with a key alone encrypted', '-passout pass:x -nomac -certpbe NONE', 0 ],
-	[ 'with certificates alone encrypted', '-passout pass:x -nomac -keypbe NONE', 0 ],
+	[ 'with certificates alone encrypted', '-passout pass:x -nomac -certpbe AES-256-CBC -keypbe NONE', 0 ],
 	[ 'with more rounds', '-passout pass: -iter 100000', 1 ])
 {
 	my ($what, $options, $expected) = @$case;
