@@ -706,7 +706,7 @@ COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb, float8, boolean, jsonb, 
 egress_provider_id: a provider that is managed. gateways: an array of objects with name, and country, city and config where the provider gives them; a gateway is known by its name. Other keys are ignored.
 max_withdrawn: from 0 to 1; a list is refused that would withdraw ten gateways or more, and more than this share of those that are not withdrawn yet; 1 lets it withdraw all.
 import: true: each config is made by egress_import_config(), of the listed one and files, a JSON object of files by name or NULL; an entry may have files of its own, which win.
-skip_bad: true: a bad entry (malformed, or with a config that cannot be used) is skipped, with a WARNING, and its gateway stays as it is.
+skip_bad: true: a bad entry (malformed, or with a config that cannot be used) is skipped, with a WARNING, and its gateway stays as it is; where its name cannot be read, nothing is withdrawn.
 Never touches enabled of a known gateway. Writes only rows that change. Sessions acquire meanwhile; another sync of the provider waits.
 Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned, skipped.
 SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, files are none or for no import, or an entry is malformed or comes twice; 55000 the provider is not managed;

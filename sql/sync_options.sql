@@ -32,6 +32,8 @@ SELECT egress_sync_gateways(1, '[{"name": "ams", "config": "remote a", "files": 
 SELECT egress_sync_gateways(1, '[{"name": "none", "files": []}]', max_withdrawn => 1);
 SELECT action, name FROM egress_sync_gateways(1, :'list', import => true, files => :'files');
 
+-- bad entries whose name cannot be read: nothing is withdrawn
+SELECT action, name FROM egress_sync_gateways(1, '[{"name": 7}, 8, {"name": ""}, {"name": "none"}]', skip_bad => true, max_withdrawn => 0);
 -- bad entries that are skipped: their gateways stay as they are, and are not withdrawn
 SELECT action, name, egress_gateway_id IS NOT NULL AS has_gateway FROM egress_sync_gateways(1, skip_bad => true, gateways => $$[
     {"name": "ams", "country": "DE", "config": "remote ams.example.net\nup /etc/up.sh\nplugin x"},
@@ -39,7 +41,7 @@ SELECT action, name, egress_gateway_id IS NOT NULL AS has_gateway FROM egress_sy
     {"name": "new", "config": "client"},
     {"name": "good", "config": "remote good.example.net"},
     {"name": "good", "country": "XX"},
-    {"name": 7}, 8, {"name": ""}, {"name": "osl", "config": "remote osl.example.net"}]$$);
+    {"name": "osl", "config": "remote osl.example.net"}]$$);
 SELECT name, country, withdrawn, config ~ 'up' AS has_up FROM stored;
 -- one that was withdrawn stays so
 SELECT action, name FROM egress_sync_gateways(1, '[{"name": "none", "country": ""}]', skip_bad => true, max_withdrawn => 1);

@@ -18,7 +18,8 @@
  * comes out can be compared. What is stored of a config may be less than what is listed, too (config_to_store()), but the same
  * is stored of the same: so that is asked for where the two differ only.
  *
- * A bad entry refuses the list, or is skipped (skip_bad): then its gateway stays as it is. What reads an entry holds nothing but
+ * A bad entry refuses the list, or is skipped (skip_bad): then its gateway stays as it is, and all that the list has not, if the
+ * entry's name is not known. What reads an entry holds nothing but
  * memory, so an error in there needs no subtransaction to be caught.
  *
  * Configs may hold private keys. No message has anything of one, and errors tell nothing of the statement.
@@ -149,6 +150,7 @@ typedef struct Sync
 	int			withdrawn;		/* how many are missing there, and were not withdrawn before */
 	int			present;		/* how many there were that were not withdrawn before */
 	int			skipped;
+	bool		skipped_unnamed;	/* an entry whose name is not known: it may be any gateway, and none is withdrawn */
 	List	   *removed;		/* of Removed */
 	int			removed_from;	/* from so many configs */
 	List	   *secrets;		/* names of what is secret in the configs to be stored */
@@ -358,6 +360,7 @@ try_entry(Sync *sync, Gateway *gateway, EntryWork work, void *arg)
 		gateway->bad = error->detail == NULL ? error->message :
 			psprintf("%s. %.*s", error->message, (int) strcspn(error->detail, "\n"), error->detail);
 		sync->skipped++;
+		sync->skipped_unnamed = sync->skipped_unnamed || gateway->nulls[FIELD_NAME];
 	}
 	PG_END_TRY();
 	return gateway->bad == NULL;
@@ -539,7 +542,7 @@ compare_names(const ListCell *a, const ListCell *b)
 }
 
 /*
- * compare -- find the row of each gateway, if it has one; those missing in the list are appended to it, by name
+ * compare -- find the row of each gateway, if it has one; those missing in the list are appended to it, by name, to be withdrawn
  *
  * What is known of the rows stays until SPI_finish().
  */
@@ -559,6 +562,8 @@ compare(Sync *sync)
 		/* an entry's, or that of a gateway which is in none */
 		if (sync->gateways != NIL && column(row, COMPARE_NUMBER, &number))
 			gateway = list_nth(sync->gateways, DatumGetInt64(number) - 1);
+		else if (sync->skipped_unnamed)
+			continue;
 		else
 		{
 			gateway = missing_gateway(row);
@@ -793,6 +798,8 @@ tell_skipped(const Sync *sync)
 	}
 	if (named > MAX_SKIPPED_NAMED)
 		appendStringInfo(&list, "\nand %d more", named - MAX_SKIPPED_NAMED);
+	if (sync->skipped_unnamed)
+		appendStringInfoString(&list, "\nNo gateway is withdrawn: an entry whose name cannot be read may be that of any.");
 	ereport(WARNING,
 			(errmsg_plural("%d entry of the list was skipped", "%d entries of the list were skipped",
 						   sync->skipped, sync->skipped),

@@ -725,11 +725,11 @@ try_certificate(const Bytes *config, const char *username, const char *password)
 
 /* the files that an import may find: good ones, a binary one, and some that would be more than the content of a block */
 static ConfigFile beside[] = {
-	{"file", "text of a file\r\n", 16, false, true},
-	{"folder/x", "other text", 10, false, true},
-	{"x.so", "a\0b", 3, true, false},
-	{"nobody", "</ca>\nup x\n<ca>\n", 17, false, true},
-	{"y", "\rup x\n", 6, false, true}
+	{"file", "text of a file\r\n", 16, false, true, NULL, false},
+	{"folder/x", "other text", 10, false, true, NULL, false},
+	{"x.so", "a\0b", 3, true, false, NULL, false},
+	{"nobody", "</ca>\nup x\n<ca>\n", 17, false, true, NULL, false},
+	{"y", "\rup x\n", 6, false, true, NULL, false}
 };
 static ConfigFiles files = {beside, lengthof(beside)};
 

@@ -388,12 +388,19 @@ SELECT is((SELECT count(*) FROM synced((SELECT jsonb_agg(jsonb_build_object('nam
            WHERE s ~ 'withdrawn'), 10::bigint, 'ten of twenty, the other ten being bad');
 ROLLBACK;
 SELECT results_eq($$SELECT synced(jsonb_build_array(entry('1', 'BE', NULL, 'bad'), entry('2', 'BE', NULL, 'remote b'), entry('1', 'BE', NULL, 'remote c'),
-                                                    entry('21', NULL, NULL, 'bad'), '"bad"'), ', skip_bad => true, max_withdrawn => 1') LIMIT 5$$,
-                  ARRAY['skipped 1 t', 'updated 2 t', 'skipped 1 f', 'skipped 21 f', 'skipped f'],
+                                                    entry('21', NULL, NULL, 'bad')), ', skip_bad => true, max_withdrawn => 1') LIMIT 4$$,
+                  ARRAY['skipped 1 t', 'updated 2 t', 'skipped 1 f', 'skipped 21 f'],
                   'a name that comes twice is the first entry''s, also of a bad one');
 SELECT results_eq($$SELECT name, country, config, withdrawn FROM egress_gateway WHERE egress_provider_id = 6 AND name IN ('1', '2', '3', '21') ORDER BY 1$$,
                   $$VALUES ('1', 'NL', 'remote a', false), ('2', 'BE', 'remote b', false), ('3', 'NL', 'remote a', true)$$,
                   'the good ones are synced as ever');
+BEGIN;
+SELECT is((SELECT count(*) FROM synced('[{"name": "2"}]', ', 1') s WHERE s ~ 'withdrawn'), 1::bigint, '1 is missing');
+ROLLBACK;
+SELECT results_eq(format($$SELECT synced('[%s, {"name": "2", "country": "BE", "config": "remote b"}]', ', skip_bad => true, max_withdrawn => 1')$$, bad),
+                  ARRAY['skipped f', 'unchanged 2 t'], 'nothing is withdrawn beside ' || left(bad, 20))
+FROM (VALUES ('7'), ('null'), ('[]'), ('{}'), ('{"nam": "2"}'), ('{"name": null}'), ('{"name": 2}'), ('{"name": ""}'),
+             ('{"name": "' || repeat('x', 256) || '"}')) AS unnamed (bad);
 -- a config that is stored, and could not be any more, is not looked at while the list has the same
 ALTER TABLE egress_gateway DISABLE TRIGGER egress_refuse_misfit;
 UPDATE egress_gateway SET config = 'of old' WHERE egress_provider_id = 6 AND name = '1';
