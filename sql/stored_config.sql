@@ -4,14 +4,21 @@
 SELECT current_database() AS before \gset
 CREATE DATABASE regress_egress_config TEMPLATE template0 ENCODING 'UTF8';
 \c regress_egress_config
-SET client_min_messages = warning;
 CREATE EXTENSION egress;
 INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (1, 'wire', 'wireguard'), (2, 'any', 'custom'), (3, 'open', 'openvpn');
 \set config '[Interface]\nPrivateKey = KKj9BQcfDB1oC5v+x0JwnWIDcZsQO3jDsFqnkWRjxlA=\n\n[Peer]\nPublicKey = Kv7UQo0ZOmSIMb3QAHmwpXyrDVB8OvgbVZKXJ3nBUlg=\n'
 \set preshared 'PresharedKey = dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n'
 
--- a private key is not stored, and nobody is told
+-- a private key is not stored, as is said
 INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (1, 1, 'one', :'config') RETURNING config;
+-- one that is empty is nothing, nor is one there if there is none
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config)
+SELECT 11 + i, 1, 'empty ' || i, regexp_replace(:'config', 'PrivateKey.*?\n', line, 'n') FROM unnest(ARRAY[E'PrivateKey = \n', E'PrivateKey=\n',
+    E'PrivateKey =  # yours\n', E'PrivateKey =\nPrivateKey = \n', '']) WITH ORDINALITY l (line, i);
+-- a placeholder is a value
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config)
+SELECT 18, 1, 'placeholder', regexp_replace(:'config', 'PrivateKey.*?\n', E'PrivateKey = <yours>\n', 'n');
+DELETE FROM egress_gateway WHERE egress_gateway_id BETWEEN 12 AND 18;
 -- a preshared key is
 INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (2, 1, 'two', :'config' || :'preshared');
 SELECT config FROM egress_gateway WHERE egress_gateway_id = 2;
@@ -67,10 +74,11 @@ SET check_function_bodies = off;
 INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, client_certificate, client_key)
 VALUES (4, 3, 'restored', 'everyone', :'expired', :'key');
 INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config)
-VALUES (25, 3, 'restored', E'client\ndev tun\nremote h\n<cert>\n' || :'valid' || E'</cert>\n<key>\n' || :'key' || E'</key>\n');
+VALUES (26, 3, 'login restored', E'client\ndev tun\nremote h\n<auth-user-pass>\nann\nswordfish\n</auth-user-pass>\n'),
+       (25, 3, 'restored', E'client\ndev tun\nremote h\n<cert>\n' || :'valid' || E'</cert>\n<key>\n' || :'key' || E'</key>\n');
 RESET check_function_bodies;
 DELETE FROM egress_credential WHERE egress_credential_id = 4;
-DELETE FROM egress_gateway WHERE egress_gateway_id = 25;
+DELETE FROM egress_gateway WHERE egress_gateway_id IN (25, 26);
 -- what an acquire makes of the lone carriage return
 INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (3, 'everyone');
 INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES (24, 3, 'plain', E'client\ndev tun\nremote h\n');

@@ -65,6 +65,14 @@ SELECT action, name FROM egress_sync_gateways(2, :'list', import => true);
 SELECT DISTINCT config FROM egress_gateway WHERE egress_provider_id = 2;
 SELECT action, name FROM egress_sync_gateways(2, (SELECT jsonb_agg(jsonb_build_object('name', name, 'config', config)) FROM egress_gateway
                                                   WHERE egress_provider_id = 2));
+-- a login is not stored; one list says it once, and not again while nothing of it is written
+SELECT jsonb_agg(jsonb_build_object('name', 'login ' || i, 'config', E'remote a\n<auth-user-pass>\nann\nswordfish\n</auth-user-pass>\n')) AS list
+FROM generate_series(1, 3) i \gset
+BEGIN;
+SELECT action, name FROM egress_sync_gateways(1, :'list', max_withdrawn => 1) WHERE action = 'added';
+SELECT action, name FROM egress_sync_gateways(1, :'list', max_withdrawn => 1);
+SELECT action, name FROM egress_sync_gateways(1, :'list'::jsonb || '[{"name": "more", "config": "remote a\n<auth-user-pass>\na\nb\n</auth-user-pass>"}]', import => true);
+ROLLBACK;
 -- one line of one config
 SELECT action, name FROM egress_sync_gateways(1, '[{"name": "ams", "config": "remote ams.example.net\nup /etc/up.sh"}]', import => true);
 

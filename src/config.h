@@ -94,7 +94,7 @@ typedef struct WireguardCredential
 extern void wireguard_check_config(text *config);
 extern void wireguard_check_credential(const WireguardCredential *credential);
 extern bool wireguard_has_secret(text *config);
-extern text *wireguard_stored_config(text *config, List **secrets);
+extern text *wireguard_stored_config(text *config, List **secrets, bool *had_private_key);
 extern text *wireguard_render_config(text *config, const WireguardCredential *credential);
 extern text *wireguard_import_config(text *source, ConfigImport *import);
 

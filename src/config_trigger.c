@@ -8,8 +8,8 @@
  *
  * A client's certificate that has expired, or is not valid yet, is told of when it is new, and stored.
  *
- * A gateway's config is not sealed. What rendering puts a lease's credential in the place of is not stored; of what else is
- * secret in it, whoever stores it is told.
+ * A gateway's config is not sealed. What rendering puts a lease's credential in the place of is not stored; of that, and of what
+ * else is secret in it, whoever stores it is told.
  */
 #include "config_trigger.h"
 
@@ -289,21 +289,55 @@ check_credential(NewRow *row)
 /*
  * config_to_store -- what is stored of a config; NG007 if a provider of this type cannot run it
  *
- * Adds to *secrets the names of what is secret in it all the same. The same again for what it returns.
+ * Adds to *secrets the names of what is secret in it all the same. *left_out becomes the name of what is not stored, and stays
+ * as it is where all is. The same again for what it returns.
  */
 text *
-config_to_store(EgressProviderType type, text *config, List **secrets)
+config_to_store(EgressProviderType type, text *config, List **secrets, const char **left_out)
 {
+	text	   *stored = config;
+	bool		had_private_key = false;
+
 	switch (type)
 	{
 		case PROVIDER_OPENVPN:
-			return openvpn_stored_config(config, secrets);
+			stored = openvpn_stored_config(config, secrets);
+			if (stored != config)
+				*left_out = "<auth-user-pass>";
+			break;
 		case PROVIDER_WIREGUARD:
-			return wireguard_stored_config(config, secrets);
+			stored = wireguard_stored_config(config, secrets, &had_private_key);
+			if (had_private_key)
+				*left_out = "PrivateKey";
+			break;
 		case PROVIDER_CUSTOM:
 			break;
 	}
-	return config;
+	return stored;
+}
+
+/* is_first_of_statement -- is this the first time in a statement? *last is when it was asked last */
+static bool
+is_first_of_statement(TimestampTz *last)
+{
+	bool		is_first = *last != GetCurrentStatementStartTimestamp();
+
+	*last = GetCurrentStatementStartTimestamp();
+	return is_first;
+}
+
+/* config_tell_left_out -- say that what a config had of a credential is not stored; once in a statement, as config_warn() */
+void
+config_tell_left_out(const char *what, const char *left_out)
+{
+	static TimestampTz told = 0;
+
+	if (left_out == NULL || is_restoring() || !is_first_of_statement(&told))
+		return;
+	ereport(NOTICE,
+			(errmsg("the config of %s is stored without its %s", what, left_out),
+			 errdetail("A lease's credential takes its place. The same goes for other configs of this statement."),
+			 errhint("What is to be kept of it goes into egress_credential: egress_import_credential() returns it.")));
 }
 
 /*
@@ -318,9 +352,8 @@ config_warn(const char *what, const List *secrets)
 	StringInfoData names;
 	ListCell   *cell;
 
-	if (secrets == NIL || is_restoring() || warned == GetCurrentStatementStartTimestamp())
+	if (secrets == NIL || is_restoring() || !is_first_of_statement(&warned))
 		return;
-	warned = GetCurrentStatementStartTimestamp();
 	initStringInfo(&names);
 	foreach(cell, secrets)
 		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", (const char *) lfirst(cell));
@@ -332,11 +365,12 @@ config_warn(const char *what, const List *secrets)
 	pfree(names.data);
 }
 
-/* store_config -- check the config that there is, put what is stored of it into the row, and warn of secrets that are new */
+/* store_config -- check the config that there is, put what is stored of it into the row, and tell of the rest and of secrets */
 static void
 store_config(NewRow *row, const char *object)
 {
 	List	   *secrets = NIL;
+	const char *left_out = NULL;
 	text	   *config;
 	text	   *stored;
 	Datum		value;
@@ -344,7 +378,7 @@ store_config(NewRow *row, const char *object)
 	if (!new_value(row, Anum_egress_gateway_config, &value))
 		return;
 	config = DatumGetTextPP(value);
-	stored = config_to_store(row->provider_type, config, &secrets);
+	stored = config_to_store(row->provider_type, config, &secrets, &left_out);
 	if (!is_same_text(stored, config))
 	{
 		int			columns[1] = {Anum_egress_gateway_config};
@@ -353,6 +387,7 @@ store_config(NewRow *row, const char *object)
 		value = PointerGetDatum(stored);
 		row->tuple = heap_modify_tuple_by_cols(row->tuple, RelationGetDescr(row->trigger->tg_relation), 1, columns, &value, isnull);
 	}
+	config_tell_left_out(object, left_out);
 	if (secrets != NIL && is_new_text(row, Anum_egress_gateway_config, stored))
 		config_warn(object, secrets);
 }

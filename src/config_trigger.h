@@ -10,7 +10,8 @@
 
 #include "catalog.h"
 
-extern text *config_to_store(EgressProviderType type, text *config, List **secrets);
+extern text *config_to_store(EgressProviderType type, text *config, List **secrets, const char **left_out);
+extern void config_tell_left_out(const char *what, const char *left_out);
 extern void config_warn(const char *what, const List *secrets);
 
 #endif							/* EGRESS_CONFIG_TRIGGER_H */

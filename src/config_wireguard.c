@@ -755,10 +755,10 @@ wireguard_render_config(text *config_text, const WireguardCredential *credential
 /*
  * wireguard_stored_config -- the config as it is stored, without the value of its PrivateKey; NG007 as the check has it
  *
- * Adds to *secrets the names of what is secret in it all the same.
+ * Adds to *secrets the names of what is secret in it all the same. *had_private_key: it had such a value.
  */
 text *
-wireguard_stored_config(text *config_text, List **secrets)
+wireguard_stored_config(text *config_text, List **secrets, bool *had_private_key)
 {
 	WireguardConfig config;
 
@@ -766,6 +766,7 @@ wireguard_stored_config(text *config_text, List **secrets)
 	config_finish(&config.reader);
 	if (config.has_preshared_key)
 		*secrets = lappend(*secrets, unconstify(char *, PRESHARED_KEY));
+	*had_private_key = config.has_private_key;
 	return config.edits.count > 0 ? apply(config_text, &config) : config_text;
 }
 

@@ -155,6 +155,8 @@ typedef struct Sync
 	int			removed_from;	/* from so many configs */
 	List	   *secrets;		/* names of what is secret in the configs to be stored */
 	int			with_secrets;	/* so many of them have some */
+	const char *left_out;		/* name of what is not stored of configs */
+	int			left_out_of;	/* of so many */
 } Sync;
 
 /* Something to be done with an entry of the list. */
@@ -172,6 +174,7 @@ typedef struct MadeConfig
 {
 	List	   *removed;		/* of ConfigRemoval, in what was imported */
 	List	   *secrets;		/* names of what is secret, in what differs from the row */
+	const char *left_out;		/* name of what is not stored of that, or NULL */
 } MadeConfig;
 
 /* An entry of the hash table of names. */
@@ -633,7 +636,7 @@ make_config(Sync *sync, Gateway *gateway, void *arg)
 							   &made->removed);
 	gateway->values[FIELD_CONFIG] = PointerGetDatum(config);
 	if (gateway->id == 0 || differs(gateway, FIELD_CONFIG))
-		gateway->values[FIELD_CONFIG] = PointerGetDatum(config_to_store(sync->type, config, &made->secrets));
+		gateway->values[FIELD_CONFIG] = PointerGetDatum(config_to_store(sync->type, config, &made->secrets, &made->left_out));
 }
 
 /* count_removed -- add what an import took out of a config to what imports took out of all */
@@ -694,7 +697,7 @@ add_secrets(Sync *sync, List *secrets)
 static void
 decide(Sync *sync, Gateway *gateway, MemoryContext kept)
 {
-	MadeConfig	made = {NIL, NIL};
+	MadeConfig	made = {NIL, NIL, NULL};
 	Datum		listed = gateway->values[FIELD_CONFIG];
 
 	if (gateway->bad == NULL && !gateway->nulls[FIELD_CONFIG] && !try_entry(sync, gateway, make_config, &made))
@@ -722,6 +725,11 @@ decide(Sync *sync, Gateway *gateway, MemoryContext kept)
 	if (gateway->nulls[FIELD_CONFIG])
 		return;
 	add_secrets(sync, made.secrets);
+	if (made.left_out != NULL)
+	{
+		sync->left_out = made.left_out;
+		sync->left_out_of++;
+	}
 	if (gateway->values[FIELD_CONFIG] != listed)
 		gateway->values[FIELD_CONFIG] = PointerGetDatum(DatumGetTextPCopy(gateway->values[FIELD_CONFIG]));
 }
@@ -807,12 +815,19 @@ tell_skipped(const Sync *sync)
 			 errhint("Gateways of these names stay as they are.")));
 }
 
-/* tell_secrets -- warn of secrets in the configs that are to be written; for all of them, before the first one does */
-static void
-tell_secrets(const Sync *sync)
+/* entries_label -- how many entries, for a message */
+static const char *
+entries_label(int count)
 {
-	config_warn(sync->with_secrets == 1 ? "an entry of the list" : psprintf("%d entries of the list", sync->with_secrets),
-				sync->secrets);
+	return count == 1 ? "an entry of the list" : psprintf("%d entries of the list", count);
+}
+
+/* tell_stored -- tell of what is not stored of the configs to be written, and of secrets in them; before the first one does */
+static void
+tell_stored(const Sync *sync)
+{
+	config_tell_left_out(entries_label(sync->left_out_of), sync->left_out);
+	config_warn(entries_label(sync->with_secrets), sync->secrets);
 }
 
 /* write_gateways -- make the changes of one kind; afterwards new gateways have their ids */
@@ -919,7 +934,7 @@ egress_sync_gateways(PG_FUNCTION_ARGS)
 	decide_all(&sync);
 	tell_removed(&sync);
 	tell_skipped(&sync);
-	tell_secrets(&sync);
+	tell_stored(&sync);
 	for (Write write = WRITE_NEW; write <= WRITE_WITHDRAWN; write++)
 		write_gateways(sync.provider_id, sync.gateways, write);
 	put_result((ReturnSetInfo *) fcinfo->resultinfo, sync.gateways);
