@@ -33,6 +33,8 @@ static const char *const RUNS_COMMAND = "wg-quick runs its value as a command on
 static const char *const WRITES_FILE = "wg-quick would write the config's file on the agent anew.";
 static const char *const OF_AMNEZIA = "It is a key of AmneziaWG, which wg and wg-quick do not have.";
 static const char *const OF_ANDROID = "It is a key of WireGuard for Android, which wg and wg-quick do not have.";
+static const char *const LEFT_TO_HOOK = "It leaves the routes to a PreUp or PostUp, which an import takes out.";
+static const char *const NO_TABLE = "Without it, wg-quick makes the routes of AllowedIPs.";
 static const char *const FOR_AGENT = "It is for the routing of the agent, which sets its own.";
 static const char *const OF_LEASE = "Its value is left out: a lease's key takes its place.";
 static const char *const NOT_READ = "wg does not read it.";
@@ -98,6 +100,8 @@ typedef struct WireguardConfig
 	bool		has_preshared_key;	/* the config itself, in any [Peer] */
 	bool		peer_has_preshared_key;	/* the [Peer] that is read */
 	bool		preshared_keys_differ;	/* or one [Peer] has none */
+	bool		has_up_hook;	/* PreUp or PostUp runs something */
+	int			table_line;		/* where Table is set to one that has no routes by itself, 0 otherwise */
 	ConfigImport *import;		/* NULL unless it is one */
 	ConfigEdits edits;
 } WireguardConfig;
@@ -491,6 +495,22 @@ read_setting(WireguardConfig *config, Section section, const Assignment *assignm
 	return key;
 }
 
+/* note_routes -- note what a line says of who makes the routes; wg-quick takes the last Table */
+static void
+note_routes(WireguardConfig *config, const WireguardKey *key, const Assignment *assignment)
+{
+	if (strcmp(key->name, "PreUp") == 0 || strcmp(key->name, "PostUp") == 0)
+		config->has_up_hook = config->has_up_hook || assignment->value < assignment->end;
+	else if (strcmp(key->name, "Table") == 0)
+	{
+		char	   *table = copy_part(assignment->value, assignment->end, false);
+		bool		is_used = *table == '\0' || strcmp(table, "auto") == 0 || strcmp(table, "main") == 0;
+
+		config->table_line = is_used ? 0 : assignment->line->number;
+		pfree(table);
+	}
+}
+
 /* keep_address -- keep the addresses of a line for a credential, as it has them, behind those of lines before */
 static void
 keep_address(ConfigImport *import, const Assignment *assignment)
@@ -545,6 +565,7 @@ import_setting(WireguardConfig *config, const WireguardKey *key, const Assignmen
 {
 	ConfigImport *import = config->import;
 
+	note_routes(config, key, assignment);
 	if (strcmp(key->name, "PrivateKey") == 0 && assignment->value < assignment->end)
 	{
 		char	   *value = copy_part(assignment->value, assignment->end, true);
@@ -674,6 +695,9 @@ read_config(text *config_text, const WireguardCredential *credential, ConfigImpo
 	}
 	end_peer(config, has_public_key);
 	end_preshared_keys(config);
+	/* without what the hook did, the tunnel would carry nothing */
+	if (config->table_line > 0 && config->has_up_hook)
+		config_problem(&config->reader, config->table_line, "Table", LEFT_TO_HOOK, NO_TABLE);
 	add_line(config, &config->private_key);
 	add_line(config, &config->address);
 
