@@ -76,6 +76,8 @@
 #define NO_BLOCK		"It has to be a block."
 #define IN_CLEAR		"Its packets would go to whatever listens there in the clear: text of one's choice to any port that the agent reaches."
 #define HAS_PASSPHRASE	"It has a passphrase, for which openvpn would ask at the agent's console."
+#define LEFT_TO_SCRIPT	"It leaves to an up or route-up script what the tunnel needs, and an import takes that out."
+#define NO_PASSWORD		"It has no line with a username and a line with a password: there is no login for a credential."
 #define HALF_A_LOGIN	"It has no line with a username and a line with a password: openvpn would ask at the agent's console."
 #define SENDS_KEY		"Over TCP its wrapped key, which may be lines of text, would go as it is to any port that the agent reaches."
 #define NO_FILE			"The file that it names is not in files."
@@ -97,6 +99,7 @@
 #define USE_UDP			"Take out each remote and proto with tcp, and http-proxy. A provider of type custom takes any config."
 #define GIVE_FILE		"Give it by its name, without folders: files => '{\"ca.crt\": \"...\"}'."
 #define GIVE_BASE64		"Give a binary file as {\"base64\": \"...\"}."
+#define NO_NOEXEC		"Without it, openvpn does it itself."
 #define USE_X509_NAME	"Write what it means as verify-x509-name."
 #define USE_BLOCK		"Put the content into the config, as a block."
 #define TAKE_PASSPHRASE	"openssl pkey -in client.key -out plain.key takes it off."
@@ -490,6 +493,10 @@ typedef struct OpenvpnConfig
 	const char *null_cipher;	/* which of the directives that name ciphers it is */
 	int			name_line;
 	int			old_name_line;
+	int			no_routes_line;
+	int			no_address_line;
+	bool		has_up_script;
+	bool		has_route_script;
 	bool		has_tls;
 	bool		uses_tcp;
 
@@ -1164,17 +1171,18 @@ copy_part(const char *start, const char *end)
 	return copy;
 }
 
-/* keep_login -- keep a username and a password, each a line, for a credential; none if one is missing */
-static void
+/* keep_login -- keep a username and a password, each a line, for a credential; false, and none, if one is missing */
+static bool
 keep_login(ConfigImport *import, const char *start, const char *end)
 {
 	const char *lines[2];
 	const char *ends[2];
 
 	if (!find_login(start, end, lines, ends))
-		return;
+		return false;
 	import->username = copy_part(lines[0], ends[0]);
 	import->password = copy_part(lines[1], ends[1]);
+	return true;
 }
 
 /* keep_block -- keep what a block holds for a credential, if it belongs there, and take it out of the config */
@@ -1186,7 +1194,8 @@ keep_block(OpenvpnConfig *config, const Directive *directive, const char *start,
 
 	if (strcmp(directive->name, part_tags[PART_LOGIN]) == 0)
 	{
-		keep_login(import, opening->next, closing->start);
+		if (!keep_login(import, opening->next, closing->start))
+			config_removed(import, opening->number, directive->name, NO_PASSWORD);
 		config_replace(&config->edits, start, closing->end, part_tags[PART_LOGIN]);
 		return;
 	}
@@ -1319,7 +1328,7 @@ import_login(ConfigImport *import, const char *path)
 	const ConfigFile *file = find_file(import, path, &problem);
 
 	if (file && file->is_text)
-		keep_login(import, file->content, file->content + file->length);
+		(void) keep_login(import, file->content, file->content + file->length);
 }
 
 /*
@@ -1403,6 +1412,14 @@ note_presence(OpenvpnConfig *config, const Directive *directive, int number)
 		config->name_line = number;
 	else if (strcmp(directive->name, "tls-remote") == 0)
 		config->old_name_line = number;
+	else if (strcmp(directive->name, "route-noexec") == 0)
+		config->no_routes_line = number;
+	else if (strcmp(directive->name, "ifconfig-noexec") == 0)
+		config->no_address_line = number;
+	else if (strcmp(directive->name, "up") == 0)
+		config->has_up_script = true;
+	else if (strcmp(directive->name, "route-up") == 0)
+		config->has_route_script = true;
 	else if (strcmp(directive->name, "client") == 0 || strcmp(directive->name, "tls-client") == 0 ||
 			 strcmp(directive->name, "server") == 0 || strcmp(directive->name, "tls-server") == 0)
 		config->has_tls = true;
@@ -1637,6 +1654,10 @@ check_whole(OpenvpnConfig *config)
 					   "With auto and without <http-proxy-user-pass> it asks at the agent's console.", NULL);
 	if (config->old_name_line > 0 && config->name_line > 0)
 		config_problem(reader, config->old_name_line, "tls-remote", TWO_NAMES, NULL);
+	if (config->import && config->no_routes_line > 0 && (config->has_up_script || config->has_route_script))
+		config_problem(reader, config->no_routes_line, "route-noexec", LEFT_TO_SCRIPT, NO_NOEXEC);
+	if (config->import && config->no_address_line > 0 && config->has_up_script)
+		config_problem(reader, config->no_address_line, "ifconfig-noexec", LEFT_TO_SCRIPT, NO_NOEXEC);
 	for (size_t i = 0; i < lengthof(directives); i++)
 		if (config->inline_lines[i] > 0 && !config->has_block[i])
 			config_problem(reader, config->inline_lines[i], directives[i].name, NO_INLINE_BLOCK, USE_BLOCK);

@@ -126,6 +126,35 @@ FROM (VALUES
     ('tls-auth hidden 2',           'A parameter is missing, wrong, or too many.'),
     ('ca hidden.crt',               'The file that it names is not in files.')
 ) AS refused (line, reason);
+
+-- switches that leave to a script what the import takes out
+SELECT is(refusal(format(E'client\nremote h\n%s\n%s', first, second)), 'NG007: line ' || line || ' of the OpenVPN config: "' || switch || '" cannot be used: '
+          'It leaves to an up or route-up script what the tunnel needs, and an import takes that out.', 'stays refused: ' || first || ', ' || second)
+FROM (VALUES
+    ('route-noexec',            'route-up hidden',  3, 'route-noexec'),
+    ('up hidden',               'route-noexec',     4, 'route-noexec'),
+    ('setenv opt up hidden',    'ifconfig-noexec',  4, 'ifconfig-noexec')
+) AS refused (first, second, line, switch);
+SELECT is(imported(E'client\nremote h\n' || kept || E'\n' || gone), 'client | remote h | ' || kept || ' | ', 'is imported: ' || kept || ', ' || gone)
+FROM (VALUES
+    ('route-noexec',        'down x'),
+    ('ifconfig-noexec',     'route-up x'),
+    ('route-nopull',        'up x')
+) AS taken (kept, gone);
+SELECT is(imported(E'client\nremote h\nifconfig-noexec\nroute-noexec'), 'client | remote h | ifconfig-noexec | route-noexec', 'what no script did stays');
+SELECT is(refusal(format(E'[Interface]\n%s\n%s\n[Peer]\nPublicKey = Kv7UQo0ZOmSIMb3QAHmwpXyrDVB8OvgbVZKXJ3nBUlg=\n', first, second), NULL, 'wireguard'), refusal,
+          'WireGuard: ' || first || ', ' || second)
+FROM (VALUES
+    ('Table = off', 'PostUp = hidden', 'NG007: line 2 of the WireGuard config: "Table" cannot be used: It leaves the routes to a PreUp or PostUp, which an import takes out.'),
+    ('preup=hidden', 'table=51820', 'NG007: line 3 of the WireGuard config: "Table" cannot be used: It leaves the routes to a PreUp or PostUp, which an import takes out.'),
+    ('Table = off', 'PostUp =', 'accepted'),
+    ('Table = off', 'PostDown = hidden', 'accepted'),
+    ('Table = auto', 'PostUp = hidden', 'accepted'),
+    ('Table =', 'PostUp = hidden', 'accepted'),
+    ('Table = main', 'PostUp = hidden', 'accepted'),
+    ('Table = off', 'MTU = 1400', 'accepted'),
+    (E'Table = off\nTable = auto', 'PostUp = hidden', 'accepted')
+) AS hooks (first, second, refusal);
 SELECT is(refusal(E'client\nup x\nremote h\nhidden\nca hidden\ntls-verify hidden\n'),
           'NG007: line 4 of the OpenVPN config cannot be used (and 2 more lines): Line 4: It is not a directive that openvpn has. | '
           'Line 5: "ca": The file that it names is not in files. | Line 6: "tls-verify": It runs a command on the agent.',
@@ -230,6 +259,11 @@ FROM (VALUES
     ('a login in a file that is missing', E'client\nremote h\nauth-user-pass x\n', NULL, NULL, NULL, NULL),
     ('nothing', E'client\nremote h\nauth-user-pass\n', NULL, NULL, NULL, NULL)
 ) AS parts (what, source, username, password, certificate, key);
+SELECT is((egress_import_credential('openvpn', E'client\nremote h\n<auth-user-pass>\n' || login || '</auth-user-pass>')).removed,
+          ARRAY['line 3: auth-user-pass: It has no line with a username and a line with a password: there is no login for a credential.'],
+          'half a login is told of: ' || quote_literal(login))
+FROM unnest(ARRAY[E'ann\n', E'ann\n\n', E'\nsecret\n']) login;
+SELECT is((egress_import_credential('openvpn', E'client\nremote h\n<auth-user-pass>\nann\nsecret\n</auth-user-pass>')).removed, '{}', 'and a whole one not');
 SELECT is(replace((egress_import_credential('openvpn', E'client\nup x\n<auth-user-pass>\na\nb\n</auth-user-pass>\nremote h\n<cert>\nC\n</cert>\n<key>\nK\n</key>\nnobind\n')).config,
           E'\n', ' | '), 'client | auth-user-pass | remote h | nobind | ', 'and not in the config');
 SELECT is(egress_import_credential('openvpn', E'client\nremote h\nauth-user-pass dir/login.txt\nca ca.crt',
