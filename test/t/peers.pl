@@ -259,7 +259,8 @@ sub psql
 sub lease
 {
 	my ($row, $since) = @_;
-	my ($lease, $acquired_at) = $row =~ /^(.*)\|(.*)$/s or return "no lease: $row";
+	# a peer has no certificate, client key, address or preshared key behind it
+	my ($lease, $acquired_at) = $row =~ /^(.*?)\|([^|]*)(?:\|{4})?$/s or return "no lease: $row";
 	return $lease . ($since->{$acquired_at}++ ? '|again' : '|new');
 }
 

@@ -238,6 +238,8 @@ sub triggers
 	on { $bob->do(q{UPDATE session SET status = 'stopped'}) } 1;
 	is(leases(), '', 'a trigger that was attached on another connection ends a lease, whatever the client has set');
 	$bob->do($_) for q{RESET TimeZone}, q{RESET DateStyle};
+	# the sessions that follow are no rows of it
+	on { $ann->do(q{SELECT egress_detach_sessions('session')}) } 0;
 }
 
 sub prepared_transactions
@@ -258,6 +260,7 @@ sub prepared_transactions
 # what one client leaves in a session the next one finds; nothing that egress does depends on it
 sub what_others_set
 {
+	on { $ann->do(q{SELECT egress_attach_sessions('session', 'id')}) } 0;
 	on {
 		$ann->do($_) for (
 			(map { "CREATE TEMP TABLE $_ (LIKE pg_class)" } qw(egress_provider egress_gateway egress_credential egress_lease)),
@@ -272,6 +275,7 @@ sub what_others_set
 	on { $bob->do(q{DELETE FROM public.session}) } 0;
 	is(leases(), '', '... and whose trigger ends the lease');
 	on { $bob->do('DISCARD ALL') } 0;
+	on { $ann->do(q{SELECT egress_detach_sessions('session')}) } 0;
 }
 
 # A connection that breaks in a transaction: the pooler closes the server's, too.
