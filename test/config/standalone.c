@@ -51,10 +51,10 @@ make_text(const char *data, size_t length)
 
 /* pg_qsort -- the C library's */
 void
-pg_qsort(void *items, size_t count, size_t size, int (*compare) (const void *, const void *))
+pg_qsort(void *base, size_t nel, size_t elsize, int (*cmp) (const void *, const void *))
 {
 #undef qsort
-	qsort(items, count, size, compare);
+	qsort(base, nel, elsize, cmp);
 }
 
 /* free_block -- free an allocation; it must not hold the secret */
