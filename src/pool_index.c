@@ -109,7 +109,7 @@ PG_FUNCTION_INFO_V1(egress_pool_handler);
 /* -------------------------------------------------------------------- pages */
 
 /* what stands at the end of a page, and the items of a page */
-#define page_end(page)		((PageEnd *) PageGetSpecialPointer(page))
+#define page_end(page)		((PageEnd *) PageGetSpecialPointer((Page) (page)))
 #define page_items(page)	((PoolItem *) PageGetContents(page))
 
 /* page_set_count -- how many items a page has; what is behind them is the hole that generic WAL leaves out */
