@@ -23,6 +23,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "arguments.h"
 #include "catalog.h"
 #include "certificate.h"
 #include "compat.h"
@@ -106,14 +107,6 @@ new_value(NewRow *row, AttrNumber column, Datum *value)
 	return !isnull;
 }
 
-/* is_same_text -- have two texts the same bytes? */
-static bool
-is_same_text(text *one, text *other)
-{
-	return VARSIZE_ANY_EXHDR(one) == VARSIZE_ANY_EXHDR(other) &&
-		memcmp(VARDATA_ANY(one), VARDATA_ANY(other), VARSIZE_ANY_EXHDR(one)) == 0;
-}
-
 /* is_new_text -- is a text one that the row did not have in this column? It has, where an UPDATE leaves it */
 static bool
 is_new_text(NewRow *row, AttrNumber column, text *value)
@@ -123,7 +116,7 @@ is_new_text(NewRow *row, AttrNumber column, text *value)
 
 	if (TRIGGER_FIRED_BY_UPDATE(row->trigger->tg_event))
 		old = heap_getattr(row->trigger->tg_trigtuple, column, RelationGetDescr(row->trigger->tg_relation), &isnull);
-	return isnull || !is_same_text(DatumGetTextPP(old), value);
+	return isnull || !same_text(DatumGetTextPP(old), value);
 }
 
 /* identify -- read what both tables have; false when the row will be refused by NOT NULL */
@@ -379,7 +372,7 @@ store_config(NewRow *row, const char *object)
 		return;
 	config = DatumGetTextPP(value);
 	stored = config_to_store(row->provider_type, config, &secrets, &left_out);
-	if (!is_same_text(stored, config))
+	if (!same_text(stored, config))
 	{
 		int			columns[1] = {Anum_egress_gateway_config};
 		bool		isnull[1] = {false};
