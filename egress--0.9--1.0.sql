@@ -21,7 +21,9 @@ CREATE INDEX egress_gateway_menu
 ALTER TABLE egress_credential
     ADD COLUMN client_certificate text, ADD COLUMN client_key egress_secret,
     ADD COLUMN address text, ADD COLUMN preshared_key egress_secret,
-    ADD COLUMN once_per_gateway boolean DEFAULT false;
+    ADD COLUMN once_per_gateway boolean DEFAULT false,
+    ADD COLUMN cool_down interval CHECK (cool_down > '0' AND cool_down <= '100 years');
+ALTER TABLE egress_lease_expiry ADD COLUMN cooling boolean NOT NULL DEFAULT false;
 ALTER TABLE egress_credential ALTER COLUMN once_per_gateway DROP DEFAULT;
 UPDATE egress_credential SET once_per_gateway = true WHERE provider_type = 'wireguard';
 DROP TRIGGER egress_refuse_misfit ON egress_credential;
@@ -50,7 +52,7 @@ CREATE INDEX egress_credential_subject
 CREATE INDEX egress_credential_pool
     ON egress_credential USING egress_pool (egress_credential_id)
     INCLUDE (subject_type, subject_id, egress_provider_id, enabled, allow_all_gateways, limit_active_connections,
-             active_connection_limit, once_per_gateway);
+             active_connection_limit, once_per_gateway, cool_down);
 CREATE FUNCTION egress_connection_freed() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
@@ -584,6 +586,9 @@ COMMENT ON COLUMN egress_credential.address IS 'wireguard only, optional: the ad
 COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: base64 of 32 bytes';
 COMMENT ON COLUMN egress_credential.once_per_gateway IS
     'whether at most one of its leases is live at each gateway; NULL is as the provider''s type has it, true for wireguard, else false: a trigger puts that in its place';
+COMMENT ON COLUMN egress_credential.cool_down IS
+    'how long after its end a connection counts as held, because the provider still counts it; NULL: not at all. A day is 24 hours, a month one of UTC''s calendar';
+COMMENT ON COLUMN egress_lease_expiry.cooling IS 'the lease has ended, and its connection counts as held for the cool_down of the credential';
 COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
 COMMENT ON TABLE egress_lease IS
     'one row a lease that was not ended yet, expired or not; written by functions of the extension only';

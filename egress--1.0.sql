@@ -290,6 +290,7 @@ CREATE TABLE egress_credential (
     address                   text,
     preshared_key             egress_secret,
     once_per_gateway          boolean,
+    cool_down                 interval CHECK (cool_down > '0' AND cool_down <= '100 years'),
     UNIQUE (egress_provider_id, egress_credential_id),
     FOREIGN KEY (egress_provider_id, provider_type)
         REFERENCES egress_provider (egress_provider_id, provider_type) ON DELETE CASCADE,
@@ -307,7 +308,7 @@ CREATE INDEX egress_credential_subject
 CREATE INDEX egress_credential_pool
     ON egress_credential USING egress_pool (egress_credential_id)
     INCLUDE (subject_type, subject_id, egress_provider_id, enabled, allow_all_gateways, limit_active_connections,
-             active_connection_limit, once_per_gateway);
+             active_connection_limit, once_per_gateway, cool_down);
 COMMENT ON TABLE egress_credential IS 'credentials of a provider, and who may connect with them';
 COMMENT ON COLUMN egress_credential.subject_id IS 'the application''s id; NULL exactly for everyone';
 COMMENT ON COLUMN egress_credential.password IS 'openvpn only';
@@ -323,6 +324,8 @@ COMMENT ON COLUMN egress_credential.address IS 'wireguard only, optional: the ad
 COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: base64 of 32 bytes';
 COMMENT ON COLUMN egress_credential.once_per_gateway IS
     'whether at most one of its leases is live at each gateway; NULL is as the provider''s type has it, true for wireguard, else false: a trigger puts that in its place';
+COMMENT ON COLUMN egress_credential.cool_down IS
+    'how long after its end a connection counts as held, because the provider still counts it; NULL: not at all. A day is 24 hours, a month one of UTC''s calendar';
 COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
 
 CREATE TABLE egress_credential_gateway (
@@ -414,7 +417,8 @@ CREATE TABLE egress_lease_expiry (
     session_id            text COLLATE "C" CONSTRAINT egress_lease_expiry_pkey PRIMARY KEY
                           REFERENCES egress_lease ON DELETE CASCADE,
     egress_credential_id  bigint NOT NULL,
-    expires_at            timestamptz NOT NULL
+    expires_at            timestamptz NOT NULL,
+    cooling               boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 REVOKE ALL ON egress_lease_expiry FROM PUBLIC;
@@ -422,6 +426,7 @@ CREATE INDEX egress_lease_expiry_credential ON egress_lease_expiry (egress_crede
 COMMENT ON TABLE egress_lease_expiry IS
     'when leases end by themselves; written by functions of the extension only';
 COMMENT ON COLUMN egress_lease_expiry.egress_credential_id IS 'the lease''s';
+COMMENT ON COLUMN egress_lease_expiry.cooling IS 'the lease has ended, and its connection counts as held for the cool_down of the credential';
 
 /*
  * Grows at its end and is pruned from its beginning, and no row is ever updated. So VACUUM freezes a row the first time

@@ -29,6 +29,7 @@
 #include "arguments.h"
 #include "errors.h"
 #include "freed.h"
+#include "lease.h"
 
 /* the gateway's column in the indexes of selections, counted from 0 */
 #define SELECTION_GATEWAY_ID 1
@@ -176,7 +177,11 @@ entitlement_of(EgressCall *call, const EntitlementKind *kind, EgressScan *row, E
 		entitlement->limited = true;
 		entitlement->limit = DatumGetInt32(scan_value(row, kind->limit));
 	}
-	entitlement->once = kind == &credentials && once_applies(row);
+	if (kind == &credentials)
+	{
+		entitlement->once = once_applies(row);
+		entitlement->cool_down = lease_cool_down(row);
+	}
 	return entitlement;
 }
 
@@ -765,7 +770,8 @@ bool
 access_is_full(EgressFitting *fitting, EgressEntitlement *credential)
 {
 	if (credential->once &&
-		once_was_taken(&fitting->once, credential->id, fitting->gateway_id, fitting->access->call->snapshot))
+		once_was_taken(&fitting->once, credential->id, fitting->gateway_id, fitting->access->call->snapshot,
+					   credential->cool_down))
 	{
 		fitting->at_gateway = true;
 		return true;
@@ -773,7 +779,7 @@ access_is_full(EgressFitting *fitting, EgressEntitlement *credential)
 	if (!credential->limited)
 		return false;
 	return pool_is_full(fitting->pool, group_of(credential->subject, credential->provider_id),
-						credential->id, credential->limit, fitting->access->big);
+						credential->id, credential->limit, credential->cool_down, fitting->access->big);
 }
 
 /* access_found_full -- the credential that access_next_fitting() gave last was found to have no connection to give */

@@ -54,7 +54,10 @@ typedef struct EgressEntitlement
 	bool		limited;		/* credentials only, as is: */
 	int32		limit;
 	bool		once;			/* at each gateway at most */
-	int64		active;			/* for capacity.c: live leases, -1 until counted; */
+	const Interval *cool_down;	/* how long a connection counts after its end, or NULL */
+	int64		active;			/* for capacity.c: connections that are held, -1 until counted; */
+	int64		cooling;		/* of these, those that only cool down, */
+	TimestampTz cooled_at;		/* the first of them until then */
 	int			gateway_count;	/* of one that may be at each gateway once: where it is, */
 	int64	   *gateways;		/* by ascending id */
 	bool		sealed_known;	/* for explain.c: it was found out whether */

@@ -592,7 +592,7 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 		lock_take(LOCK_SESSION, session_key, ExclusiveLock);
 	}
 	if (state == LEASE_EXPIRED)
-		lease_end_expired(&acquire.lease);
+		lease_end_expired(&acquire.lease, true);
 
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	access_find_gateway(&acquire.gateways, acquire.gateway_id, snapshot);

@@ -4,13 +4,15 @@
  * For whoever reads: the menu and the explanations. An acquire does not ask here, because it has to see what open
  * transactions hold (limit.c); when there are none, both come to the same.
  *
- * A lease counts until it has expired, whether it was cleaned up since or not. A credential that may be at each gateway once has
+ * A lease counts until it has expired, and its connection cooled down, whether it was cleaned up since or not. A credential that may be at each gateway once has
  * none free where it is, and one at most elsewhere.
  */
 #include "capacity.h"
 
 #include "lib/qunique.h"
 #include "miscadmin.h"
+
+#include "lease.h"
 
 /* the gateway's column in the index of a credential's leases, counted from 0 */
 #define ENTRY_GATEWAY_ID 2
@@ -94,7 +96,7 @@ expired_gateway(EgressCapacity *capacity, int64 *gateway_id)
 	return found;
 }
 
-/* count_expired -- how many leases of a credential have expired */
+/* count_expired -- how many leases of a credential have expired, and cooled down; after: credential->cooling are those that do */
 static int64
 count_expired(EgressCapacity *capacity, EgressEntitlement *credential, int64 last_id)
 {
@@ -103,20 +105,32 @@ count_expired(EgressCapacity *capacity, EgressEntitlement *credential, int64 las
 
 	for (bool more = scan_seek(expiries, credential->id, last_id, capacity->snapshot); more;
 		 more = scan_seek_next(expiries))
-		if (index_fetch_heap(expiries->desc, expiries->slot) &&
-			scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= capacity->moment)
-		{
-			int64		gateway_id;
+	{
+		TimestampTz ended_at;
+		TimestampTz free_at;
+		int64		gateway_id;
 
+		if (!index_fetch_heap(expiries->desc, expiries->slot))
+			continue;
+		ended_at = scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at);
+		free_at = lease_free_at(ended_at, credential->cool_down);
+		if (free_at <= capacity->moment)
+		{
 			count++;
 			if (credential->once && expired_gateway(capacity, &gateway_id))
 				forget_gateway(credential, gateway_id);
 		}
+		else if (ended_at <= capacity->moment)
+		{
+			if (credential->cooling++ == 0 || free_at < credential->cooled_at)
+				credential->cooled_at = free_at;
+		}
+	}
 	return count;
 }
 
 /*
- * active_connections -- how many live leases a credential has; counted once a call. last_id: see scan_seek()
+ * active_connections -- how many connections of a credential are held; counted once a call. last_id: see scan_seek()
  *
  * After: of one that may be at each gateway once, gateways are where it is.
  */

@@ -131,7 +131,8 @@ enum egress_credential
 	Anum_egress_credential_client_key,
 	Anum_egress_credential_address,
 	Anum_egress_credential_preshared_key,
-	Anum_egress_credential_once_per_gateway
+	Anum_egress_credential_once_per_gateway,
+	Anum_egress_credential_cool_down
 };
 
 enum egress_credential_gateway
@@ -170,10 +171,11 @@ enum egress_lease_expiry
 {
 	Anum_egress_lease_expiry_session_id = 1,
 	Anum_egress_lease_expiry_egress_credential_id,
-	Anum_egress_lease_expiry_expires_at
+	Anum_egress_lease_expiry_expires_at,
+	Anum_egress_lease_expiry_cooling
 };
 
-#define Natts_egress_lease_expiry Anum_egress_lease_expiry_expires_at
+#define Natts_egress_lease_expiry Anum_egress_lease_expiry_cooling
 
 enum egress_lease_history
 {

@@ -239,6 +239,10 @@ in_the_way(Explanation *explanation, EgressEntitlement *credential, int64 gatewa
 						credential->missing_key, credential->missing_field);
 	if (capacity_is_at(credential, gateway_id))
 		return psprintf("%s is at the gateway already, where it may be once", label);
+	if (credential->cooling > 0)
+		return psprintf("%s is at its limit of %d, with " INT64_FORMAT " in use and " INT64_FORMAT " that %s until %s", label,
+						credential->limit, credential->active - credential->cooling, credential->cooling,
+						credential->cooling == 1 ? "cools down" : "cool down, the first", timestamptz_to_str(credential->cooled_at));
 	if (credential->active > credential->limit)
 		return psprintf("%s is over its limit of %d, with " INT64_FORMAT " in use", label,
 						credential->limit, credential->active);

@@ -136,14 +136,13 @@ find_named(EgressScan *scan, int64 id, Snapshot snapshot)
 /*
  * history_write -- write the lease that ended to egress_lease_history, with the names as they are now
  *
- * Before: the lease is the scan's current row, and the caller has deleted it. Its foreign keys hold, so the rows that it
- * names are there, or this transaction is deleting them. A clock that was set back may say that it ended before it began: the row then says that it ended
+ * Before: the lease is the scan's current row, and the caller has deleted it; the other scan is open, by id. After: its credential is the
+ * current row of that. Its foreign keys hold, so the rows that it names are there, or this transaction is deleting them. A clock that was set back may say that it ended before it began: the row then says that it ended
  * when it began, because the table takes nothing else, and a lease must end.
  */
 void
-history_write(EgressScan *lease, const char *reason, TimestampTz released_at)
+history_write(EgressScan *lease, EgressScan *credential, const char *reason, TimestampTz released_at)
 {
-	EgressScan	credential;
 	EgressScan	gateway;
 	EgressScan	provider;
 	Relation	history;
@@ -153,12 +152,11 @@ history_write(EgressScan *lease, const char *reason, TimestampTz released_at)
 	bool		nulls[Natts_egress_lease_history] = {false};
 
 	/* the snapshot comes after the tables' locks: it has to see what a rewrite of a table did */
-	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
 	scan_open(&gateway, INDEX_GATEWAY_ID, AccessShareLock);
 	scan_open(&provider, INDEX_PROVIDER_ID, AccessShareLock);
 	history = open_table(TABLE_LEASE_HISTORY, RowExclusiveLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (!find_named(&credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot) ||
+	if (!find_named(credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot) ||
 		!find_named(&gateway, scan_id(lease, Anum_egress_lease_egress_gateway_id), snapshot) ||
 		!find_named(&provider, scan_id(&gateway, Anum_egress_gateway_egress_provider_id), snapshot))
 		ereport(ERROR,
@@ -172,7 +170,7 @@ history_write(EgressScan *lease, const char *reason, TimestampTz released_at)
 	values[HISTORY(egress_lease_history_id)] = Int64GetDatum(nextval_internal(catalog_history_sequence(), false));
 	scan_put(lease, Anum_egress_lease_session_id, HISTORY(session_id), values, nulls);
 	scan_put(lease, Anum_egress_lease_egress_credential_id, HISTORY(egress_credential_id), values, nulls);
-	scan_put(&credential, Anum_egress_credential_name, HISTORY(credential_name), values, nulls);
+	scan_put(credential, Anum_egress_credential_name, HISTORY(credential_name), values, nulls);
 	scan_put(lease, Anum_egress_lease_egress_gateway_id, HISTORY(egress_gateway_id), values, nulls);
 	scan_put(&gateway, Anum_egress_gateway_name, HISTORY(gateway_name), values, nulls);
 	scan_put(&provider, Anum_egress_provider_name, HISTORY(provider_name), values, nulls);
@@ -190,7 +188,6 @@ history_write(EgressScan *lease, const char *reason, TimestampTz released_at)
 
 	scan_close(&provider);
 	scan_close(&gateway);
-	scan_close(&credential);
 	UnregisterSnapshot(snapshot);
 }
 

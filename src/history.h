@@ -10,6 +10,6 @@
 #include "scan.h"
 
 extern void history_lock_tables(void);
-extern void history_write(EgressScan *lease, const char *reason, TimestampTz released_at);
+extern void history_write(EgressScan *lease, EgressScan *credential, const char *reason, TimestampTz released_at);
 
 #endif							/* EGRESS_HISTORY_H */

@@ -16,6 +16,8 @@
  *	  every connection that is being given back; it will have expired, whatever becomes of that transaction, so only an
  *	  acquire of the same session, whose new row cannot be beside the old one, waits to learn it.
  *	- It ended at expires_at, whenever its rows go.
+ *	- Where the credential has a cool_down, its connection is held for as long after that; so is that of a lease that ends in another
+ *	  way, by a row that nobody holds: cool(). What counts is the cool_down as it is when it is asked.
  *
  * Renewals never touch what the limit check reads (egress_lease and the index of its slots); see egress--1.0.sql at
  * egress_lease_expiry for why they do not bloat their own table either. An acquire looks there only when no slot of a
@@ -31,6 +33,7 @@
 #include "replication/walsender.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "arguments.h"
@@ -38,6 +41,7 @@
 #include "freed.h"
 #include "history.h"
 #include "lock.h"
+#include "shape.h"
 
 /* a ttl may have this many months, days or hours; longer ones are mistakes, and infinite ones what NULL is for */
 #define TTL_MAX_MONTHS	(100 * MONTHS_PER_YEAR)
@@ -153,35 +157,9 @@ lease_wait(LeaseLook *look, XLTW_Oper purpose)
 	XactLockTableWait(look->busy, look->busy_row->table, &tid, purpose);
 }
 
-/*
- * end_lease -- end the lease that was looked at, at a time, and write its history
- *
- * Before: the caller holds LOCK_SESSION since the look, which said LEASE_LIVE or LEASE_EXPIRED, and not busy. Returns
- * false when somebody has deleted the row by hand since. The lease goes first, as by hand: there the foreign key's
- * cascade takes the other row.
- */
-static bool
-end_lease(LeaseLook *look, const char *reason, TimestampTz released_at)
-{
-	if (!scan_delete(&look->lease))
-		return false;
-	if (look->has_expiry)
-		(void) scan_delete(&look->expiry);
-	history_write(&look->lease, reason, released_at);
-	freed_connection(scan_id(&look->lease, Anum_egress_lease_egress_credential_id));
-	return true;
-}
-
-/* lease_end_expired -- end the lease that was looked at; before: as for end_lease(), and the look said LEASE_EXPIRED */
-void
-lease_end_expired(LeaseLook *look)
-{
-	(void) end_lease(look, "expired", scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at));
-}
-
-/* lease_expires -- let a session's lease, which this transaction has taken or locked, end by itself */
-void
-lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at)
+/* insert_expiry -- insert when a lease, which this transaction has taken or locked, ends by itself; or ended, if it cools */
+static void
+insert_expiry(text *session_id, int64 credential_id, TimestampTz expires_at, bool cooling)
 {
 	Relation	table = open_table(TABLE_LEASE_EXPIRY, RowExclusiveLock);
 	Datum		values[Natts_egress_lease_expiry];
@@ -190,8 +168,167 @@ lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at)
 	values[Anum_egress_lease_expiry_session_id - 1] = PointerGetDatum(session_id);
 	values[Anum_egress_lease_expiry_egress_credential_id - 1] = Int64GetDatum(credential_id);
 	values[Anum_egress_lease_expiry_expires_at - 1] = TimestampTzGetDatum(expires_at);
-	insert_row(table, Natts_egress_lease_expiry, values, nulls);
+	values[Anum_egress_lease_expiry_cooling - 1] = BoolGetDatum(cooling);
+	insert_row(table, shape_columns(TABLE_LEASE_EXPIRY), values, nulls);
 	table_close(table, NoLock);
+}
+
+/* lease_expires -- let a session's lease, which this transaction has taken or locked, end by itself */
+void
+lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at)
+{
+	insert_expiry(session_id, credential_id, expires_at, false);
+}
+
+/* lease_cool_down -- how long a connection of the credential in a scan's current row counts after its end, palloc'd; NULL: not at all */
+const Interval *
+lease_cool_down(EgressScan *credential)
+{
+	bool		isnull;
+	Datum		value = scan_column(credential, Anum_egress_credential_cool_down, &isnull);
+	Interval   *result;
+
+	if (isnull)
+		return NULL;
+	result = palloc(sizeof(Interval));
+	*result = *DatumGetIntervalP(value);
+	return result;
+}
+
+/* lease_free_at -- when the connection of a lease that ends at a time is free, by the credential's cool_down */
+TimestampTz
+lease_free_at(TimestampTz ended_at, const Interval *cool_down)
+{
+	return cool_down == NULL || TIMESTAMP_NOT_FINITE(ended_at) ? ended_at : moment_after(ended_at, cool_down);
+}
+
+/* lease_is_cooling -- has the lease whose end is in the current row ended, and only its connection is still held? */
+bool
+lease_is_cooling(EgressScan *expiry)
+{
+	bool		isnull;
+	Datum		value = scan_column(expiry, Anum_egress_lease_expiry_cooling, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+/* cooling_id -- the session's id of a lease that nobody holds: no session's */
+static text *
+cooling_id(void)
+{
+	uint64		random[2];
+
+	if (!pg_strong_random(random, sizeof(random)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	return cstring_to_text(psprintf("egress:cooling:%016" PRIx64 "%016" PRIx64, random[0], random[1]));
+}
+
+/* insert_cooling -- insert a lease that nobody holds in the place of one that has ended */
+static void
+insert_cooling(EgressScan *lease, TimestampTz ended_at)
+{
+	text	   *session_id = cooling_id();
+	Datum		values[Natts_egress_lease];
+	bool		nulls[Natts_egress_lease] = {false};
+
+	values[Anum_egress_lease_session_id - 1] = PointerGetDatum(session_id);
+	scan_put(lease, Anum_egress_lease_egress_credential_id, Anum_egress_lease_egress_credential_id - 1, values, nulls);
+	scan_put(lease, Anum_egress_lease_egress_gateway_id, Anum_egress_lease_egress_gateway_id - 1, values, nulls);
+	scan_put(lease, Anum_egress_lease_user_id, Anum_egress_lease_user_id - 1, values, nulls);
+	nulls[Anum_egress_lease_workspace_id - 1] = true;
+	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(ended_at);
+	scan_put(lease, Anum_egress_lease_slot, Anum_egress_lease_slot - 1, values, nulls);
+	insert_row(lease->table, Natts_egress_lease, values, nulls);
+	insert_expiry(session_id, scan_id(lease, Anum_egress_lease_egress_credential_id), ended_at, true);
+}
+
+/*
+ * cool -- let the connection of a lease that has ended count as held for the credential's cool_down
+ *
+ * A row of the same credential, gateway and slot takes the place of the lease's, with an end that is past already: so it is no
+ * lease to anybody, and its connection is free when that of an expired lease would be. What limit.c says of a look that misses no
+ * row holds for it as for a lease: it is inserted under the locks under which others look, so that their look is over before, when
+ * the lease was still held, or begins after.
+ *
+ * Before: the lease and the credential are the current rows; the caller has deleted the lease, and holds LOCK_SESSION.
+ */
+static void
+cool(EgressScan *lease, EgressScan *credential, TimestampTz ended_at)
+{
+	int64		credential_id = scan_id(lease, Anum_egress_lease_egress_credential_id);
+	int64		place = lock_place_key(credential_id, scan_id(lease, Anum_egress_lease_egress_gateway_id));
+	const Interval *cool_down = lease_cool_down(credential);
+	bool		no_slot;
+	int32		slot = DatumGetInt32(scan_column(lease, Anum_egress_lease_slot, &no_slot));
+
+	if (cool_down == NULL || lease_free_at(ended_at, cool_down) <= GetCurrentTimestamp())
+		return;
+	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
+	lock_take(LOCK_PLACE, place, ExclusiveLock);
+	if (!no_slot)
+		lock_take(LOCK_SLOT, lock_slot_key(credential_id, slot), ExclusiveLock);
+	insert_cooling(lease, ended_at);
+	if (!no_slot)
+		lock_give(LOCK_SLOT, lock_slot_key(credential_id, slot), ExclusiveLock);
+	lock_give(LOCK_PLACE, place, ExclusiveLock);
+	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
+}
+
+/*
+ * end_lease -- end the lease that was looked at, at a time, and write its history
+ *
+ * Before: the caller holds LOCK_SESSION since the look, which said LEASE_LIVE or LEASE_EXPIRED, and not busy. Returns
+ * false when somebody has deleted the row by hand since. The lease goes first, as by hand: there the foreign key's
+ * cascade takes the other row. cools: its connection may have to cool down. One that did has its history already.
+ */
+static bool
+end_lease(LeaseLook *look, const char *reason, TimestampTz released_at, bool cools)
+{
+	if (!scan_delete(&look->lease))
+		return false;
+	if (look->has_expiry)
+		(void) scan_delete(&look->expiry);
+	if (!look->has_expiry || !lease_is_cooling(&look->expiry))
+	{
+		EgressScan	credential;
+
+		scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
+		history_write(&look->lease, &credential, reason, released_at);
+		if (cools)
+			cool(&look->lease, &credential, released_at);
+		scan_close(&credential);
+	}
+	freed_connection(scan_id(&look->lease, Anum_egress_lease_egress_credential_id));
+	return true;
+}
+
+/* lease_end_expired -- end the lease that was looked at; before: as for end_lease(), and the look said LEASE_EXPIRED */
+void
+lease_end_expired(LeaseLook *look, bool cools)
+{
+	(void) end_lease(look, "expired", scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), cools);
+}
+
+/* is_held -- is the lease that was looked at, which has expired, one that nobody holds, whose connection still cools down? */
+static bool
+is_held(LeaseLook *look)
+{
+	EgressScan	credential;
+	Snapshot	snapshot;
+	bool		result;
+
+	if (!lease_is_cooling(&look->expiry))
+		return false;
+	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	result = scan_find_id(&credential, scan_id(&look->lease, Anum_egress_lease_egress_credential_id), snapshot) &&
+		lease_free_at(scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), lease_cool_down(&credential)) >
+		GetCurrentTimestamp();
+	scan_close(&credential);
+	UnregisterSnapshot(snapshot);
+	return result;
 }
 
 /* ttl_end -- when a ttl is over; 22023 when it is not above 0 */
@@ -229,11 +366,12 @@ get_ttl(FunctionCallInfo fcinfo, int argno)
 /*
  * lease_end_if_expired -- end the lease of the session in a row, if it has expired and nobody else is about to do something with it
  *
+ * cools: its connection may have to cool down, and one that still does stays. Without, both go: the credential or the gateway does.
  * Waits for nobody who takes, renews or ends it: false, and it is left to them. Before: lease_lock_tables(). The caller may hold
  * other short locks: the session's is only tried, so that no wait can be a circle.
  */
 bool
-lease_end_if_expired(EgressScan *row, AttrNumber session_column)
+lease_end_if_expired(EgressScan *row, AttrNumber session_column, bool cools)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "egress expiry", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(context);
@@ -245,9 +383,9 @@ lease_end_if_expired(EgressScan *row, AttrNumber session_column)
 	if (lock_try(LOCK_SESSION, key, ExclusiveLock))
 	{
 		lease_open(&look);
-		expired = lease_look(&look, session_id) == LEASE_EXPIRED;
+		expired = lease_look(&look, session_id) == LEASE_EXPIRED && !(cools && is_held(&look));
 		if (expired)
-			lease_end_expired(&look);
+			lease_end_expired(&look, cools);
 		lease_close(&look);
 		lock_give(LOCK_SESSION, key, ExclusiveLock);
 	}
@@ -273,7 +411,7 @@ lease_end_expired_of(EgressIndex index, int64 id)
 	while (scan_next(&leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		(void) lease_end_if_expired(&leases, Anum_egress_lease_session_id);
+		(void) lease_end_if_expired(&leases, Anum_egress_lease_session_id, false);
 	}
 	scan_close(&leases);
 }
@@ -281,30 +419,31 @@ lease_end_expired_of(EgressIndex index, int64 id)
 /*
  * lease_next_expired -- the next lease of the scan's that has expired, while no open transaction changes that
  *
+ * With a cool_down, that of all of these, only one whose connection has cooled down as well.
  * A renewal under the scan, which may hide its row, makes nothing expire.
  */
 bool
-lease_next_expired(EgressScan *expiries)
+lease_next_expired(EgressScan *expiries, const Interval *cool_down)
 {
 	while (scan_next(expiries))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!TransactionIdIsValid(expiries->dirty.xmin) && !TransactionIdIsValid(expiries->dirty.xmax) &&
-			is_over(expiries))
+			lease_free_at(scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at), cool_down) <= GetCurrentTimestamp())
 			return true;
 	}
 	return false;
 }
 
-/* lease_so_many_expired -- have so many leases of the credential expired? expiries is open, by credential */
+/* lease_so_many_expired -- have so many leases of the credential expired, and cooled down? expiries is open, by credential */
 bool
-lease_so_many_expired(EgressScan *expiries, int64 credential_id, int64 number)
+lease_so_many_expired(EgressScan *expiries, int64 credential_id, int64 number, const Interval *cool_down)
 {
 	int64		found = 0;
 
 	scan_key_id(expiries, credential_id);
 	scan_start_dirty(expiries);
-	while (found < number && lease_next_expired(expiries))
+	while (found < number && lease_next_expired(expiries, cool_down))
 		found++;
 	return found >= number;
 }
@@ -317,14 +456,14 @@ lease_so_many_expired(EgressScan *expiries, int64 credential_id, int64 number)
  * done again by each acquire that is refused. expiries is open, by credential; the caller holds LOCK_CREDENTIAL, and called lease_lock_tables() before that.
  */
 bool
-lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number)
+lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number, const Interval *cool_down)
 {
 	int64		ended = 0;
 
 	scan_key_id(expiries, credential_id);
 	scan_start_dirty(expiries);
-	while (ended < number && lease_next_expired(expiries))
-		if (lease_end_if_expired(expiries, Anum_egress_lease_expiry_session_id))
+	while (ended < number && lease_next_expired(expiries, cool_down))
+		if (lease_end_if_expired(expiries, Anum_egress_lease_expiry_session_id, true))
 			ended++;
 	return ended >= number;
 }
@@ -397,9 +536,9 @@ lease_end(text *session_id, const char *reason)
 	if (state != LEASE_NONE)
 		PreventCommandIfReadOnly("ending a lease");
 	if (state == LEASE_LIVE)
-		ended = end_lease(&look, reason, GetCurrentTimestamp());
+		ended = end_lease(&look, reason, GetCurrentTimestamp(), true);
 	else if (state == LEASE_EXPIRED)
-		lease_end_expired(&look);
+		lease_end_expired(&look, true);
 	lock_give(LOCK_SESSION, key, ExclusiveLock);
 	lease_close(&look);
 	return ended;
@@ -424,7 +563,7 @@ lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason)
 		return false;
 	lease_open(&look);
 	if (lease_look(&look, session_id) == LEASE_LIVE && !TransactionIdIsValid(look.busy) && check(&look.lease, arg))
-		ended = end_lease(&look, reason, GetCurrentTimestamp());
+		ended = end_lease(&look, reason, GetCurrentTimestamp(), true);
 	lease_close(&look);
 	lock_give(LOCK_SESSION, key, ExclusiveLock);
 	return ended;

@@ -39,7 +39,7 @@ extern void lease_lock_tables(void);
 extern void lease_open(LeaseLook *look);
 extern LeaseState lease_look(LeaseLook *look, text *session_id);
 extern void lease_wait(LeaseLook *look, XLTW_Oper purpose);
-extern void lease_end_expired(LeaseLook *look);
+extern void lease_end_expired(LeaseLook *look, bool cools);
 extern void lease_close(LeaseLook *look);
 
 extern void lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at);
@@ -49,10 +49,13 @@ extern TimestampTz ttl_end(TimestampTz from, Interval *ttl);
 extern bool lease_end(text *session_id, const char *reason);
 extern bool lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason);
 extern void lease_confirm(void);
-extern bool lease_next_expired(EgressScan *expiries);
-extern bool lease_end_if_expired(EgressScan *row, AttrNumber session_column);
-extern bool lease_so_many_expired(EgressScan *expiries, int64 credential_id, int64 number);
-extern bool lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number);
+extern const Interval *lease_cool_down(EgressScan *credential);
+extern TimestampTz lease_free_at(TimestampTz ended_at, const Interval *cool_down);
+extern bool lease_is_cooling(EgressScan *expiry);
+extern bool lease_next_expired(EgressScan *expiries, const Interval *cool_down);
+extern bool lease_end_if_expired(EgressScan *row, AttrNumber session_column, bool cools);
+extern bool lease_so_many_expired(EgressScan *expiries, int64 credential_id, int64 number, const Interval *cool_down);
+extern bool lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number, const Interval *cool_down);
 extern void lease_end_expired_of(EgressIndex index, int64 id);
 extern bool lease_any_held(EgressIndex index, int64 id, bool settled);
 

@@ -431,7 +431,7 @@ lease_in_place(LimitSearch *search, int64 credential_id)
 
 	if (!lock_try(LOCK_PLACE, key, ExclusiveLock))
 		return false;
-	state = once_look(&search->once, credential_id, gateway_id);
+	state = once_look(&search->once, credential_id, gateway_id, lease_cool_down(search->credentials));
 	search->at_gateway = state == ONCE_TAKEN;
 	leased = state == ONCE_FREE && lease_in_slot(search, credential_id);
 	lock_give(LOCK_PLACE, key, ExclusiveLock);
@@ -474,13 +474,14 @@ lease_beside_others(LimitSearch *search, int64 credential_id)
 static bool
 end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in_all)
 {
+	const Interval *cool_down = lease_cool_down(search->credentials);
 	EgressScan	expiries;
 	bool		ended;
 
 	scan_open(&expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
-	ended = lease_so_many_expired(&expiries, credential_id, Max(at_gateway, in_all)) && is_usable(search) &&
+	ended = lease_so_many_expired(&expiries, credential_id, Max(at_gateway, in_all), cool_down) && is_usable(search) &&
 		(at_gateway == 0 || once_end_expired(&search->once, credential_id, search->lease->gateway_id)) &&
-		(in_all <= at_gateway || lease_end_expired_for(&expiries, credential_id, in_all - at_gateway));
+		(in_all <= at_gateway || lease_end_expired_for(&expiries, credential_id, in_all - at_gateway, cool_down));
 	scan_close(&expiries);
 	return ended;
 }
@@ -502,7 +503,7 @@ slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 	if (scan_row_ends(search->credentials) || limit == 0)
 		return false;
 	if (once_applies(search->credentials))
-		place = once_look(&search->once, credential_id, search->lease->gateway_id);
+		place = once_look(&search->once, credential_id, search->lease->gateway_id, lease_cool_down(search->credentials));
 	search->at_gateway = place == ONCE_TAKEN;
 	if (search->at_gateway)
 		return false;
@@ -680,12 +681,13 @@ earliest_end(LimitLook *look, int64 credential_id, LimitSeen *seen)
 /*
  * limit_look -- is it certain that a credential was full at the snapshot?
  *
- * Before: limit is the credential's at the snapshot. patient: step over as many dead entries as there are. count: also leases
- * outside 1..limit, which takes as long as there are leases. After: until is when the first of the leases ends by itself,
- * unless it is LIMIT_NOT_SEEN_FULL.
+ * Before: limit and cool_down are the credential's at the snapshot. patient: step over as many dead entries as there are. count: also leases
+ * outside 1..limit, which takes as long as there are leases. After: until is when the first of the leases ends by itself
+ * and has cooled down, unless it is LIMIT_NOT_SEEN_FULL.
  */
 LimitSeen
-limit_look(LimitLook *look, int64 credential_id, int32 limit, bool patient, bool count, TimestampTz *until)
+limit_look(LimitLook *look, int64 credential_id, int32 limit, const Interval *cool_down, bool patient, bool count,
+		   TimestampTz *until)
 {
 	EgressScan *leases = &look->leases;
 	LimitSeen	seen = LIMIT_SEEN_FULL;
@@ -716,6 +718,6 @@ limit_look(LimitLook *look, int64 credential_id, int32 limit, bool patient, bool
 	if (held < limit)
 		return LIMIT_NOT_SEEN_FULL;
 
-	*until = earliest_end(look, credential_id, &seen);
+	*until = lease_free_at(earliest_end(look, credential_id, &seen), cool_down);
 	return *until <= GetCurrentTimestamp() ? LIMIT_NOT_SEEN_FULL : seen;
 }

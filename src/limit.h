@@ -68,8 +68,8 @@ extern void limit_close(LimitSearch *search);
 
 extern void limit_look_open(LimitLook *look);
 extern void limit_look_begin(LimitLook *look, Snapshot snapshot, int64 last_id);
-extern LimitSeen limit_look(LimitLook *look, int64 credential_id, int32 limit, bool patient, bool count,
-							TimestampTz *until);
+extern LimitSeen limit_look(LimitLook *look, int64 credential_id, int32 limit, const Interval *cool_down, bool patient,
+							bool count, TimestampTz *until);
 extern void limit_look_close(LimitLook *look);
 
 #endif							/* EGRESS_LIMIT_H */

@@ -72,13 +72,13 @@ start(OnceLook *look, int64 credential_id, int64 gateway_id)
 	scan_start_dirty(&look->leases);
 }
 
-/* has_expired -- has the lease in the current row, while no other open transaction does something with its end? */
+/* has_expired -- has the lease in the current row, and cooled down, while no other open transaction does something with its end? */
 static bool
-has_expired(OnceLook *look)
+has_expired(OnceLook *look, const Interval *cool_down)
 {
 	scan_key_text(&look->expiries, DatumGetTextPP(scan_value(&look->leases, Anum_egress_lease_session_id)));
 	scan_start_dirty(&look->expiries);
-	return lease_next_expired(&look->expiries);
+	return lease_next_expired(&look->expiries, cool_down);
 }
 
 /*
@@ -87,7 +87,7 @@ has_expired(OnceLook *look)
  * It stays so while the caller holds the credential's lock, exclusive, or LOCK_PLACE of the two: nobody inserts one there.
  */
 OnceState
-once_look(OnceLook *look, int64 credential_id, int64 gateway_id)
+once_look(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down)
 {
 	EgressScan *leases = &look->leases;
 
@@ -96,7 +96,8 @@ once_look(OnceLook *look, int64 credential_id, int64 gateway_id)
 	while (scan_next(leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (TransactionIdIsValid(leases->dirty.xmin) || TransactionIdIsValid(leases->dirty.xmax) || !has_expired(look))
+		if (TransactionIdIsValid(leases->dirty.xmin) || TransactionIdIsValid(leases->dirty.xmax) ||
+			!has_expired(look, cool_down))
 			return ONCE_TAKEN;
 		look->expired++;
 	}
@@ -110,7 +111,7 @@ once_look(OnceLook *look, int64 credential_id, int64 gateway_id)
  * that is open, or has committed since, proves nothing: while it came, another may have gone.
  */
 bool
-once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot snapshot)
+once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot snapshot, const Interval *cool_down)
 {
 	EgressScan *leases = &look->leases;
 
@@ -123,7 +124,8 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
 		if (TransactionIdIsValid(leases->dirty.xmin))
 			continue;
 		inserter = HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data);
-		if ((TransactionIdIsCurrentTransactionId(inserter) || !XidInMVCCSnapshot(inserter, snapshot)) && !has_expired(look))
+		if ((TransactionIdIsCurrentTransactionId(inserter) || !XidInMVCCSnapshot(inserter, snapshot)) &&
+			!has_expired(look, cool_down))
 			return true;
 	}
 	return false;
@@ -143,7 +145,7 @@ once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id)
 	while (scan_next(&look->leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		all &= lease_end_if_expired(&look->leases, Anum_egress_lease_session_id);
+		all &= lease_end_if_expired(&look->leases, Anum_egress_lease_session_id, true);
 	}
 	return all;
 }

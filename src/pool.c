@@ -52,6 +52,7 @@
 
 #include "compat.h"
 #include "freed.h"
+#include "lease.h"
 
 /* so many credentials of a group have to be full, one after the other, before the next are looked at together */
 #define ALONE 2
@@ -168,7 +169,7 @@ is_settled(Pool *pool, const PoolItem *item, TimestampTz *until)
 		return true;
 	return scan_bool(row, Anum_egress_credential_limit_active_connections) &&
 		limit_look(&pool->look, item->id,
-				   DatumGetInt32(scan_value(row, Anum_egress_credential_active_connection_limit)),
+				   DatumGetInt32(scan_value(row, Anum_egress_credential_active_connection_limit)), lease_cool_down(row),
 				   true, true, until) == LIMIT_SEEN_FULL;
 }
 
@@ -243,7 +244,7 @@ is_remembered(uint64 group, int64 id)
 
 /* remember -- look at a credential that seems full, counting own leases, and remember it if it is */
 static void
-remember(Pool *pool, uint64 group, int64 id, int32 limit)
+remember(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down)
 {
 	Relation	index;
 	PoolItem	item = {.group = group, .id = id, .look = 1};
@@ -265,7 +266,7 @@ remember(Pool *pool, uint64 group, int64 id, int32 limit)
 		limit_look_begin(&pool->look, pool->snapshot, pool->look.last_id);
 		/* an end that comes by itself may be rolled back; who has many leases has none, or waits for it */
 		if (item.look != 0 && pool_find_row(pool, id) && !scan_row_is_changing(&pool->rows) &&
-			limit_look(&pool->look, id, limit, true, false, &until) >= LIMIT_SEEN_FULL_WITH_OWN && until == DT_NOEND)
+			limit_look(&pool->look, id, limit, cool_down, true, false, &until) >= LIMIT_SEEN_FULL_WITH_OWN && until == DT_NOEND)
 		{
 			if (!is_of_index(index))
 				own.count = 0;
@@ -286,10 +287,10 @@ remember(Pool *pool, uint64 group, int64 id, int32 limit)
 /*
  * pool_is_full -- is it certain that a credential was full at the snapshot, or is for this transaction?
  *
- * Before: limit is the credential's at the snapshot. big: it came from pool_next(), last; then it is FULL for all, if it is.
+ * Before: limit and cool_down are the credential's at the snapshot. big: it came from pool_next(), last; then it is FULL for all, if it is.
  */
 bool
-pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, bool big)
+pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down, bool big)
 {
 	TimestampTz until;
 	LimitSeen	seen;
@@ -298,9 +299,9 @@ pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, bool big)
 		return true;
 	if (big)
 		limit_look_begin(&pool->look, pool->snapshot, id);
-	seen = limit_look(&pool->look, id, limit, big, false, &until);
+	seen = limit_look(&pool->look, id, limit, cool_down, big, false, &until);
 	if (seen == LIMIT_SEEN_FULL_WITH_OWN)
-		remember(pool, group, id, limit);
+		remember(pool, group, id, limit, cool_down);
 	if (big && seen == LIMIT_SEEN_FULL)
 		pool_has_none(pool);
 	return seen != LIMIT_NOT_SEEN_FULL;

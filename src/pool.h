@@ -42,7 +42,7 @@ extern void pool_begin_reading(Pool *pool, Snapshot snapshot, TimestampTz moment
 extern void pool_search(Pool *pool, const uint64 *groups, int count);
 extern bool pool_next(Pool *pool, int *group, int64 *id);
 extern bool pool_find_row(Pool *pool, int64 id);
-extern bool pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, bool big);
+extern bool pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down, bool big);
 extern void pool_has_none(Pool *pool);
 extern void pool_close(Pool *pool);
 extern void pool_tell_full(PoolItem *items, int count);

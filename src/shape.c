@@ -32,18 +32,19 @@ static const char *const columns[EGRESS_TABLE_COUNT] = {
 	[TABLE_GATEWAY] = "IITtttBBP",
 	[TABLE_MAPPING] = "IIStBB",
 	[TABLE_MAPPING_GATEWAY] = "III",
-	[TABLE_CREDENTIAL] = "IITStBteeeBBnPteteb",
+	[TABLE_CREDENTIAL] = "IITStBteeeBBnPtetebv",
 	[TABLE_CREDENTIAL_GATEWAY] = "III",
 	[TABLE_GROUP_MEMBER] = "TT",
 	[TABLE_WORKSPACE] = "TB",
 	[TABLE_LEASE] = "TIITtZn",
-	[TABLE_LEASE_EXPIRY] = "TIZ",
+	[TABLE_LEASE_EXPIRY] = "TIZB",
 	[TABLE_LEASE_HISTORY] = "ITITITTttTtZZT",
 };
 
 /* how many of a table's columns version 0.9 had, where others came later */
 static const int columns_before[EGRESS_TABLE_COUNT] = {
 	[TABLE_CREDENTIAL] = Anum_egress_credential_provider_type,
+	[TABLE_LEASE_EXPIRY] = Anum_egress_lease_expiry_expires_at,
 };
 
 /* the columns of each index */
@@ -124,6 +125,8 @@ column_type(char letter)
 			return catalog_type(TYPE_SUBJECT_TYPE);
 		case 't':
 			return TEXTOID;
+		case 'v':
+			return INTERVALOID;
 		default:
 			return TIMESTAMPTZOID;
 	}

@@ -56,7 +56,7 @@ RETURNS SETOF record LANGUAGE sql STABLE AS $$
     CROSS JOIN LATERAL (SELECT count(*) AS everywhere, count(*) FILTER (WHERE l.egress_gateway_id = gateway) AS here
                         FROM egress_lease l LEFT JOIN egress_lease_expiry e USING (session_id)
                         WHERE l.egress_credential_id = c.egress_credential_id
-                          AND coalesce(e.expires_at > clock_timestamp(), true)) live
+                          AND coalesce(e.expires_at + coalesce(c.cool_down, '0') > clock_timestamp(), true)) live
     WHERE g.egress_gateway_id = gateway AND c.enabled AND is_subject(c.subject_type, c.subject_id, u, w)
       AND (c.allow_all_gateways
            OR EXISTS (SELECT FROM egress_credential_gateway s
@@ -163,8 +163,8 @@ BEGIN
     FROM egress_provider_mapping JOIN egress_gateway USING (egress_provider_id) WHERE chance(0.4);
     -- in an order that is not that of their ids
     INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, allow_all_gateways,
-                                   limit_active_connections, active_connection_limit, once_per_gateway, private_key)
-    SELECT n, provider, 'c', type, id, chance(0.8), chance(0.5), chance(0.75), pick_id(3) - 1, chance(0.4),
+                                   limit_active_connections, active_connection_limit, once_per_gateway, cool_down, private_key)
+    SELECT n, provider, 'c', type, id, chance(0.8), chance(0.5), chance(0.75), pick_id(3) - 1, chance(0.4), pick('1 hour', NULL)::interval,
            CASE (SELECT provider_type FROM egress_provider WHERE egress_provider_id = provider)
                WHEN 'wireguard' THEN encode(sha256(n::text::bytea), 'base64') END
     FROM (SELECT n, pick_id(3) AS provider, s.type, s.id FROM generate_series(1, 10) n, pick_subject(n) s) c
@@ -179,7 +179,7 @@ CREATE FUNCTION change_world() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     CASE pick_id(12)
     WHEN 1, 11 THEN UPDATE egress_credential SET active_connection_limit = pick_id(3) - 1, limit_active_connections = chance(0.9),
-                       once_per_gateway = chance(0.4)
+                       once_per_gateway = chance(0.4), cool_down = pick('1 hour', '1 minute', NULL)::interval
                    WHERE egress_credential_id IN (SELECT egress_credential_id FROM egress_lease);
     WHEN 2 THEN UPDATE egress_credential SET enabled = chance(0.5) WHERE egress_credential_id = pick_id(10);
     WHEN 3 THEN UPDATE egress_gateway SET enabled = chance(0.5), withdrawn = chance(0.5)
@@ -189,7 +189,8 @@ BEGIN
     WHEN 5 THEN DELETE FROM egress_group_member WHERE user_id = pick('a', 'b', 'c');
     WHEN 6 THEN UPDATE egress_provider SET name = pick('l', 'm', 'n') || egress_provider_id WHERE egress_provider_id = pick_id(3);
     -- time passes for some
-    WHEN 7, 10, 12 THEN UPDATE egress_lease_expiry SET expires_at = clock_timestamp() WHERE chance(0.5);
+    WHEN 7, 10, 12 THEN UPDATE egress_lease_expiry SET expires_at = least(expires_at, clock_timestamp()) - pick('0', '10 minutes', '2 hours')::interval
+                        WHERE chance(0.5);
     WHEN 9 THEN INSERT INTO egress_workspace VALUES (pick('a', 'b', 'c'), chance(0.5))
                 ON CONFLICT (workspace_id) DO UPDATE SET override_egress_gateways = NOT egress_workspace.override_egress_gateways;
     ELSE PERFORM egress_release_credential(session_id) FROM egress_lease WHERE chance(0.5);
@@ -292,7 +293,7 @@ SELECT is_empty($$SELECT * FROM predictions WHERE got <> CASE verdict WHEN 'avai
                       WHEN 'at_limit' THEN 'NG004' WHEN 'no_credential' THEN 'NG003' ELSE 'NG002' END LIMIT 5$$,
                 'what an acquire does is what the explanation just before it says, to the credential');
 SELECT is_empty($$SELECT * FROM explanations WHERE (row).detail IS NULL OR NOT CASE (row).verdict
-                      WHEN 'at_limit' THEN (row).detail ~ '^credential \d+ ''c'' is ((at|over) its limit of \d+|at the gateway already)'
+                      WHEN 'at_limit' THEN (row).detail ~ '^credential \d+ ''c'' is ((at|over) its limit of \d+(, with \d+ in use and \d+ that cool)?|at the gateway already)'
                       WHEN 'available' THEN (row).detail ~ format('^credential %s ''c'' has (\d+ of \d+ connections free|no limit(, and is not at the gateway)?)$', credential)
                       WHEN 'no_credential' THEN (row).detail ~ '^(credential \d+ ''c''|no enabled credential) of provider ''.*'' names '
                       WHEN 'not_mapped' THEN (row).detail ~ '^(mapping \d+|no enabled mapping) of provider ''.*'' names '
@@ -322,7 +323,7 @@ LEFT JOIN explanations ON verdict = kind GROUP BY kind ORDER BY kind;
 SELECT cmp_ok(count(row), '>=', 5::bigint, 'details say: ' || words)
 FROM unnest(ARRAY['no enabled mapping', 'mapping \d+ .* is disabled', 'mapping \d+ .* does not select', 'no enabled credential',
                   'credential \d+ .* is disabled', 'credential \d+ .* does not select', 'is over its limit', 'one of the 2 groups',
-                  'is at the gateway already',
+                  'is at the gateway already', 'that cools? down',
                   'no group', ', credential']) words
 LEFT JOIN explanations ON (row).detail ~ words GROUP BY words ORDER BY words;
 SELECT cmp_ok((SELECT count(*) FROM menus
