@@ -17,6 +17,13 @@ DROP INDEX egress_gateway_menu;
 CREATE INDEX egress_gateway_menu
     ON egress_gateway (egress_provider_id, country, city, name, egress_gateway_id) INCLUDE (enabled, withdrawn);
 
+-- in which order the credentials of a provider are tried
+CREATE TYPE egress_credential_order AS ENUM ('first', 'spread');
+REVOKE ALL ON TYPE egress_credential_order FROM PUBLIC;
+CREATE CAST (text AS egress_credential_order) WITH INOUT AS ASSIGNMENT;
+CREATE CAST (varchar AS egress_credential_order) WITH INOUT AS ASSIGNMENT;
+ALTER TABLE egress_provider ADD COLUMN credential_order egress_credential_order NOT NULL DEFAULT 'first';
+
 -- what more a credential may have, and whether it may be at a gateway twice: new ones are filled in by a trigger, as are these
 ALTER TABLE egress_credential
     ADD COLUMN client_certificate text, ADD COLUMN client_key egress_secret,
@@ -563,6 +570,11 @@ COMMENT ON CAST (text AS egress_provider_type) IS 'in assignments: the value of 
 COMMENT ON CAST (varchar AS egress_provider_type) IS 'in assignments: the value of that name';
 COMMENT ON CAST (text AS egress_subject_type) IS 'in assignments: the value of that name';
 COMMENT ON CAST (varchar AS egress_subject_type) IS 'in assignments: the value of that name';
+COMMENT ON TYPE egress_credential_order IS 'which of the credentials that fit an acquire takes';
+COMMENT ON CAST (text AS egress_credential_order) IS 'in assignments: the value of that name';
+COMMENT ON CAST (varchar AS egress_credential_order) IS 'in assignments: the value of that name';
+COMMENT ON COLUMN egress_provider.credential_order IS
+    'first: an acquire takes the credential with the lowest id that has a connection free; spread: it begins to look at one drawn by chance';
 COMMENT ON FUNCTION egress_secret_in(cstring) IS
 'Input function of egress_secret: keeps a sealed form, seals other text under the active key, or keeps it where no key file is set.
 SQLSTATE: 22023 empty, or longer than 16 kB; NG006 a damaged sealed form; F0000 the key file cannot be used.';

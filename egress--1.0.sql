@@ -35,6 +35,14 @@ COMMENT ON CAST (text AS egress_subject_type) IS 'in assignments: the value of t
 CREATE CAST (varchar AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
 COMMENT ON CAST (varchar AS egress_subject_type) IS 'in assignments: the value of that name';
 
+CREATE TYPE egress_credential_order AS ENUM ('first', 'spread');
+REVOKE ALL ON TYPE egress_credential_order FROM PUBLIC;
+COMMENT ON TYPE egress_credential_order IS 'which of the credentials that fit an acquire takes';
+CREATE CAST (text AS egress_credential_order) WITH INOUT AS ASSIGNMENT;
+CREATE CAST (varchar AS egress_credential_order) WITH INOUT AS ASSIGNMENT;
+COMMENT ON CAST (text AS egress_credential_order) IS 'in assignments: the value of that name';
+COMMENT ON CAST (varchar AS egress_credential_order) IS 'in assignments: the value of that name';
+
 /*
  * The input function is STABLE, not VOLATILE, although each call takes a fresh nonce: src/secret.c says why that may be.
  * Stored forms can be compared for equality, with operators and a hash operator class: triggers that compare rows need them,
@@ -192,6 +200,7 @@ CREATE TABLE egress_provider (
     enabled                     boolean NOT NULL DEFAULT true,
     managed                     boolean NOT NULL DEFAULT false,
     enable_new_managed_gateways boolean NOT NULL DEFAULT false,
+    credential_order            egress_credential_order NOT NULL DEFAULT 'first',
     UNIQUE (egress_provider_id, provider_type)
 );
 REVOKE ALL ON egress_provider FROM PUBLIC;
@@ -203,6 +212,8 @@ COMMENT ON COLUMN egress_provider.enabled IS 'off: none of its gateways is avail
 COMMENT ON COLUMN egress_provider.managed IS 'its gateways come from a list that the provider publishes';
 COMMENT ON COLUMN egress_provider.enable_new_managed_gateways IS
     'whether a gateway that such a list adds starts enabled';
+COMMENT ON COLUMN egress_provider.credential_order IS
+    'first: an acquire takes the credential with the lowest id that has a connection free; spread: it begins to look at one drawn by chance';
 
 /*
  * provider_type is repeated in gateways and credentials (a trigger fills it in), so that a declared foreign

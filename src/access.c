@@ -22,6 +22,7 @@
 
 #include "catalog/pg_collation.h"
 #include "access/xact.h"
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/varlena.h"
@@ -520,6 +521,7 @@ access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed,
 {
 	EgressAccess *access = palloc0(sizeof(EgressAccess));
 	EgressScan	scan;
+	bool		isnull;
 
 	scan_open(&scan, INDEX_PROVIDER_ID, AccessShareLock);
 	if (!scan_find_id(&scan, provider_id, call->snapshot))
@@ -532,6 +534,8 @@ access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed,
 	access->provider_type = scan_value(&scan, Anum_egress_provider_provider_type);
 	access->provider_enabled = scan_bool(&scan, Anum_egress_provider_enabled);
 	access->provider_managed = scan_bool(&scan, Anum_egress_provider_managed);
+	access->spread = scan_column(&scan, Anum_egress_provider_credential_order, &isnull) == catalog_credential_order(ORDER_SPREAD) &&
+		!isnull;
 	scan_close(&scan);
 
 	access->call = call;
@@ -699,6 +703,7 @@ access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, P
 	fitting->access = access;
 	fitting->gateway_id = gateway_id;
 	fitting->pool = pool;
+	fitting->first = 0;
 	fitting->position = 0;
 	fitting->list = NIL;
 	once_begin(&fitting->once);
@@ -707,10 +712,14 @@ access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, P
 	{
 		pool_begin(pool, access->call->snapshot, PG_INT64_MAX);
 		search_groups(access, pool);
+		if (access->spread)
+			pool_start_by_chance(pool);
 	}
 	else
 	{
 		fitting->list = access_credentials(access, gateway_id);
+		if (access->spread)
+			fitting->first = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, list_length(fitting->list) - 1);
 		pool_begin(pool, access->call->snapshot, ((EgressEntitlement *) llast(fitting->list))->id);
 	}
 }
@@ -731,7 +740,11 @@ selects(EgressCall *call, int64 credential_id, int64 gateway_id)
 	return result;
 }
 
-/* access_next_fitting -- the next credential that fits, by ascending id; of a big pool, of those that may have a connection free. Or NULL */
+/*
+ * access_next_fitting -- the next credential that fits; of a big pool, of those that may have a connection free. Or NULL
+ *
+ * By ascending id; from one drawn by chance on, and then from the lowest, where the provider spreads them.
+ */
 EgressEntitlement *
 access_next_fitting(EgressFitting *fitting)
 {
@@ -740,7 +753,8 @@ access_next_fitting(EgressFitting *fitting)
 	int64		id;
 
 	if (!access->big)
-		return fitting->position < list_length(fitting->list) ? list_nth(fitting->list, fitting->position++) : NULL;
+		return fitting->position < list_length(fitting->list) ?
+			list_nth(fitting->list, (fitting->first + fitting->position++) % list_length(fitting->list)) : NULL;
 
 	while (pool_next(fitting->pool, &group, &id))
 	{

@@ -73,6 +73,7 @@ typedef struct EgressAccess
 	Datum		provider_type;
 	bool		provider_enabled;
 	bool		provider_managed;
+	bool		spread;			/* the credentials are tried from one on that is drawn by chance */
 	List	   *mappings;		/* of EgressEntitlement, by ascending id: all of the provider that name the call */
 	List	   *credentials;	/* likewise */
 	bool		mapped_all;		/* a mapping allows all gateways */
@@ -91,8 +92,9 @@ typedef struct EgressFitting
 	EgressAccess *access;
 	int64		gateway_id;
 	Pool	   *pool;
-	List	   *list;			/* unless it is a big pool */
-	int			position;
+	List	   *list;			/* unless it is a big pool; */
+	int			first;			/* where in it the search begins, */
+	int			position;		/* and how far it is from there */
 	OnceLook	once;
 	bool		at_gateway;		/* one was passed over because it is there */
 } EgressFitting;

@@ -38,8 +38,8 @@ static const char *const version_names[EGRESS_VERSION_COUNT] = {
 };
 
 /*
- * What of the indexes is not in each of these versions, and since which it is there. Of the types all is, and of the tables all
- * but the columns that shape.c knows to have come later.
+ * What of the indexes is not in each of these versions, and since which it is there. Of the tables all is but the columns
+ * that shape.c knows to have come later, and of the types all but the last, which is of such a column.
  *
  * An index that a version lacks is not looked for, and nobody opens it then. Who reads a column that came later by
  * INCLUDE finds in the entry whether it is there (menu.c). To serve a version also means
@@ -103,6 +103,7 @@ static const char *const type_names[EGRESS_TYPE_COUNT] = {
 	[TYPE_PROVIDER_TYPE] = "egress_provider_type",
 	[TYPE_SUBJECT_TYPE] = "egress_subject_type",
 	[TYPE_SECRET] = "egress_secret",
+	[TYPE_CREDENTIAL_ORDER] = "egress_credential_order",
 };
 
 static const char *const subject_type_names[EGRESS_SUBJECT_TYPE_COUNT] = {
@@ -118,6 +119,11 @@ static const char *const provider_type_names[EGRESS_PROVIDER_TYPE_COUNT] = {
 	[PROVIDER_CUSTOM] = "custom",
 };
 
+static const char *const credential_order_names[EGRESS_CREDENTIAL_ORDER_COUNT] = {
+	[ORDER_FIRST] = "first",
+	[ORDER_SPREAD] = "spread",
+};
+
 static struct
 {
 	bool		loaded;			/* the OIDs below were read */
@@ -131,6 +137,7 @@ static struct
 	Oid			types[EGRESS_TYPE_COUNT];
 	Oid			subject_types[EGRESS_SUBJECT_TYPE_COUNT];
 	Oid			provider_types[EGRESS_PROVIDER_TYPE_COUNT];
+	Oid			credential_orders[EGRESS_CREDENTIAL_ORDER_COUNT];
 }			catalog;
 
 /* invalidate_relation -- a relation changed, perhaps one of ours; InvalidOid: any may have */
@@ -273,9 +280,11 @@ load(void)
 	catalog.history_sequence = find_relation("egress_lease_history_egress_lease_history_id_seq");
 
 	for (int i = 0; i < EGRESS_TYPE_COUNT; i++)
-		catalog.types[i] = find_type(type_names[i]);
+		catalog.types[i] = i == TYPE_CREDENTIAL_ORDER && catalog.version < VERSION_1_0 ? InvalidOid : find_type(type_names[i]);
 	find_labels(TYPE_SUBJECT_TYPE, subject_type_names, EGRESS_SUBJECT_TYPE_COUNT, catalog.subject_types);
 	find_labels(TYPE_PROVIDER_TYPE, provider_type_names, EGRESS_PROVIDER_TYPE_COUNT, catalog.provider_types);
+	if (OidIsValid(catalog.types[TYPE_CREDENTIAL_ORDER]))
+		find_labels(TYPE_CREDENTIAL_ORDER, credential_order_names, EGRESS_CREDENTIAL_ORDER_COUNT, catalog.credential_orders);
 	catalog.loaded = true;
 }
 
@@ -428,6 +437,13 @@ Datum
 catalog_subject_type(EgressSubjectType type)
 {
 	return ObjectIdGetDatum(catalog.subject_types[type]);
+}
+
+/* catalog_credential_order -- a label of egress_credential_order as a value */
+Datum
+catalog_credential_order(EgressCredentialOrder order)
+{
+	return ObjectIdGetDatum(catalog.credential_orders[order]);
 }
 
 /* catalog_provider_type -- which label a value of egress_provider_type is */

@@ -66,10 +66,11 @@ typedef enum EgressType
 {
 	TYPE_PROVIDER_TYPE,
 	TYPE_SUBJECT_TYPE,
-	TYPE_SECRET
+	TYPE_SECRET,
+	TYPE_CREDENTIAL_ORDER
 } EgressType;
 
-#define EGRESS_TYPE_COUNT (TYPE_SECRET + 1)
+#define EGRESS_TYPE_COUNT (TYPE_CREDENTIAL_ORDER + 1)
 
 enum egress_provider
 {
@@ -78,7 +79,8 @@ enum egress_provider
 	Anum_egress_provider_provider_type,
 	Anum_egress_provider_enabled,
 	Anum_egress_provider_managed,
-	Anum_egress_provider_enable_new_managed_gateways
+	Anum_egress_provider_enable_new_managed_gateways,
+	Anum_egress_provider_credential_order
 };
 
 enum egress_gateway
@@ -218,6 +220,15 @@ typedef enum EgressProviderType
 
 #define EGRESS_PROVIDER_TYPE_COUNT (PROVIDER_CUSTOM + 1)
 
+/* the labels of egress_credential_order */
+typedef enum EgressCredentialOrder
+{
+	ORDER_FIRST,
+	ORDER_SPREAD
+} EgressCredentialOrder;
+
+#define EGRESS_CREDENTIAL_ORDER_COUNT (ORDER_SPREAD + 1)
+
 extern void catalog_init(void);
 extern void catalog_use(Oid function);
 extern char *catalog_schema_name(void);
@@ -233,6 +244,7 @@ extern EgressVersion catalog_version(void);
 extern Oid	catalog_history_sequence(void);
 extern Oid	catalog_type(EgressType type);
 extern Datum catalog_subject_type(EgressSubjectType type);
+extern Datum catalog_credential_order(EgressCredentialOrder order);
 extern EgressProviderType catalog_provider_type(Datum value);
 extern const char *catalog_provider_type_name(EgressProviderType type);
 

@@ -43,6 +43,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -316,11 +317,51 @@ pool_search(Pool *pool, const uint64 *groups, int count)
 	pool->cursors = palloc0(count * sizeof(PoolCursor));
 	pool->count = count;
 	pool->current = NULL;
+	pool->start = PG_INT64_MIN;
+	pool->wrapped = false;
 	for (int i = 0; i < count; i++)
 	{
 		pool->cursors[i].group = groups[i];
 		pool->cursors[i].from_id = PG_INT64_MIN;
 	}
+}
+
+/* pool_start_by_chance -- let the search begin at one of the credentials drawn by chance, go up, and then on from the lowest */
+void
+pool_start_by_chance(Pool *pool)
+{
+	Relation	index = scan_open_pool_index();
+	double		many = 0;
+
+	for (int i = 0; i < pool->count; i++)
+	{
+		int64		id;
+		double		more = pool_index_draw(index, pool->cursors[i].group, &id);
+
+		many += more;
+		if (more > 0 && pg_prng_double(&pg_global_prng_state) * many < more)
+			pool->start = id;
+	}
+	index_close(index, NoLock);
+	for (int i = 0; i < pool->count; i++)
+		pool->cursors[i].from_id = pool->start;
+}
+
+/* wrap -- go on from the lowest id; false when the search is over */
+static bool
+wrap(Pool *pool)
+{
+	if (pool->wrapped || pool->start == PG_INT64_MIN)
+		return false;
+	pool->wrapped = true;
+	for (int i = 0; i < pool->count; i++)
+	{
+		pool->cursors[i].from_id = PG_INT64_MIN;
+		pool->cursors[i].at_item = false;
+		pool->cursors[i].at_end = false;
+		pool->cursors[i].full = 0;
+	}
+	return true;
 }
 
 /* fetch -- let a cursor be at the next item, or at its end */
@@ -357,13 +398,9 @@ fetch(Pool *pool, Relation index, PoolCursor *cursor)
 	}
 }
 
-/*
- * pool_next -- the next credential, by ascending id, that may have a connection free; false when there is none
- *
- * *group is which of the groups it is of, as its number; whether it is there, and fits, is to be seen in its row.
- */
-bool
-pool_next(Pool *pool, int *group, int64 *id)
+/* next -- pool_next(), up to the highest id */
+static bool
+next(Pool *pool, int *group, int64 *id)
 {
 	Relation	index = NULL;
 	PoolCursor *first = NULL;
@@ -392,6 +429,21 @@ pool_next(Pool *pool, int *group, int64 *id)
 	first->at_end = first->item.id == PG_INT64_MAX;
 	first->from_id = first->item.id + (first->at_end ? 0 : 1);
 	return true;
+}
+
+/*
+ * pool_next -- the next credential, by ascending id, that may have a connection free; false when there is none
+ *
+ * *group is which of the groups it is of, as its number; whether it is there, and fits, is to be seen in its row.
+ */
+bool
+pool_next(Pool *pool, int *group, int64 *id)
+{
+	bool		found = next(pool, group, id);
+
+	if (!found && wrap(pool))
+		found = next(pool, group, id);
+	return found && !(pool->wrapped && *id >= pool->start);
 }
 
 /* pool_has_none -- the credential that came last has no connection to give, for all that is known: let it be FULL, if it is certain */

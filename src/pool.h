@@ -34,12 +34,15 @@ typedef struct Pool
 	PoolCursor *cursors;
 	int			count;			/* of these */
 	PoolCursor *current;		/* that of the credential that came last */
+	int64		start;			/* the search began at this id, and goes on from the lowest when it is at its end */
+	bool		wrapped;		/* it has gone on, up to start */
 } Pool;
 
 extern void pool_open(Pool *pool);
 extern void pool_begin(Pool *pool, Snapshot snapshot, int64 last_id);
 extern void pool_begin_reading(Pool *pool, Snapshot snapshot, TimestampTz moment);
 extern void pool_search(Pool *pool, const uint64 *groups, int count);
+extern void pool_start_by_chance(Pool *pool);
 extern bool pool_next(Pool *pool, int *group, int64 *id);
 extern bool pool_find_row(Pool *pool, int64 id);
 extern bool pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down, bool big);

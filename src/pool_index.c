@@ -36,6 +36,7 @@
 #include "catalog/pg_type.h"
 #include "commands/vacuum.h"
 #include "common/hashfn.h"
+#include "common/pg_prng.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -312,6 +313,51 @@ pool_index_next(Relation index, uint64 group, int64 from_id, TimestampTz moment,
 
 	UnlockReleaseBuffer(root);
 	return found;
+}
+
+/*
+ * pool_index_draw -- a credential of a group, drawn by chance, full or not; returns about how many there are, 0: none
+ *
+ * Goes down from the root by chance. As pages are full to different degrees, so are the chances a little different.
+ */
+double
+pool_index_draw(Relation index, uint64 group, int64 *id)
+{
+	Buffer		root = root_lock(index, BUFFER_LOCK_SHARE);
+	Buffer		buffer = root;
+	double		many = 1;
+
+	for (;;)
+	{
+		Page		page = BufferGetPage(buffer);
+		PageEnd    *end = page_end(page);
+		bool		leaf = end->level == 0;
+		int			first = leaf ? position_from(page, group, PG_INT64_MIN) : position_of_page(page, group, PG_INT64_MIN);
+		int			count = 0;
+		PoolItem	drawn;
+
+		while (first + count < end->count && page_items(page)[first + count].group <= group)
+			count++;
+		if (count == 0)
+		{
+			many = 0;
+			break;
+		}
+		many *= count;
+		drawn = page_items(page)[first + (int) pg_prng_uint64_range(&pg_global_prng_state, 0, count - 1)];
+		if (leaf)
+		{
+			*id = drawn.id;
+			break;
+		}
+		if (buffer != root)
+			ReleaseBuffer(buffer);
+		buffer = page_read(index, drawn.look);
+	}
+	if (buffer != root)
+		ReleaseBuffer(buffer);
+	UnlockReleaseBuffer(root);
+	return many;
 }
 
 /* pool_index_find -- the item of a credential; false when it has none */

@@ -23,6 +23,7 @@ extern uint64 pool_group(Datum subject_type, text *subject_id, int64 provider_id
 extern int	pool_item_compare(const void *a, const void *b);
 extern int	pool_index_next(Relation index, uint64 group, int64 from_id, TimestampTz moment, Snapshot snapshot,
 							PoolItem *items, int max);
+extern double pool_index_draw(Relation index, uint64 group, int64 *id);
 extern bool pool_index_find(Relation index, uint64 group, int64 id, PoolItem *item);
 extern void pool_index_opened(Relation index, uint64 group, int64 id);
 extern void pool_index_all_opened(Relation index);

@@ -28,7 +28,7 @@
 
 /* the types of a table's columns, in the order of the enums in catalog.h, a letter each, a capital one for NOT NULL: column_type() */
 static const char *const columns[EGRESS_TABLE_COUNT] = {
-	[TABLE_PROVIDER] = "ITPBBB",
+	[TABLE_PROVIDER] = "ITPBBBO",
 	[TABLE_GATEWAY] = "IITtttBBP",
 	[TABLE_MAPPING] = "IIStBB",
 	[TABLE_MAPPING_GATEWAY] = "III",
@@ -43,6 +43,7 @@ static const char *const columns[EGRESS_TABLE_COUNT] = {
 
 /* how many of a table's columns version 0.9 had, where others came later */
 static const int columns_before[EGRESS_TABLE_COUNT] = {
+	[TABLE_PROVIDER] = Anum_egress_provider_enable_new_managed_gateways,
 	[TABLE_CREDENTIAL] = Anum_egress_credential_provider_type,
 	[TABLE_LEASE_EXPIRY] = Anum_egress_lease_expiry_expires_at,
 };
@@ -119,6 +120,8 @@ column_type(char letter)
 			return TEXTARRAYOID;
 		case 'n':
 			return INT4OID;
+		case 'o':
+			return catalog_type(TYPE_CREDENTIAL_ORDER);
 		case 'p':
 			return catalog_type(TYPE_PROVIDER_TYPE);
 		case 's':
