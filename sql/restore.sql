@@ -16,7 +16,7 @@ SELECT (SELECT count(*) FROM egress_provider) AS providers, (SELECT count(*) FRO
 \set VERBOSITY sqlstate
 
 -- nobody else fills a table that refers to an empty one
-COPY egress_lease_expiry FROM stdin;
+COPY egress_lease_expiry (session_id, egress_credential_id, expires_at) FROM stdin;
 s	31	infinity
 \.
 COPY egress_lease FROM stdin;
@@ -77,7 +77,7 @@ COPY copied FROM stdin;
 SELECT * FROM filled;
 
 -- but pg_restore does; then comes what all of it refers to, and nothing else
-COPY egress_lease_expiry FROM stdin;
+COPY egress_lease_expiry (session_id, egress_credential_id, expires_at) FROM stdin;
 s	31	infinity
 \.
 COPY egress_lease FROM stdin;

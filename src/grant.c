@@ -135,6 +135,7 @@ static const Grant grants[] = {
 	{"admin", "EXECUTE", "FUNCTION %s.egress_connections_at(timestamptz, bigint)"},
 	{"admin", "USAGE", "TYPE %s.egress_provider_type"},
 	{"admin", "USAGE", "TYPE %s.egress_subject_type"},
+	{"admin", "USAGE", "TYPE %s.egress_credential_order"},
 	{"admin", "USAGE", "TYPE %s.egress_secret"},
 	{"admin", "USAGE", "TYPE %s.egress_access_explanation"},
 };
@@ -202,7 +203,7 @@ egress_grant_access(PG_FUNCTION_ARGS)
 			execute("USAGE", psprintf("SCHEMA %s", schema), role);
 		known = true;
 		/* where the type of an argument is not there, it is an error to ask whether the function is */
-		if (catalog_version() < VERSION_1_0 && strstr(grants[i].object, ".egress_id") != NULL)
+		if (catalog_version() < VERSION_1_0 && (strstr(grants[i].object, ".egress_id") != NULL || strstr(grants[i].object, ".egress_credential_order") != NULL))
 			continue;
 		object = psprintf(grants[i].object, schema);
 		if (exists(object))

@@ -31,7 +31,8 @@ SELECT results_eq($$SELECT columns_of('egress_provider')$$, ARRAY[
     'provider_type vpn.egress_provider_type not null',
     'enabled boolean not null default true',
     'managed boolean not null default false',
-    'enable_new_managed_gateways boolean not null default false'
+    'enable_new_managed_gateways boolean not null default false',
+    'credential_order vpn.egress_credential_order not null default ''first''::vpn.egress_credential_order'
 ], 'columns of egress_provider');
 
 SELECT results_eq($$SELECT columns_of('egress_gateway')$$, ARRAY[
@@ -80,7 +81,8 @@ SELECT results_eq($$SELECT columns_of('egress_credential')$$, ARRAY[
     'client_key vpn.egress_secret',
     'address text',
     'preshared_key vpn.egress_secret',
-    'once_per_gateway boolean'
+    'once_per_gateway boolean',
+    'cool_down interval'
 ], 'columns of egress_credential');
 
 SELECT results_eq($$SELECT columns_of('egress_credential_gateway')$$, ARRAY[
@@ -112,7 +114,8 @@ SELECT results_eq($$SELECT columns_of('egress_lease')$$, ARRAY[
 SELECT results_eq($$SELECT columns_of('egress_lease_expiry')$$, ARRAY[
     'session_id text collate C not null',
     'egress_credential_id bigint not null',
-    'expires_at timestamp with time zone not null'
+    'expires_at timestamp with time zone not null',
+    'cooling boolean not null default false'
 ], 'columns of egress_lease_expiry');
 
 SELECT results_eq($$SELECT columns_of('egress_lease_history')$$, ARRAY[
@@ -259,6 +262,7 @@ SELECT results_eq($$SELECT columns_of('egress_ended_lease')$$, ARRAY[
 ], 'columns of egress_ended_lease');
 
 SELECT enum_has_labels('vpn', 'egress_provider_type', ARRAY['openvpn', 'wireguard', 'custom']);
+SELECT enum_has_labels('vpn', 'egress_credential_order', ARRAY['first', 'spread']);
 SELECT enum_has_labels('vpn', 'egress_subject_type', ARRAY['user', 'group', 'workspace', 'everyone']);
 
 /* ----------------------------------------------------------------- keys */
@@ -325,6 +329,7 @@ SELECT results_eq($$
     WHERE connamespace = 'vpn'::regnamespace AND contype = 'c' ORDER BY line COLLATE "C"$$,
 ARRAY[
     'egress_credential (active_connection_limit)',
+    'egress_credential (cool_down)',
     'egress_credential (limit_active_connections, active_connection_limit)',
     'egress_credential (name)',
     'egress_credential (subject_id)',
@@ -372,7 +377,7 @@ ARRAY[
     'vpn.egress_credential_pkey: vpn.egress_credential (egress_credential_id) unique',
     'vpn.egress_credential_subject: vpn.egress_credential (subject_type, subject_id, egress_provider_id, allow_all_gateways, enabled)',
     'vpn.egress_credential_pool: vpn.egress_credential (egress_credential_id, subject_type, subject_id, '
-        'egress_provider_id, enabled, allow_all_gateways, limit_active_connections, active_connection_limit, once_per_gateway)',
+        'egress_provider_id, enabled, allow_all_gateways, limit_active_connections, active_connection_limit, once_per_gateway, cool_down)',
     'vpn.egress_credential_gateway_pkey: vpn.egress_credential_gateway (egress_credential_id, egress_gateway_id) unique',
     'vpn.egress_credential_gateway_gateway: vpn.egress_credential_gateway (egress_gateway_id)',
     'vpn.egress_group_member_pkey: vpn.egress_group_member (user_id, group_id) unique',

@@ -259,6 +259,7 @@ $$VALUES
     ('type egress_access_explanation',                         NULL,      'USAGE',                       'USAGE'),
     ('type egress_acquired_credential',                        NULL,      NULL,                          NULL),
     ('type egress_available_gateway',                          NULL,      NULL,                          NULL),
+    ('type egress_credential_order',                           NULL,      'USAGE',                       NULL),
     ('type egress_ended_lease',                                NULL,      NULL,                          NULL),
     ('type egress_id',                                         NULL,      NULL,                          NULL),
     ('type egress_imported_config',                            NULL,      NULL,                          NULL),

@@ -200,11 +200,13 @@ sub undone
 	return $now;
 }
 
-# what there was, with what a new version has more of it: columns of credentials, of which only the last has a value
+# what there was, with what a new version has more of it: columns at the end of rows
 sub updated
 {
 	my %contents = %{ $_[0] };
-	$contents{egress_credential} =~ s/,(openvpn|wireguard|custom)\)/",$1,,,,," . ($1 eq 'wireguard' ? 't' : 'f') . ')'/ge;
+	$contents{egress_credential} =~ s/,(openvpn|wireguard|custom)\)/",$1,,,,," . ($1 eq 'wireguard' ? 't' : 'f') . ',)'/ge;
+	$contents{egress_provider} =~ s/\)/,first)/g;
+	$contents{egress_lease_expiry} =~ s/\)/,f)/g;
 	return \%contents;
 }
 
