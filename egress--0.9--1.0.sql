@@ -252,12 +252,16 @@ SELECT c.egress_credential_id,
        (c.leases).active_connections AS active_connections,
        c.active_connection_limit,
        CASE WHEN c.active_connection_limit IS NOT NULL
-            THEN greatest(c.active_connection_limit - (c.leases).active_connections, 0) END AS available_connections,
+            THEN greatest(c.active_connection_limit - (c.leases).active_connections - c.cooling, 0) END AS available_connections,
        (c.leases).oldest_lease_at AS oldest_lease_at,
        c.once_per_gateway AS once_per_gateway
 FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, once_per_gateway,
              CASE WHEN limit_active_connections THEN active_connection_limit END AS active_connection_limit,
-             egress_credential_leases(egress_credential_id) AS leases
+             egress_credential_leases(egress_credential_id) AS leases,
+             CASE WHEN cool_down IS NULL THEN 0 ELSE (
+                 SELECT count(*) FROM egress_lease_expiry e
+                 WHERE e.egress_credential_id = egress_credential.egress_credential_id AND e.expires_at <= clock_timestamp()
+                   AND e.expires_at AT TIME ZONE 'UTC' + cool_down > clock_timestamp() AT TIME ZONE 'UTC') END AS cooling
       FROM egress_credential) c
 JOIN egress_provider p USING (egress_provider_id);
 
@@ -761,6 +765,8 @@ Works on a hot standby. SQLSTATE: 22004 egress_gateway_id is NULL.';
 COMMENT ON FUNCTION egress_credential_leases(bigint) IS
 'What the view egress_credential_usage calls: how many live leases a credential has, and when the oldest of them was acquired, NULL without any.
 egress_credential_id: the credential, or no longer one. Works on a hot standby. SQLSTATE: 22004 egress_credential_id is NULL.';
+COMMENT ON VIEW egress_credential_usage IS
+    'how many connections each credential has live; limit and available are NULL for one without a limit. What cools down is not available';
 COMMENT ON VIEW egress_orphaned_connection IS
     'the live leases whose session is in no attached session table, or over; none where no table is attached';
 COMMENT ON FUNCTION egress_pool_handler(internal) IS 'The access method egress_pool. SQLSTATE: 0A000 an index on other columns than those of egress_credential_pool.';
