@@ -591,6 +591,11 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 		lease_wait(&acquire.lease, XLTW_InsertIndex);
 		lock_take(LOCK_SESSION, session_key, ExclusiveLock);
 	}
+	if (state == LEASE_EXPIRED && lease_is_cooling(&acquire.lease.expiry))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("session_id is that of no session"),
+				 errdetail("It stands for a connection that cools down.")));
 	if (state == LEASE_EXPIRED)
 		lease_end_expired(&acquire.lease, true);
 

@@ -248,9 +248,10 @@ insert_cooling(EgressScan *lease, TimestampTz ended_at)
  * cool -- let the connection of a lease that has ended count as held for the credential's cool_down
  *
  * A row of the same credential, gateway and slot takes the place of the lease's, with an end that is past already: so it is no
- * lease to anybody, and its connection is free when that of an expired lease would be. What limit.c says of a look that misses no
- * row holds for it as for a lease: it is inserted under the locks under which others look, so that their look is over before, when
- * the lease was still held, or begins after.
+ * lease to anybody, and its connection is free when that of an expired lease would be. It is inserted under LOCK_CREDENTIAL,
+ * exclusive: whoever takes a connection looks under that lock, so his look is over before, when the lease was still held, or
+ * begins after, when the row has its entries. (The locks of the slot and the place would not do: who looks for leases outside
+ * 1..limit has none of them.)
  *
  * Before: the lease and the credential are the current rows; the caller has deleted the lease, and holds LOCK_SESSION.
  */
@@ -258,22 +259,13 @@ static void
 cool(EgressScan *lease, EgressScan *credential, TimestampTz ended_at)
 {
 	int64		credential_id = scan_id(lease, Anum_egress_lease_egress_credential_id);
-	int64		place = lock_place_key(credential_id, scan_id(lease, Anum_egress_lease_egress_gateway_id));
 	const Interval *cool_down = lease_cool_down(credential);
-	bool		no_slot;
-	int32		slot = DatumGetInt32(scan_column(lease, Anum_egress_lease_slot, &no_slot));
 
 	if (cool_down == NULL || lease_free_at(ended_at, cool_down) <= GetCurrentTimestamp())
 		return;
-	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
-	lock_take(LOCK_PLACE, place, ExclusiveLock);
-	if (!no_slot)
-		lock_take(LOCK_SLOT, lock_slot_key(credential_id, slot), ExclusiveLock);
+	lock_take(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
 	insert_cooling(lease, ended_at);
-	if (!no_slot)
-		lock_give(LOCK_SLOT, lock_slot_key(credential_id, slot), ExclusiveLock);
-	lock_give(LOCK_PLACE, place, ExclusiveLock);
-	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
+	lock_give(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
 }
 
 /*
@@ -537,7 +529,7 @@ lease_end(text *session_id, const char *reason)
 		PreventCommandIfReadOnly("ending a lease");
 	if (state == LEASE_LIVE)
 		ended = end_lease(&look, reason, GetCurrentTimestamp(), true);
-	else if (state == LEASE_EXPIRED)
+	else if (state == LEASE_EXPIRED && !is_held(&look))
 		lease_end_expired(&look, true);
 	lock_give(LOCK_SESSION, key, ExclusiveLock);
 	lease_close(&look);

@@ -5,9 +5,9 @@
  *		Two acquires of one session do not both find nothing.
  * LOCK_GATEWAY, shared: an acquire, from seeing that the gateway is not being deleted to having inserted the lease.
  *		Exclusive: the deleter of the gateway, while it looks for leases, the row already marked.
- * LOCK_CREDENTIAL, shared: an acquire, from reading the credential to having inserted a lease in a slot of its own. Who ends a lease
- *		whose connection cools down, while he inserts what holds it; likewise the two below, which he waits for.
- *		Exclusive: an acquire that has to count, from reading the limit and the leases to having inserted one. The deleter
+ * LOCK_CREDENTIAL, shared: an acquire, from reading the credential to having inserted a lease in a slot of its own.
+ *		Exclusive: an acquire that has to count, from reading the limit and the leases to having inserted one. Who ends a
+ *		lease whose connection cools down, while he inserts what holds it. The deleter
  *		of the credential, while it looks for leases, the row already marked. Who changes the credential, for a moment, the
  *		new row already written: so it does not change under an acquire.
  * LOCK_PLACE, exclusive: an acquire that holds LOCK_CREDENTIAL shared, of a credential that may be at each gateway once, from seeing

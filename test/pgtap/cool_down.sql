@@ -100,6 +100,16 @@ UPDATE egress_lease_expiry SET expires_at = clock_timestamp() - interval '1 seco
 SELECT is(acquire('g'), '1', '... acquires again');
 SELECT is(acquire('h'), 'NG004', '... beside what cools down');
 
+-- what holds a connection that cools down has an id that is no session's
+SELECT egress_release_credential('g') AS released \gset
+SELECT session_id AS cooling FROM egress_lease JOIN egress_lease_expiry USING (session_id) WHERE cooling ORDER BY acquired_at DESC LIMIT 1 \gset
+SELECT is(egress_release_credential(:'cooling'), false, 'nobody can release it');
+SELECT is(egress_renew_lease(:'cooling', '1 hour'), NULL, '... nor renew it');
+SELECT is(acquire(:'cooling'), '22023', '... nor acquire in its name');
+SELECT is((SELECT count(*) FROM egress_lease_expiry WHERE session_id = :'cooling' AND cooling), 1::bigint, '... and it goes on');
+SELECT elapse('2 hours');
+SELECT is(acquire('g'), '1', 'until it is over');
+
 -- rolled back, nothing cools down
 SELECT elapse('2 hours');
 SAVEPOINT before;
