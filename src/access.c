@@ -708,6 +708,7 @@ access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, P
 	fitting->list = NIL;
 	once_begin(&fitting->once);
 	fitting->at_gateway = false;
+	fitting->elsewhere = false;
 	if (access->big)
 	{
 		pool_begin(pool, access->call->snapshot, PG_INT64_MAX);
@@ -768,15 +769,19 @@ access_next_fitting(EgressFitting *fitting)
 			pool_has_none(fitting->pool);
 		else if (credential->all_gateways || selects(access->call, id, fitting->gateway_id))
 			return credential;
+		else
+			fitting->elsewhere = true;
 	}
 	return NULL;
 }
 
-/* access_fitted -- the search is over */
+/* access_fitted -- the search is over; none_left: it went to the end, and nothing was taken */
 void
-access_fitted(EgressFitting *fitting)
+access_fitted(EgressFitting *fitting, bool none_left)
 {
 	once_end(&fitting->once);
+	if (none_left && !fitting->at_gateway && !fitting->elsewhere)
+		fitting->access->spent = true;
 }
 
 /* access_is_full -- is it certain that the credential that access_next_fitting() gave last is full, or at the gateway, where it is once? */
@@ -790,18 +795,32 @@ access_is_full(EgressFitting *fitting, EgressEntitlement *credential)
 		fitting->at_gateway = true;
 		return true;
 	}
-	if (!credential->limited)
-		return false;
-	return pool_is_full(fitting->pool, group_of(credential->subject, credential->provider_id),
-						credential->id, credential->limit, credential->cool_down, fitting->access->big);
+	if (credential->limited)
+		credential->spent = pool_is_full(fitting->pool, group_of(credential->subject, credential->provider_id),
+										 credential->id, credential->limit, credential->cool_down, fitting->access->big);
+	return credential->spent;
 }
 
-/* access_found_full -- the credential that access_next_fitting() gave last was found to have no connection to give */
+/* access_found_full -- the credential that access_next_fitting() gave last has no connection to give, or it is at the gateway */
 void
-access_found_full(EgressFitting *fitting)
+access_found_full(EgressFitting *fitting, EgressEntitlement *credential, bool at_gateway)
 {
-	if (fitting->access->big)
+	if (at_gateway)
+		fitting->at_gateway = true;
+	else
+		credential->spent = true;
+	if (!at_gateway && fitting->access->big)
 		pool_has_none(fitting->pool);
+}
+
+/* access_is_spent -- was it found at another gateway of the provider that nothing is left for this one, either? */
+bool
+access_is_spent(EgressAccess *access, int64 gateway_id)
+{
+	EgressSelected *entry = access->selected == NULL ? NULL :
+		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
+
+	return access->spent && (entry == NULL || entry->credentials == NIL);
 }
 
 /* access_count_fitting -- how many credentials fit a gateway, for a message: of a big pool, all are read */

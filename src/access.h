@@ -55,6 +55,8 @@ typedef struct EgressEntitlement
 	int32		limit;
 	bool		once;			/* at each gateway at most */
 	const Interval *cool_down;	/* how long a connection counts after its end, or NULL */
+	bool		spent;			/* for an acquire: it was found to have no connection to give, at whichever gateway; */
+	bool		unopened;		/* it cannot be opened */
 	int64		active;			/* for capacity.c: connections that are held, -1 until counted; */
 	int64		cooling;		/* of these, those that only cool down, */
 	TimestampTz cooled_at;		/* the first of them until then */
@@ -83,6 +85,7 @@ typedef struct EgressAccess
 	bool		big;			/* its credentials are a big pool: of these, only those are above that may have a
 								 * connection free; for an acquire none is, and access_next_credential() finds them */
 	bool		credential_all; /* and one, full or not, allows all gateways */
+	bool		spent;			/* for an acquire: those that allow all gateways have no connection to give, at whichever */
 	EgressCall *call;
 } EgressAccess;
 
@@ -96,7 +99,8 @@ typedef struct EgressFitting
 	int			first;			/* where in it the search begins, */
 	int			position;		/* and how far it is from there */
 	OnceLook	once;
-	bool		at_gateway;		/* one was passed over because it is there */
+	bool		at_gateway;		/* one was passed over because it is there, */
+	bool		elsewhere;		/* or because it does not select the gateway: another may get it */
 } EgressFitting;
 
 /* A gateway that is in EgressAccess.selected. */
@@ -132,8 +136,9 @@ extern void access_sort_by_name(List *providers);
 extern void access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, Pool *pool);
 extern EgressEntitlement *access_next_fitting(EgressFitting *fitting);
 extern bool access_is_full(EgressFitting *fitting, EgressEntitlement *credential);
-extern void access_found_full(EgressFitting *fitting);
-extern void access_fitted(EgressFitting *fitting);
+extern void access_found_full(EgressFitting *fitting, EgressEntitlement *credential, bool at_gateway);
+extern void access_fitted(EgressFitting *fitting, bool none_left);
+extern bool access_is_spent(EgressAccess *access, int64 gateway_id);
 extern int	access_count_fitting(EgressAccess *access, int64 gateway_id);
 extern void access_tell_full(EgressAccess *access);
 extern List *access_credentials(EgressAccess *access, int64 gateway_id);

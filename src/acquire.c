@@ -35,6 +35,7 @@
 #include "utils/timestamp.h"
 
 #include "access.h"
+#include "acquire.h"
 #include "arguments.h"
 #include "compat.h"
 #include "config.h"
@@ -85,37 +86,6 @@ static const int secret_columns[CREDENTIAL_SECRET_COUNT] = {
 	[SECRET_PRESHARED_KEY] = ACQUIRED_PRESHARED_KEY,
 };
 
-/* The credentials that an acquire passes over because they cannot be opened. */
-typedef struct PassedOver
-{
-	int			count;
-	char	   *label;			/* the secret of the first of them */
-	EgressSecret *secret;
-	SecretOutcome outcome;
-} PassedOver;
-
-/* An acquire at work. */
-typedef struct Acquire
-{
-	text	   *user_id;
-	text	   *workspace_id;	/* or NULL */
-	int64		gateway_id;
-	text	   *session_id;
-	Interval   *ttl;			/* or NULL */
-	LeaseLook	lease;			/* the session's */
-	EgressScan	gateways;		/* current row: the gateway */
-	EgressScan	credentials;	/* current row: the credential leased, or tried last */
-	char	   *opened[CREDENTIAL_SECRET_COUNT];	/* its secrets, after open_secrets(); NULL where it has none */
-	SecretOutcome outcome;		/* of that: unless it is SECRET_OPENED, */
-	CredentialSecret unopened;	/* this one could not be opened */
-	bool		renewed_keys;	/* the keys were read anew */
-	PassedOver	passed_over;
-	LimitSearch limit;
-	Pool		pool;
-	EgressAccess *access;
-	TimestampTz acquired_at;
-} Acquire;
-
 PG_FUNCTION_INFO_V1(egress_acquire_credential);
 
 /* open_secret -- open a secret of the credential that is the current row, if it has it; false when that cannot be done */
@@ -157,9 +127,9 @@ gateway_label(Acquire *acquire)
 					scan_name(&acquire->gateways, Anum_egress_gateway_name));
 }
 
-/* call_label -- the user and workspace as messages name them */
-static char *
-call_label(text *user_id, text *workspace_id)
+/* acquire_call_label -- the user and workspace as messages name them */
+char *
+acquire_call_label(text *user_id, text *workspace_id)
 {
 	if (workspace_id == NULL)
 		return psprintf("user \"%s\" without a workspace", text_to_cstring(user_id));
@@ -172,7 +142,7 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 {
 	const char *provider = acquire->access->provider_name;
 	const char *gateway = gateway_label(acquire);
-	const char *caller = call_label(acquire->user_id, acquire->workspace_id);
+	const char *caller = acquire_call_label(acquire->user_id, acquire->workspace_id);
 
 	if (verdict == ACCESS_NO_CREDENTIAL)
 		ereport(ERROR,
@@ -207,7 +177,7 @@ refuse_full(Acquire *acquire, bool at_gateway)
 {
 	const char *is_full = at_gateway ? "is at the gateway already, where it may be once" : "is at its limit";
 	const char *are_full = at_gateway ? "are at their limits, or at the gateway already, where each may be once" : "are at their limits";
-	const char *caller = call_label(acquire->user_id, acquire->workspace_id);
+	const char *caller = acquire_call_label(acquire->user_id, acquire->workspace_id);
 	int			unopened = acquire->passed_over.count;
 	/* nobody reads a big pool to be told how big it is */
 	int			fitting = acquire->access->big && unopened == 0 ? POOL_BIG :
@@ -229,16 +199,15 @@ refuse_full(Acquire *acquire, bool at_gateway)
 			 errhint("Try again when a session has ended, or raise a limit.")));
 }
 
-/* lock_gateway -- take the gateway's lock; NG004 when the gateway is being deleted */
-static void
+/* lock_gateway -- take the gateway's lock; false, and it is given back, when the gateway is being deleted */
+static bool
 lock_gateway(Acquire *acquire)
 {
 	lock_take(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
-	if (scan_row_ends(&acquire->gateways))
-		ereport(ERROR,
-				(errcode(ERRCODE_EGRESS_AT_LIMIT),
-				 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
-				 errdetail("Another transaction is deleting the gateway.")));
+	if (!scan_row_ends(&acquire->gateways))
+		return true;
+	lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+	return false;
 }
 
 /* unopened_label -- the secret that open_secrets() could not open, as messages name it */
@@ -273,115 +242,191 @@ pass_over(Acquire *acquire)
 }
 
 /*
- * take_lease -- decide access and lease the first credential with a connection free
+ * take_of -- take a connection of a credential, if it has one, under the gateway's lock; the keys are read anew if one is missing
  *
- * Before: the caller holds the session's lock, the session has no lease, and the gateway is the current row of
- * acquire->gateways. After: the lease is inserted, and its credential the current row of acquire->credentials.
+ * *locked is whether that lock is held, before and after. Returns false when the gateway is being deleted.
  */
-static void
-take_lease(Acquire *acquire, Snapshot snapshot)
+static bool
+take_of(Acquire *acquire, EgressEntitlement *credential, LimitLease *lease, bool *locked, LimitOutcome *outcome)
 {
-	EgressFitting fitting;
+	if (!*locked)
+		*locked = lock_gateway(acquire);
+	if (!*locked)
+		return false;
+	*outcome = limit_take(&acquire->limit, credential->id, lease);
+	if (*outcome != LIMIT_UNUSABLE || acquire->outcome != SECRET_KEY_MISSING || acquire->renewed_keys)
+		return true;
+
+	lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+	keyring_load_anew();
+	acquire->renewed_keys = true;
+	*locked = lock_gateway(acquire);
+	if (*locked)
+		*outcome = limit_take(&acquire->limit, credential->id, lease);
+	return *locked;
+}
+
+/* try_fitting -- the same of the credentials that fit the gateway, one after the other, until one is taken */
+static void
+try_fitting(Acquire *acquire, AcquireTry *tried, EgressFitting *fitting, LimitLease *lease)
+{
 	EgressEntitlement *credential;
 	bool		locked = false;
-	bool		full = false;
-	bool		leased;
-	LimitLease	lease = {
-		.session_id = acquire->session_id,
-		.gateway_id = acquire->gateway_id,
-		.user_id = acquire->user_id,
-		.workspace_id = acquire->workspace_id
-	};
 	LimitOutcome outcome = LIMIT_GONE;
-	EgressVerdict verdict;
 
-	verdict = access_decide_row(acquire->access, &acquire->gateways);
-	if (verdict != ACCESS_AVAILABLE)
-		refuse(acquire, verdict);
-
-	access_fitting(&fitting, acquire->access, acquire->gateway_id, &acquire->pool);
-	while ((credential = access_next_fitting(&fitting)) != NULL)
+	while (outcome != LIMIT_TAKEN && (credential = access_next_fitting(fitting)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (access_is_full(&fitting, credential))
+		if (credential->unopened)
+			tried->unopened++;
+		else if (credential->spent || access_is_full(fitting, credential))
+			tried->full = true;
+		else if (!take_of(acquire, credential, lease, &locked, &outcome))
 		{
-			full = true;
-			continue;
+			tried->outcome = TRY_DELETED;
+			return;
 		}
-		if (!locked)
-			lock_gateway(acquire);
-		locked = true;
-		outcome = limit_take(&acquire->limit, credential->id, &lease);
-		if (outcome == LIMIT_UNUSABLE && acquire->outcome == SECRET_KEY_MISSING && !acquire->renewed_keys)
+		else if (outcome == LIMIT_FULL || outcome == LIMIT_AT_GATEWAY)
 		{
-			lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
-			keyring_load_anew();
-			acquire->renewed_keys = true;
-			lock_gateway(acquire);
-			outcome = limit_take(&acquire->limit, credential->id, &lease);
+			tried->full = true;
+			access_found_full(fitting, credential, outcome == LIMIT_AT_GATEWAY);
 		}
-		full |= outcome == LIMIT_FULL || outcome == LIMIT_AT_GATEWAY;
-		fitting.at_gateway |= outcome == LIMIT_AT_GATEWAY;
-		if (outcome == LIMIT_TAKEN)
-			break;
-		if (outcome == LIMIT_FULL)
-			access_found_full(&fitting);
-		if (outcome == LIMIT_UNUSABLE)
+		else if (outcome == LIMIT_UNUSABLE)
+		{
+			tried->unopened++;
+			credential->unopened = true;
 			pass_over(acquire);
+		}
 	}
 	if (locked)
 		lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
-	access_fitted(&fitting);
-
-	leased = outcome == LIMIT_TAKEN;
-	acquire->acquired_at = lease.acquired_at;
-	if (leased && acquire->ttl != NULL)
-		lease_expires(acquire->session_id,
-					  scan_id(&acquire->credentials, Anum_egress_credential_egress_credential_id),
-					  ttl_end(acquire->acquired_at, acquire->ttl));
-
-	if (acquire->passed_over.count > 0)
-	{
-		PassedOver *passed_over = &acquire->passed_over;
-
-		if (!leased && !full && acquire->access->big)
-			full = access_count_fitting(acquire->access, acquire->gateway_id) > passed_over->count;
-		if (!leased && !full)
-			secret_refuse(passed_over->secret, passed_over->outcome, passed_over->label);
-		secret_log_passed_over(passed_over->secret, passed_over->outcome, passed_over->label, passed_over->count - 1);
-	}
-	/* of a big pool one fits, or it would not be available; what was not among those that may be free is full */
-	if (!leased && (full || acquire->access->big))
-		refuse_full(acquire, fitting.at_gateway);
-	if (!leased)
-		refuse(acquire, ACCESS_NO_CREDENTIAL);
+	if (outcome == LIMIT_TAKEN)
+		tried->outcome = TRY_TAKEN;
 }
 
 /*
- * return_lease -- let the result be the lease that the session holds; raise NG005 when it is for something else
+ * acquire_try -- decide access to a gateway, and lease the first credential with a connection free
  *
- * Returns false when the lease has ended since it was found, and its credential was deleted.
+ * Before: the caller holds the session's lock, the session has no lease, the gateway is the current row of acquire->gateways and
+ * acquire->access says what the call may do with its provider. Says in *tried what came of it. After TRY_TAKEN the lease is
+ * inserted, and its credential the current row of acquire->credentials; else nothing was done, and another may be tried.
  */
-static bool
-return_lease(Acquire *acquire, Snapshot snapshot)
+void
+acquire_try(Acquire *acquire, AcquireTry *tried)
+{
+	EgressAccess *access = acquire->access;
+	EgressFitting fitting;
+	LimitLease	lease = {
+		.session_id = acquire->session_id,
+		.user_id = acquire->user_id,
+		.workspace_id = acquire->workspace_id
+	};
+
+	memset(tried, 0, sizeof(*tried));
+	acquire->gateway_id = scan_id(&acquire->gateways, Anum_egress_gateway_egress_gateway_id);
+	lease.gateway_id = acquire->gateway_id;
+	tried->outcome = TRY_UNAVAILABLE;
+	tried->verdict = access_decide_row(access, &acquire->gateways);
+	if (tried->verdict != ACCESS_AVAILABLE)
+		return;
+
+	access_fitting(&fitting, access, acquire->gateway_id, &acquire->pool);
+	try_fitting(acquire, tried, &fitting, &lease);
+	access_fitted(&fitting, tried->outcome != TRY_TAKEN && tried->outcome != TRY_DELETED);
+	tried->at_gateway = fitting.at_gateway;
+	if (tried->outcome == TRY_TAKEN)
+	{
+		acquire->acquired_at = lease.acquired_at;
+		if (acquire->ttl != NULL)
+			lease_expires(acquire->session_id,
+						  scan_id(&acquire->credentials, Anum_egress_credential_egress_credential_id),
+						  ttl_end(acquire->acquired_at, acquire->ttl));
+	}
+	if (tried->outcome == TRY_TAKEN || tried->outcome == TRY_DELETED)
+		return;
+
+	/* of a big pool one fits, or it would not be available; what was not among those that may be free is full */
+	if (access->big && !tried->full)
+		tried->full = tried->unopened == 0 || access_count_fitting(access, acquire->gateway_id) > tried->unopened;
+	if (tried->full)
+		tried->outcome = TRY_FULL;
+	else if (tried->unopened > 0)
+		tried->outcome = TRY_UNOPENED;
+	else
+		tried->verdict = ACCESS_NO_CREDENTIAL;
+}
+
+/* acquire_log_passed_over -- log the credentials that were passed over because they cannot be opened, if there are any */
+void
+acquire_log_passed_over(Acquire *acquire)
+{
+	PassedOver *passed_over = &acquire->passed_over;
+
+	if (passed_over->count > 0)
+		secret_log_passed_over(passed_over->secret, passed_over->outcome, passed_over->label, passed_over->count - 1);
+}
+
+/* acquire_refuse_unopened -- raise NG006 for the first credential that was passed over */
+void
+acquire_refuse_unopened(Acquire *acquire)
+{
+	secret_refuse(acquire->passed_over.secret, acquire->passed_over.outcome, acquire->passed_over.label);
+}
+
+/* take_lease -- acquire_try(), or an error that says why not */
+static void
+take_lease(Acquire *acquire)
+{
+	AcquireTry	tried;
+
+	acquire_try(acquire, &tried);
+	if (tried.outcome == TRY_UNOPENED)
+		acquire_refuse_unopened(acquire);
+	if (tried.outcome == TRY_DELETED)
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_AT_LIMIT),
+				 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
+				 errdetail("Another transaction is deleting the gateway.")));
+	acquire_log_passed_over(acquire);
+	if (tried.outcome == TRY_UNAVAILABLE)
+		refuse(acquire, tried.verdict);
+	if (tried.outcome == TRY_FULL)
+		refuse_full(acquire, tried.at_gateway);
+}
+
+/* acquire_held_gateway -- the gateway of the lease that the session holds */
+int64
+acquire_held_gateway(Acquire *acquire)
+{
+	return scan_id(&acquire->lease.lease, Anum_egress_lease_egress_gateway_id);
+}
+
+/*
+ * acquire_return -- let the result be the lease that the session holds; raise NG005 when it is for something else
+ *
+ * fits: its gateway is what is asked for. Before: the gateway is the current row of acquire->gateways. Returns false when the
+ * lease has ended since it was found, and its credential was deleted.
+ */
+bool
+acquire_return(Acquire *acquire, bool fits)
 {
 	EgressScan *lease = &acquire->lease.lease;
 	text	   *user_id = DatumGetTextPP(scan_value(lease, Anum_egress_lease_user_id));
 	text	   *workspace_id = scan_text(lease, Anum_egress_lease_workspace_id);
-	int64		gateway_id = scan_id(lease, Anum_egress_lease_egress_gateway_id);
+	int64		gateway_id = acquire_held_gateway(acquire);
 
-	if (gateway_id != acquire->gateway_id ||
-		!same_text(user_id, acquire->user_id) ||
-		!same_text(workspace_id, acquire->workspace_id))
+	if (!fits || !same_text(user_id, acquire->user_id) || !same_text(workspace_id, acquire->workspace_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_SESSION_HOLDS_OTHER),
 				 errmsg("session \"%s\" already holds a lease", text_to_cstring(acquire->session_id)),
-				 errdetail("It is for gateway " INT64_FORMAT " and %s.", gateway_id, call_label(user_id, workspace_id)),
+				 errdetail("It is for gateway " INT64_FORMAT " and %s.", gateway_id,
+						   acquire_call_label(user_id, workspace_id)),
 				 errhint("End it with egress_release_credential() first.")));
 
 	lease_confirm();
+	acquire->gateway_id = gateway_id;
 	acquire->acquired_at = DatumGetTimestampTz(scan_value(lease, Anum_egress_lease_acquired_at));
-	return scan_find_id(&acquire->credentials, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot);
+	return scan_find_id(&acquire->credentials, scan_id(lease, Anum_egress_lease_egress_credential_id), acquire->snapshot);
 }
 
 /* open_held -- open the secrets of the lease that the session holds; NG006 if one cannot be opened */
@@ -477,16 +522,22 @@ wipe_text(text *value)
 		sodium_memzero(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
-/* result -- what an acquire returns, as a composite; the secrets are open, and are wiped */
+/*
+ * result -- what an acquire returns, as a composite; the secrets are open, and are wiped
+ *
+ * with_gateway: the gateway's id comes first.
+ */
 static Datum
-result(FunctionCallInfo fcinfo, Acquire *acquire)
+result(FunctionCallInfo fcinfo, Acquire *acquire, bool with_gateway)
 {
 	EgressScan *gateway = &acquire->gateways;
 	EgressScan *credential = &acquire->credentials;
 	text	   *config = render(acquire);
 	text	   *clear[CREDENTIAL_SECRET_COUNT];
-	Datum		values[ACQUIRED_COLUMNS];
-	bool		nulls[ACQUIRED_COLUMNS] = {false};
+	Datum		row_values[1 + ACQUIRED_COLUMNS];
+	bool		row_nulls[1 + ACQUIRED_COLUMNS] = {false};
+	Datum	   *values = row_values + (with_gateway ? 1 : 0);
+	bool	   *nulls = row_nulls + (with_gateway ? 1 : 0);
 	TupleDesc	desc;
 	HeapTuple	row;
 
@@ -496,7 +547,9 @@ result(FunctionCallInfo fcinfo, Acquire *acquire)
 	else if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
-	shape_check_result(desc, "egress_acquired_credential", ACQUIRED_TYPES);
+	shape_check_result(desc, with_gateway ? "egress_acquired_gateway" : "egress_acquired_credential",
+					   with_gateway ? "i" ACQUIRED_TYPES : ACQUIRED_TYPES);
+	row_values[0] = Int64GetDatum(acquire->gateway_id);
 
 	for (int i = 0; i < CREDENTIAL_SECRET_COUNT; i++)
 	{
@@ -517,7 +570,7 @@ result(FunctionCallInfo fcinfo, Acquire *acquire)
 	values[ACQUIRED_AT] = TimestampTzGetDatum(acquire->acquired_at);
 	scan_put(credential, Anum_egress_credential_client_certificate, ACQUIRED_CLIENT_CERTIFICATE, values, nulls);
 	scan_put(credential, Anum_egress_credential_address, ACQUIRED_ADDRESS, values, nulls);
-	row = heap_form_tuple(BlessTupleDesc(desc), values, nulls);
+	row = heap_form_tuple(BlessTupleDesc(desc), row_values, row_nulls);
 
 	wipe_text(config);
 	for (int i = 0; i < CREDENTIAL_SECRET_COUNT; i++)
@@ -544,17 +597,83 @@ lock_long_secrets(Acquire *acquire)
 	table_close(toast, NoLock);
 }
 
+/*
+ * acquire_begin -- open what an acquire needs, and look at the session's lease; what is asked for is in *acquire
+ *
+ * function is the one that was called, and name its name. After: the session's lock is held; acquire->state says what it has;
+ * one that had expired was ended. What is decided is decided as of acquire->snapshot.
+ */
+void
+acquire_begin(Acquire *acquire, Oid function, const char *name)
+{
+	PreventCommandIfReadOnly(name);
+	PreventCommandIfParallelMode(name);
+	catalog_use(function);
+
+	/* see what this very statement has done so far, as a function in SQL or PL/pgSQL would */
+	CommandCounterIncrement();
+	sessions_require(acquire->session_id);
+
+	/* whatever waits for a table, waits here: before the short locks, and before any snapshot is taken */
+	access_lock_tables();
+	lease_lock_tables();
+	lease_open(&acquire->lease);
+	scan_open(&acquire->gateways, INDEX_GATEWAY_ID, AccessShareLock);
+	scan_open(&acquire->credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
+	lock_long_secrets(acquire);
+	limit_open(&acquire->limit, &acquire->credentials, open_secrets, acquire);
+	pool_open(&acquire->pool);
+	(void) keyring_load();
+
+	acquire->session_key = lock_session_key(acquire->session_id);
+	lock_take(LOCK_SESSION, acquire->session_key, ExclusiveLock);
+	while ((acquire->state = lease_look(&acquire->lease, acquire->session_id)) == LEASE_BUSY ||
+		   acquire->state == LEASE_EXPIRED_BUSY)
+	{
+		CHECK_FOR_INTERRUPTS();
+		lock_give(LOCK_SESSION, acquire->session_key, ExclusiveLock);
+		lease_wait(&acquire->lease, XLTW_InsertIndex);
+		lock_take(LOCK_SESSION, acquire->session_key, ExclusiveLock);
+	}
+	if (acquire->state == LEASE_EXPIRED && lease_is_cooling(&acquire->lease.expiry))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("session_id is that of no session"),
+				 errdetail("It stands for a connection that cools down.")));
+	if (acquire->state == LEASE_EXPIRED)
+		lease_end_expired(&acquire->lease, true);
+
+	acquire->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	access_begin(&acquire->call, acquire->user_id, acquire->workspace_id, acquire->snapshot, GetCurrentTimestamp(),
+				 ACCESS_TO_ACQUIRE);
+}
+
+/* acquire_end -- give the session's lock back, close everything, and return the row; held: the lease was there before */
+Datum
+acquire_end(Acquire *acquire, FunctionCallInfo fcinfo, bool held, bool with_gateway)
+{
+	Datum		row;
+
+	lock_give(LOCK_SESSION, acquire->session_key, ExclusiveLock);
+	if (held)
+		open_held(acquire);
+
+	row = result(fcinfo, acquire, with_gateway);
+	UnregisterSnapshot(acquire->snapshot);
+	pool_close(&acquire->pool);
+	limit_close(&acquire->limit);
+	scan_close(&acquire->credentials);
+	scan_close(&acquire->gateways);
+	lease_close(&acquire->lease);
+	return row;
+}
+
 /* egress_acquire_credential -- lease a connection to a session; see COMMENT ON FUNCTION and the top of this file */
 Datum
 egress_acquire_credential(PG_FUNCTION_ARGS)
 {
 	Acquire		acquire;
-	EgressCall	call;
-	Snapshot	snapshot;
-	int64		session_key;
-	LeaseState	state;
 	bool		held;
-	Datum		row;
 
 	memset(&acquire, 0, sizeof(acquire));
 	acquire.user_id = get_id(fcinfo, 0, "user_id");
@@ -563,59 +682,12 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	acquire.gateway_id = PG_GETARG_INT64(2);
 	acquire.session_id = get_id(fcinfo, 3, "session_id");
 	acquire.ttl = get_ttl(fcinfo, 4);
-	PreventCommandIfReadOnly("egress_acquire_credential()");
-	PreventCommandIfParallelMode("egress_acquire_credential()");
-	catalog_use(fcinfo->flinfo->fn_oid);
 
-	/* see what this very statement has done so far, as a function in SQL or PL/pgSQL would */
-	CommandCounterIncrement();
-	sessions_require(acquire.session_id);
-
-	/* whatever waits for a table, waits here: before the short locks, and before any snapshot is taken */
-	access_lock_tables();
-	lease_lock_tables();
-	lease_open(&acquire.lease);
-	scan_open(&acquire.gateways, INDEX_GATEWAY_ID, AccessShareLock);
-	scan_open(&acquire.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
-	lock_long_secrets(&acquire);
-	limit_open(&acquire.limit, &acquire.credentials, open_secrets, &acquire);
-	pool_open(&acquire.pool);
-	(void) keyring_load();
-
-	session_key = lock_session_key(acquire.session_id);
-	lock_take(LOCK_SESSION, session_key, ExclusiveLock);
-	while ((state = lease_look(&acquire.lease, acquire.session_id)) == LEASE_BUSY || state == LEASE_EXPIRED_BUSY)
-	{
-		CHECK_FOR_INTERRUPTS();
-		lock_give(LOCK_SESSION, session_key, ExclusiveLock);
-		lease_wait(&acquire.lease, XLTW_InsertIndex);
-		lock_take(LOCK_SESSION, session_key, ExclusiveLock);
-	}
-	if (state == LEASE_EXPIRED && lease_is_cooling(&acquire.lease.expiry))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("session_id is that of no session"),
-				 errdetail("It stands for a connection that cools down.")));
-	if (state == LEASE_EXPIRED)
-		lease_end_expired(&acquire.lease, true);
-
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	access_find_gateway(&acquire.gateways, acquire.gateway_id, snapshot);
-	access_begin(&call, acquire.user_id, acquire.workspace_id, snapshot, GetCurrentTimestamp(), ACCESS_TO_ACQUIRE);
-	acquire.access = access_to_gateway(&call, &acquire.gateways);
-	held = state == LEASE_LIVE && return_lease(&acquire, snapshot);
+	acquire_begin(&acquire, fcinfo->flinfo->fn_oid, "egress_acquire_credential()");
+	access_find_gateway(&acquire.gateways, acquire.gateway_id, acquire.snapshot);
+	acquire.access = access_to_gateway(&acquire.call, &acquire.gateways);
+	held = acquire.state == LEASE_LIVE && acquire_return(&acquire, acquire_held_gateway(&acquire) == acquire.gateway_id);
 	if (!held)
-		take_lease(&acquire, snapshot);
-	lock_give(LOCK_SESSION, session_key, ExclusiveLock);
-	if (held)
-		open_held(&acquire);
-
-	row = result(fcinfo, &acquire);
-	UnregisterSnapshot(snapshot);
-	pool_close(&acquire.pool);
-	limit_close(&acquire.limit);
-	scan_close(&acquire.credentials);
-	scan_close(&acquire.gateways);
-	lease_close(&acquire.lease);
-	return row;
+		take_lease(&acquire);
+	return acquire_end(&acquire, fcinfo, held, false);
 }

@@ -1,0 +1,82 @@
+/*
+ * acquire.h -- taking a connection: what the acquires of a gateway and of a wish have in common
+ */
+#ifndef EGRESS_ACQUIRE_H
+#define EGRESS_ACQUIRE_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+
+#include "access.h"
+#include "lease.h"
+#include "limit.h"
+#include "pool.h"
+#include "scan.h"
+#include "secret.h"
+
+/* The credentials that an acquire passes over because they cannot be opened. */
+typedef struct PassedOver
+{
+	int			count;
+	char	   *label;			/* the secret of the first of them */
+	EgressSecret *secret;
+	SecretOutcome outcome;
+} PassedOver;
+
+/* An acquire at work. */
+typedef struct Acquire
+{
+	text	   *user_id;
+	text	   *workspace_id;	/* or NULL */
+	int64		gateway_id;		/* of a wish: that is tried, or was taken */
+	text	   *session_id;
+	Interval   *ttl;			/* or NULL */
+	int64		session_key;	/* of LOCK_SESSION */
+	LeaseLook	lease;			/* the session's, */
+	LeaseState	state;			/* and what that is */
+	Snapshot	snapshot;		/* what was committed when the session was looked at */
+	EgressCall	call;
+	EgressScan	gateways;		/* current row: the gateway */
+	EgressScan	credentials;	/* current row: the credential leased, or tried last */
+	char	   *opened[CREDENTIAL_SECRET_COUNT];	/* its secrets, after open_secrets(); NULL where it has none */
+	SecretOutcome outcome;		/* of that: unless it is SECRET_OPENED, */
+	CredentialSecret unopened;	/* this one could not be opened */
+	bool		renewed_keys;	/* the keys were read anew */
+	PassedOver	passed_over;
+	LimitSearch limit;
+	Pool		pool;
+	EgressAccess *access;		/* to the gateway's provider */
+	TimestampTz acquired_at;
+} Acquire;
+
+/* What came of a gateway. */
+typedef enum TryOutcome
+{
+	TRY_TAKEN,
+	TRY_FULL,					/* the credentials that fit and can be opened have no connection to give */
+	TRY_UNOPENED,				/* none that fits can be opened */
+	TRY_UNAVAILABLE,			/* the verdict says why */
+	TRY_DELETED					/* another transaction is deleting the gateway */
+} TryOutcome;
+
+/* The same, with what is to be said about it. */
+typedef struct AcquireTry
+{
+	TryOutcome	outcome;
+	EgressVerdict verdict;
+	bool		full;			/* a credential was */
+	bool		at_gateway;		/* one was passed over because it is at the gateway, where it may be once */
+	int			unopened;		/* so many cannot be opened */
+} AcquireTry;
+
+extern void acquire_begin(Acquire *acquire, Oid function, const char *name);
+extern int64 acquire_held_gateway(Acquire *acquire);
+extern bool acquire_return(Acquire *acquire, bool fits);
+extern void acquire_try(Acquire *acquire, AcquireTry *tried);
+extern void acquire_log_passed_over(Acquire *acquire);
+pg_noreturn extern void acquire_refuse_unopened(Acquire *acquire);
+extern char *acquire_call_label(text *user_id, text *workspace_id);
+extern Datum acquire_end(Acquire *acquire, FunctionCallInfo fcinfo, bool held, bool with_gateway);
+
+#endif							/* EGRESS_ACQUIRE_H */
