@@ -396,8 +396,11 @@ egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 	/* the id is the first column of both tables */
 	(void) row_id(trigger, trigger->tg_trigtuple, Anum_egress_gateway_egress_gateway_id, &id);
 
+	/* a release that the foreign key has waited for may have left what cools down */
+	lease_end_expired_of(used_by(table), id);
 	lock_take(lock, id, ExclusiveLock);
-	held = lease_any_held(used_by(table), id, false);
+	/* what takes a lease's place comes without the gateway's lock: if the look missed it, the lease having gone under it, the next does not */
+	held = lease_any_held(used_by(table), id, false) || lease_any_held(used_by(table), id, false);
 	lock_give(lock, id, ExclusiveLock);
 
 	if (held)
