@@ -16,6 +16,12 @@ LOCK TABLE egress_provider IN ACCESS EXCLUSIVE MODE;
 DROP INDEX egress_gateway_menu;
 CREATE INDEX egress_gateway_menu
     ON egress_gateway (egress_provider_id, country, city, name, egress_gateway_id) INCLUDE (enabled, withdrawn);
+CREATE INDEX egress_gateway_country
+    ON egress_gateway (egress_provider_id, pg_catalog.lower(country), pg_catalog.lower(city)) INCLUDE (egress_gateway_id)
+    WHERE enabled AND NOT withdrawn;
+CREATE INDEX egress_gateway_city
+    ON egress_gateway (egress_provider_id, pg_catalog.lower(city)) INCLUDE (egress_gateway_id)
+    WHERE enabled AND NOT withdrawn;
 
 -- in which order the credentials of a provider are tried
 CREATE TYPE egress_credential_order AS ENUM ('first', 'spread');
@@ -444,6 +450,33 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 1000;
 REVOKE ALL ON FUNCTION egress_acquire_credential(egress_id, egress_id, bigint, egress_id, interval) FROM PUBLIC;
+CREATE TYPE egress_acquired_gateway AS (
+    egress_gateway_id bigint,
+    egress_credential_id bigint, credential_name text,
+    username text, password text, private_key text, custom_credential text,
+    gateway_name text, country text, city text,
+    egress_provider_id bigint, provider_name text, provider_type egress_provider_type,
+    config text, acquired_at timestamptz,
+    client_certificate text, client_key text, address text, preshared_key text);
+REVOKE ALL ON TYPE egress_acquired_gateway FROM PUBLIC;
+CREATE FUNCTION egress_acquire_gateway(
+    user_id text, workspace_id text, session_id text,
+    countries text[] DEFAULT NULL, cities text[] DEFAULT NULL, providers text[] DEFAULT NULL,
+    avoid bigint[] DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS egress_acquired_gateway
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000;
+REVOKE ALL ON FUNCTION egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval) FROM PUBLIC;
+CREATE FUNCTION egress_acquire_gateway(
+    user_id egress_id, workspace_id egress_id, session_id egress_id,
+    countries text[] DEFAULT NULL, cities text[] DEFAULT NULL, providers text[] DEFAULT NULL,
+    avoid bigint[] DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS egress_acquired_gateway
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 1000;
+REVOKE ALL ON FUNCTION egress_acquire_gateway(egress_id, egress_id, egress_id, text[], text[], text[], bigint[], interval) FROM PUBLIC;
 CREATE FUNCTION egress_release_credential(session_id egress_id) RETURNS boolean
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
@@ -702,6 +735,20 @@ A table is attached when egress_attach_sessions() or a hand has put row triggers
 Returns nothing where no table is attached. Looks each session up in the tables with the rights of their owners. Works on a hot standby.
 SQLSTATE: 42703 the column that was attached does not exist any more.';
 COMMENT ON TYPE egress_ended_lease IS 'a row of egress_end_leases()';
+COMMENT ON TYPE egress_acquired_gateway IS 'what egress_acquire_gateway() returns';
+COMMENT ON FUNCTION egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval) IS
+'Leases to a session a connection to a gateway of its menu, which it chooses: one that fits the wish and has a connection free.
+user_id, workspace_id (may be NULL), session_id, ttl: as for egress_acquire_credential(text, text, bigint, text, interval).
+countries, cities, providers: where the gateway is to be, and whose, by name, in any letter case, the most wanted first; NULL: wherever, whosever. avoid: gateways that it is not to be; NULL or empty: none.
+Those in the first country come before those in the second; in one country goes the order of the cities, in one city that of the providers. Of those that are left it takes one with few active connections. One that is full is passed over.
+Returns one row: the gateway''s id, and what egress_acquire_credential() returns.
+Asked again by the same session for the same user and workspace, it returns the lease already held, if its gateway fits the wish.
+Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
+SQLSTATE: 22004 an argument or a name is NULL; 22023 bad argument, or a list of no names; NG002 no gateway that is available to this call fits the wish; NG004 for those that fit every credential is at its limit, try later;
+NG005 the session holds a lease for something else; NG006 no credential is left that can be opened; NG007, NG009, 25006 as there.';
+COMMENT ON FUNCTION egress_acquire_gateway(egress_id, egress_id, egress_id, text[], text[], text[], bigint[], interval) IS
+'As egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. The other arguments: as there.
+SQLSTATE: 22004, 22023, NG002, NG004 to NG007, NG009, 25006, as there.';
 COMMENT ON FUNCTION egress_end_leases(boolean) IS
 'Ends live leases that should not be, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit.
 orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.

@@ -598,13 +598,12 @@ lock_long_secrets(Acquire *acquire)
 }
 
 /*
- * acquire_begin -- open what an acquire needs, and look at the session's lease; what is asked for is in *acquire
+ * acquire_open -- open what an acquire needs; what is asked for is in *acquire
  *
- * function is the one that was called, and name its name. After: the session's lock is held; acquire->state says what it has;
- * one that had expired was ended. What is decided is decided as of acquire->snapshot.
+ * function is the one that was called, and name its name. Whoever needs more tables or indexes than these opens them next.
  */
 void
-acquire_begin(Acquire *acquire, Oid function, const char *name)
+acquire_open(Acquire *acquire, Oid function, const char *name)
 {
 	PreventCommandIfReadOnly(name);
 	PreventCommandIfParallelMode(name);
@@ -624,7 +623,17 @@ acquire_begin(Acquire *acquire, Oid function, const char *name)
 	limit_open(&acquire->limit, &acquire->credentials, open_secrets, acquire);
 	pool_open(&acquire->pool);
 	(void) keyring_load();
+}
 
+/*
+ * acquire_begin -- take the session's lock, and look at its lease
+ *
+ * After: acquire->state says what it is; one that had expired was ended. What is decided from here on is decided as of
+ * acquire->snapshot.
+ */
+void
+acquire_begin(Acquire *acquire)
+{
 	acquire->session_key = lock_session_key(acquire->session_id);
 	lock_take(LOCK_SESSION, acquire->session_key, ExclusiveLock);
 	while ((acquire->state = lease_look(&acquire->lease, acquire->session_id)) == LEASE_BUSY ||
@@ -683,7 +692,8 @@ egress_acquire_credential(PG_FUNCTION_ARGS)
 	acquire.session_id = get_id(fcinfo, 3, "session_id");
 	acquire.ttl = get_ttl(fcinfo, 4);
 
-	acquire_begin(&acquire, fcinfo->flinfo->fn_oid, "egress_acquire_credential()");
+	acquire_open(&acquire, fcinfo->flinfo->fn_oid, "egress_acquire_credential()");
+	acquire_begin(&acquire);
 	access_find_gateway(&acquire.gateways, acquire.gateway_id, acquire.snapshot);
 	acquire.access = access_to_gateway(&acquire.call, &acquire.gateways);
 	held = acquire.state == LEASE_LIVE && acquire_return(&acquire, acquire_held_gateway(&acquire) == acquire.gateway_id);

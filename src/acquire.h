@@ -70,7 +70,8 @@ typedef struct AcquireTry
 	int			unopened;		/* so many cannot be opened */
 } AcquireTry;
 
-extern void acquire_begin(Acquire *acquire, Oid function, const char *name);
+extern void acquire_open(Acquire *acquire, Oid function, const char *name);
+extern void acquire_begin(Acquire *acquire);
 extern int64 acquire_held_gateway(Acquire *acquire);
 extern bool acquire_return(Acquire *acquire, bool fits);
 extern void acquire_try(Acquire *acquire, AcquireTry *tried);

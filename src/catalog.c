@@ -54,6 +54,8 @@ static const struct
 	EgressVersion include;		/* has all of its columns */
 }			index_since[EGRESS_INDEX_COUNT] = {
 	[INDEX_GATEWAY_MENU] = {VERSION_0_9, VERSION_1_0},
+	[INDEX_GATEWAY_COUNTRY] = {VERSION_1_0, VERSION_1_0},
+	[INDEX_GATEWAY_CITY] = {VERSION_1_0, VERSION_1_0},
 	[INDEX_CREDENTIAL_SUBJECT] = {VERSION_0_9, VERSION_1_0},
 	[INDEX_CREDENTIAL_POOL] = {VERSION_1_0, VERSION_1_0},
 	[INDEX_LEASE_SLOT] = {VERSION_0_9, VERSION_1_0},
@@ -82,6 +84,8 @@ static const struct
 	[INDEX_PROVIDER_ID] = {TABLE_PROVIDER, "egress_provider_pkey"},
 	[INDEX_GATEWAY_ID] = {TABLE_GATEWAY, "egress_gateway_pkey"},
 	[INDEX_GATEWAY_MENU] = {TABLE_GATEWAY, "egress_gateway_menu"},
+	[INDEX_GATEWAY_COUNTRY] = {TABLE_GATEWAY, "egress_gateway_country"},
+	[INDEX_GATEWAY_CITY] = {TABLE_GATEWAY, "egress_gateway_city"},
 	[INDEX_MAPPING_ID] = {TABLE_MAPPING, "egress_provider_mapping_pkey"},
 	[INDEX_MAPPING_SUBJECT] = {TABLE_MAPPING, "egress_provider_mapping_subject"},
 	[INDEX_MAPPING_GATEWAY_ID] = {TABLE_MAPPING_GATEWAY, "egress_provider_mapping_gateway_pkey"},

@@ -16,6 +16,7 @@
  *	certificate.c		certificates and private keys, as openvpn reads them
  *	query.c				what SQL that the C code runs has in common
  *	scan.c				reading the tables by index, inserting rows
+ *	draw.c				drawing an entry of an index by chance
  *	sessions.c			which sessions there are, by the application's tables: egress_orphaned_sessions
  *	freed.c				telling the pool's index that a connection may be free
  *	history.c			ended connections: writing, pruning, egress_connections_at
@@ -30,6 +31,7 @@
  *	menu.c				egress_available_gateways, egress_gateway_required
  *	explain.c			egress_explain_access
  *	acquire.c			egress_acquire_credential
+ *	wish.c				egress_acquire_gateway
  *	end_leases.c		egress_end_leases
  *	session_trigger.c	egress_release_on_session_end
  *	integrity.c			triggers that keep the tables whole

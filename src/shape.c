@@ -48,6 +48,9 @@ static const int columns_before[EGRESS_TABLE_COUNT] = {
 	[TABLE_LEASE_EXPIRY] = Anum_egress_lease_expiry_expires_at,
 };
 
+/* stands for a column of an index that is computed, a text */
+#define COMPUTED_TEXT (-1)
+
 /* the columns of each index */
 static const struct
 {
@@ -55,12 +58,17 @@ static const struct
 	int			keys;			/* so many of the columns; INCLUDE has the others */
 	int			keys_before;	/* before a version that added columns, if they are not the same */
 	AttrNumber	columns[SHAPE_MAX_COLUMNS];	/* up to a 0 */
+	bool		partial;		/* it lacks rows, and who reads it knows */
 }			indexes[EGRESS_INDEX_COUNT] = {
 	[INDEX_PROVIDER_ID] = {true, 1, 0, {Anum_egress_provider_egress_provider_id}},
 	[INDEX_GATEWAY_ID] = {true, 1, 0, {Anum_egress_gateway_egress_gateway_id}},
 	[INDEX_GATEWAY_MENU] = {false, 5, 0, {Anum_egress_gateway_egress_provider_id, Anum_egress_gateway_country,
 			Anum_egress_gateway_city, Anum_egress_gateway_name, Anum_egress_gateway_egress_gateway_id,
 			Anum_egress_gateway_enabled, Anum_egress_gateway_withdrawn}},
+	[INDEX_GATEWAY_COUNTRY] = {false, 3, 0, {Anum_egress_gateway_egress_provider_id, COMPUTED_TEXT, COMPUTED_TEXT,
+			Anum_egress_gateway_egress_gateway_id}, true},
+	[INDEX_GATEWAY_CITY] = {false, 2, 0, {Anum_egress_gateway_egress_provider_id, COMPUTED_TEXT,
+			Anum_egress_gateway_egress_gateway_id}, true},
 	[INDEX_MAPPING_ID] = {true, 1, 0, {Anum_egress_provider_mapping_egress_provider_mapping_id}},
 	[INDEX_MAPPING_SUBJECT] = {false, 3, 0, {Anum_egress_provider_mapping_subject_type,
 			Anum_egress_provider_mapping_subject_id, Anum_egress_provider_mapping_egress_provider_id}},
@@ -185,6 +193,17 @@ shape_check_table(Relation relation, EgressTable table)
 	}
 }
 
+/* is_column -- is a column of an index, counted from 0, that one of its table, or a text that is computed? */
+static bool
+is_column(Relation relation, int position, AttrNumber column)
+{
+	AttrNumber	key = relation->rd_index->indkey.values[position];
+
+	if (column != COMPUTED_TEXT)
+		return key == column;
+	return key == 0 && TupleDescAttr(RelationGetDescr(relation), position)->atttypid == TEXTOID;
+}
+
 /* has_columns -- are the columns of an index those of the extension's, in its order? */
 static bool
 has_columns(Relation relation, EgressIndex index)
@@ -194,13 +213,9 @@ has_columns(Relation relation, EgressIndex index)
 	int			most = before ? keys : SHAPE_MAX_COLUMNS;
 	int			count = 0;
 
-	while (count < most && indexes[index].columns[count] != 0)
-	{
-		if (count >= relation->rd_index->indnatts ||
-			relation->rd_index->indkey.values[count] != indexes[index].columns[count])
+	for (; count < most && indexes[index].columns[count] != 0; count++)
+		if (count >= relation->rd_index->indnatts || !is_column(relation, count, indexes[index].columns[count]))
 			return false;
-		count++;
-	}
 	if (relation->rd_index->indnatts != count || relation->rd_index->indnkeyatts != keys)
 		return false;
 	for (int i = 0; i < keys; i++)
@@ -221,7 +236,7 @@ shape_check_index(Relation relation, EgressIndex index, Oid table)
 		refuse(relation, "It is not valid.");
 	if (relation->rd_rel->relam != BTREE_AM_OID || !has_columns(relation, index))
 		refuse(relation, "It is not a btree on the columns that it was made for.");
-	if (!heap_attisnull(relation->rd_indextuple, Anum_pg_index_indpred, NULL))
+	if (!indexes[index].partial && !heap_attisnull(relation->rd_indextuple, Anum_pg_index_indpred, NULL))
 		refuse(relation, "It has a condition, and lacks rows.");
 	if (indexes[index].unique && !(form->indisunique && form->indimmediate))
 		refuse(relation, "It is not unique, or is deferrable.");

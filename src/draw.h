@@ -1,0 +1,20 @@
+/*
+ * draw.h -- drawing an entry of a btree by chance
+ */
+#ifndef EGRESS_DRAW_H
+#define EGRESS_DRAW_H
+
+#include "postgres.h"
+#include "utils/rel.h"
+
+/* What came of a draw. */
+typedef enum DrawOutcome
+{
+	DRAW_NOTHING,				/* no entry has the keys */
+	DRAW_MISSED,				/* none this time: draw again */
+	DRAW_DRAWN
+} DrawOutcome;
+
+extern DrawOutcome draw_id(Relation index, const Datum *keys, int nkeys, AttrNumber column, int64 *id);
+
+#endif							/* EGRESS_DRAW_H */

@@ -1,0 +1,866 @@
+/*
+ * wish.c -- choosing the gateway, too: egress_acquire_gateway(user_id, workspace_id, session_id, countries, cities, providers,
+ *			avoid, ttl)
+ *
+ * A wish names countries, cities and providers, each in the order in which they are wanted, or does not care. What fits it is
+ * decided by access.c, which decides the menu, and by fits_place(), on the gateway's row; all else here only finds candidates.
+ *
+ * Their order: by the country's position, then the city's, then the provider's. So the wish is a sequence of places: a
+ * country (or any), in it a city (or any), in it the providers of one position (or all). In a place all gateways are equal. Of
+ * these, without reading them all, a handful is drawn by chance (draw.c), from the indexes of gateways by country and city. The
+ * one of them that has the fewest leases is tried first; two choices are enough to keep the load flat (Mitzenmacher, "The power
+ * of two choices in randomized load balancing"). What it was drawn for is tried as by an acquire of that gateway
+ * (acquire_try()), so nobody is waited for, the limits are exact, and one lock of each kind is held at a time. If it is full, the
+ * others of the handful are tried, and then all that fit in the place, in random order; then the next place.
+ *
+ * Where one gateway of a provider found nothing that it could not have had at any other, the others are not tried:
+ * access_is_spent(). So that thousands of gateways are full is known from one of them.
+ *
+ * What is given back, or becomes available, while a wish looks on is not looked for again; NG004 says that each gateway that
+ * fits had no connection free at some time since the wish began.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "common/pg_prng.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/formatting.h"
+#include "utils/lsyscache.h"
+
+#include "access.h"
+#include "acquire.h"
+#include "arguments.h"
+#include "compat.h"
+#include "draw.h"
+#include "errors.h"
+#include "scan.h"
+
+/* so many gateways are drawn; of one place at most so many draws are made besides, of which some miss */
+#define HANDFUL 4
+#define MOST_MISSES 16
+
+/* so many leases of each are counted: with more, chance alone keeps the load flat */
+#define MOST_COUNTED 256
+
+/* with so many places or more it is looked first which countries and cities there are */
+#define MANY_PLACES 64
+
+/* so much of a wish is in a message */
+#define LABEL_NAMES 5
+#define LABEL_BYTES 60
+
+/* the columns of the indexes egress_gateway_country and egress_gateway_city */
+enum
+{
+	COUNTRY_GATEWAY_ID = 3,
+	CITY_GATEWAY_ID = 2
+};
+
+/* A part of a wish: names, each once. */
+typedef struct WishNames
+{
+	int			count;
+	text	  **names;			/* in lower case, */
+	text	  **given;			/* and as they were given */
+} WishNames;
+
+/* A provider of whose gateways one may be taken. */
+typedef struct WishProvider
+{
+	EgressAccess *access;
+	int			position;		/* in the wish */
+	bool		listed;			/* only gateways that were selected are available: these */
+	int			count;
+	int64	   *gateways;
+	bool		nothing;		/* it has none in the place that is looked at */
+} WishProvider;
+
+/* Where a gateway is to be; NULL: anywhere. In lower case. */
+typedef struct WishPlace
+{
+	text	   *country;
+	text	   *city;
+} WishPlace;
+
+/* A gateway that may be taken. */
+typedef struct WishCandidate
+{
+	WishProvider *provider;
+	int64		gateway_id;
+} WishCandidate;
+
+/* A wish at work. */
+typedef struct Wish
+{
+	Acquire		acquire;
+	WishNames  *countries;		/* or NULL, as are the next two */
+	WishNames  *cities;
+	WishNames  *providers;
+	int			avoid_count;
+	int64	   *avoid;			/* ascending */
+	EgressScan	by_country;		/* gateways, by provider, country and city */
+	EgressScan	by_city;		/* likewise, by provider and city */
+	EgressScan	leases[HANDFUL];	/* by gateway */
+	int			provider_count;
+	WishProvider *available;	/* the providers that it does not leave out, by position */
+	bool		only_look;		/* for a message: whether anything fits */
+	bool		full;			/* a gateway that fits is, or is being deleted */
+	bool		at_gateway;		/* a credential is at one, where it may be once */
+	bool		unopened;		/* of a gateway that fits, no credential can be opened */
+} Wish;
+
+PG_FUNCTION_INFO_V1(egress_acquire_gateway);
+
+/* -------------------------------------------------------------------- what is wished */
+
+/* lower_case -- a text as names are compared: what lower() makes of it in the database's collation */
+static text *
+lower_case(text *value)
+{
+	char	   *lower = str_tolower(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), DEFAULT_COLLATION_OID);
+	text	   *result = cstring_to_text(lower);
+
+	pfree(lower);
+	return result;
+}
+
+/* A name of a list that is read. */
+typedef struct ReadName
+{
+	text	   *given;
+	text	   *lower;
+	int			position;
+} ReadName;
+
+/* compare_read_names -- by their bytes, then by position */
+static int
+compare_read_names(const void *a, const void *b)
+{
+	const ReadName *left = a;
+	const ReadName *right = b;
+	int			left_length = VARSIZE_ANY_EXHDR(left->lower);
+	int			right_length = VARSIZE_ANY_EXHDR(right->lower);
+	int			order = memcmp(VARDATA_ANY(left->lower), VARDATA_ANY(right->lower), Min(left_length, right_length));
+
+	if (order == 0)
+		order = left_length - right_length;
+	return order != 0 ? order : left->position - right->position;
+}
+
+/* compare_positions -- by position */
+static int
+compare_positions(const void *a, const void *b)
+{
+	return ((const ReadName *) a)->position - ((const ReadName *) b)->position;
+}
+
+/* get_elements -- the elements of an argument that is an array; of one dimension, none of them NULL */
+static int
+get_elements(FunctionCallInfo fcinfo, int argno, const char *name, Oid type, Datum **elements)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(argno);
+	int16		length;
+	bool		by_value;
+	char		alignment;
+	bool	   *nulls;
+	int			count;
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must have one dimension", name),
+				 errdetail("It has %d.", ARR_NDIM(array))));
+	get_typlenbyvalalign(type, &length, &by_value, &alignment);
+	deconstruct_array(array, type, length, by_value, alignment, elements, &nulls, &count);
+	for (int i = 0; i < count; i++)
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain null", name),
+					 errdetail("Element %d is null.", i + 1)));
+	return count;
+}
+
+/* get_names -- an argument that is a list of names; NULL when it is, and names all */
+static WishNames *
+get_names(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	WishNames  *result;
+	ReadName   *names;
+	Datum	   *elements;
+	int			count;
+	int			kept = 0;
+
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	count = get_elements(fcinfo, argno, name, TEXTOID, &elements);
+	if (count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be empty", name),
+				 errdetail("An empty list names nothing, and no gateway would fit."),
+				 errhint("Give NULL for a wish that does not care.")));
+
+	names = palloc(count * sizeof(ReadName));
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		names[i].given = DatumGetTextPP(elements[i]);
+		names[i].lower = lower_case(names[i].given);
+		names[i].position = i;
+	}
+	qsort(names, count, sizeof(ReadName), compare_read_names);
+	for (int i = 0; i < count; i++)
+		if (kept == 0 || !same_text(names[kept - 1].lower, names[i].lower))
+			names[kept++] = names[i];
+	qsort(names, kept, sizeof(ReadName), compare_positions);
+
+	result = palloc(sizeof(WishNames));
+	result->count = kept;
+	result->names = palloc(kept * sizeof(text *));
+	result->given = palloc(kept * sizeof(text *));
+	for (int i = 0; i < kept; i++)
+	{
+		result->names[i] = names[i].lower;
+		result->given[i] = names[i].given;
+	}
+	return result;
+}
+
+/* compare_ids -- ascending */
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		left = *(const int64 *) a;
+	int64		right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* get_avoid -- the argument avoid; NULL, or empty, avoids nothing */
+static void
+get_avoid(FunctionCallInfo fcinfo, int argno, Wish *wish)
+{
+	Datum	   *elements;
+
+	if (PG_ARGISNULL(argno))
+		return;
+	wish->avoid_count = get_elements(fcinfo, argno, "avoid", INT8OID, &elements);
+	wish->avoid = palloc(Max(wish->avoid_count, 1) * sizeof(int64));
+	for (int i = 0; i < wish->avoid_count; i++)
+		wish->avoid[i] = DatumGetInt64(elements[i]);
+	qsort(wish->avoid, wish->avoid_count, sizeof(int64), compare_ids);
+}
+
+/* position_of -- where in a list a text is, in lower case; 0 when there is no list, -1 when it is not there */
+static int
+position_of(const WishNames *names, text *value)
+{
+	text	   *lower;
+
+	if (names == NULL)
+		return 0;
+	if (value == NULL)
+		return -1;
+	lower = lower_case(value);
+	for (int i = 0; i < names->count; i++)
+		if (same_text(names->names[i], lower))
+			return i;
+	return -1;
+}
+
+/* is_avoided -- is a gateway one that it is not to be? */
+static bool
+is_avoided(const Wish *wish, int64 gateway_id)
+{
+	return wish->avoid_count > 0 &&
+		bsearch(&gateway_id, wish->avoid, wish->avoid_count, sizeof(int64), compare_ids) != NULL;
+}
+
+/* is_at -- is the gateway in the current row of a scan at a place? */
+static bool
+is_at(EgressScan *gateways, const WishPlace *place)
+{
+	text	   *country = scan_text(gateways, Anum_egress_gateway_country);
+	text	   *city = scan_text(gateways, Anum_egress_gateway_city);
+
+	if (place->country != NULL && (country == NULL || !same_text(lower_case(country), place->country)))
+		return false;
+	return place->city == NULL || (city != NULL && same_text(lower_case(city), place->city));
+}
+
+/* -------------------------------------------------------------------- finding candidates */
+
+/* compare_providers -- by position */
+static int
+compare_providers(const void *a, const void *b)
+{
+	return ((const WishProvider *) a)->position - ((const WishProvider *) b)->position;
+}
+
+/* list_selected -- note the gateways of a provider that are available because they were selected */
+static void
+list_selected(WishProvider *provider)
+{
+	EgressAccess *access = provider->access;
+	HASH_SEQ_STATUS status;
+	EgressSelected *entry;
+
+	provider->listed = true;
+	if (access->selected == NULL)
+		return;
+	provider->gateways = palloc(hash_get_num_entries(access->selected) * sizeof(int64));
+	hash_seq_init(&status, access->selected);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		if (access_decide(access, entry->gateway_id, true, false) == ACCESS_AVAILABLE)
+			provider->gateways[provider->count++] = entry->gateway_id;
+}
+
+/* call_providers -- a List of EgressAccess: what the call may do, read anew */
+static List *
+call_providers(Wish *wish)
+{
+	wish->acquire.call.counts = NIL;
+	return access_to_providers(&wish->acquire.call);
+}
+
+/* find_providers -- the providers of the call that the wish does not leave out */
+static void
+find_providers(Wish *wish, List *providers)
+{
+	ListCell   *cell;
+
+	wish->provider_count = 0;
+	wish->available = palloc0(Max(list_length(providers), 1) * sizeof(WishProvider));
+	foreach(cell, providers)
+	{
+		WishProvider *provider = &wish->available[wish->provider_count];
+
+		memset(provider, 0, sizeof(WishProvider));
+		provider->access = lfirst(cell);
+		provider->position = position_of(wish->providers, cstring_to_text(provider->access->provider_name));
+		if (provider->position < 0 || !provider->access->provider_enabled)
+			continue;
+		if (!provider->access->mapped_all || (provider->access->credentials_all == NIL && !provider->access->big))
+			list_selected(provider);
+		if (!provider->listed || provider->count > 0)
+			wish->provider_count++;
+	}
+	qsort(wish->available, wish->provider_count, sizeof(WishProvider), compare_providers);
+}
+
+/* range_of -- the index, and the keys in it, of a provider's gateways at a place; returns the number of keys */
+static int
+range_of(Wish *wish, int64 provider_id, const WishPlace *place, EgressScan **scan, int *id_column, Datum *keys)
+{
+	int			count = 0;
+
+	*scan = place->country == NULL && place->city != NULL ? &wish->by_city : &wish->by_country;
+	*id_column = *scan == &wish->by_city ? CITY_GATEWAY_ID : COUNTRY_GATEWAY_ID;
+	keys[count++] = Int64GetDatum(provider_id);
+	if (place->country != NULL)
+		keys[count++] = PointerGetDatum(place->country);
+	if (place->city != NULL)
+		keys[count++] = PointerGetDatum(place->city);
+	return count;
+}
+
+/* start_range -- begin to go through the index's entries of a provider's gateways at a place */
+static EgressScan *
+start_range(Wish *wish, int64 provider_id, const WishPlace *place, int *id_column)
+{
+	EgressScan *scan;
+	Datum		keys[SCAN_MAX_KEYS];
+	int			count = range_of(wish, provider_id, place, &scan, id_column, keys);
+
+	scan_stop(scan);
+	scan_key_id(scan, provider_id);
+	for (int i = 1; i < count; i++)
+		scan_key_text(scan, DatumGetTextPP(keys[i]));
+	scan_start(scan, wish->acquire.snapshot);
+	return scan;
+}
+
+/* may_be_taken -- may a gateway of a provider be taken, by all that its row does not say? */
+static bool
+may_be_taken(Wish *wish, WishProvider *provider, int64 gateway_id)
+{
+	return !is_avoided(wish, gateway_id) &&
+		access_decide(provider->access, gateway_id, true, false) == ACCESS_AVAILABLE;
+}
+
+/* find_gateway -- let a gateway of a provider be the current row; false unless it is available, and at the place */
+static bool
+find_gateway(Wish *wish, WishProvider *provider, int64 gateway_id, const WishPlace *place)
+{
+	EgressScan *gateways = &wish->acquire.gateways;
+
+	return scan_find_id(gateways, gateway_id, wish->acquire.snapshot) &&
+		scan_id(gateways, Anum_egress_gateway_egress_provider_id) == provider->access->provider_id &&
+		access_decide_row(provider->access, gateways) == ACCESS_AVAILABLE &&
+		is_at(gateways, place);
+}
+
+/* draw_gateway -- draw a gateway of a provider by chance, which is perhaps at the place */
+static DrawOutcome
+draw_gateway(Wish *wish, WishProvider *provider, const WishPlace *place, int64 *gateway_id)
+{
+	EgressScan *scan;
+	Datum		keys[SCAN_MAX_KEYS];
+	int			id_column;
+	int			count;
+
+	if (provider->listed)
+	{
+		*gateway_id = provider->gateways[pg_prng_uint64_range(&pg_global_prng_state, 0, provider->count - 1)];
+		return DRAW_DRAWN;
+	}
+	count = range_of(wish, provider->access->provider_id, place, &scan, &id_column, keys);
+	return draw_id(scan->index, keys, count, id_column + 1, gateway_id);
+}
+
+/* is_among -- is a gateway one of these? */
+static bool
+is_among(const WishCandidate *candidates, int count, int64 gateway_id)
+{
+	for (int i = 0; i < count; i++)
+		if (candidates[i].gateway_id == gateway_id)
+			return true;
+	return false;
+}
+
+/* draw_handful -- draw gateways of providers at a place, each once; returns how many */
+static int
+draw_handful(Wish *wish, WishProvider *providers, int provider_count, const WishPlace *place, WishCandidate *drawn)
+{
+	int			count = 0;
+	int			left = HANDFUL + MOST_MISSES + provider_count;
+	int			next = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, provider_count - 1);
+
+	for (; count < HANDFUL && left > 0; left--, next++)
+	{
+		WishProvider *provider = &providers[next % provider_count];
+		DrawOutcome outcome;
+		int64		gateway_id;
+
+		CHECK_FOR_INTERRUPTS();
+		if (provider->nothing || (provider->access->spent && provider->access->selected == NULL))
+			continue;
+		outcome = draw_gateway(wish, provider, place, &gateway_id);
+		provider->nothing = outcome == DRAW_NOTHING;
+		if (outcome == DRAW_DRAWN && !is_among(drawn, count, gateway_id) && may_be_taken(wish, provider, gateway_id) &&
+			!access_is_spent(provider->access, gateway_id) && find_gateway(wish, provider, gateway_id, place))
+			drawn[count++] = (WishCandidate) {.provider = provider, .gateway_id = gateway_id};
+	}
+	return count;
+}
+
+/*
+ * least_used -- which of some gateways has the fewest leases, those of open transactions among them
+ *
+ * All are counted at once, one lease of each after the other, so it takes as long as the shortest count takes.
+ */
+static int
+least_used(Wish *wish, const WishCandidate *candidates, int count)
+{
+	if (count == 1)
+		return 0;
+	for (int i = 0; i < count; i++)
+	{
+		scan_key_id(&wish->leases[i], candidates[i].gateway_id);
+		scan_start_dirty(&wish->leases[i]);
+	}
+	for (int counted = 0; counted < MOST_COUNTED; counted++)
+		for (int i = 0; i < count; i++)
+			if (!scan_next(&wish->leases[i]))
+				return i;
+	return 0;
+}
+
+/* collect -- all gateways of a provider that may be taken, and are perhaps at the place, but those that were drawn */
+static int64 *
+collect(Wish *wish, WishProvider *provider, const WishPlace *place, const WishCandidate *drawn, int drawn_count, int *count)
+{
+	int			size = Max(provider->count, 64);
+	int64	   *result = palloc(size * sizeof(int64));
+	EgressScan *scan;
+	int			id_column;
+
+	*count = 0;
+	/* those that were selected are at hand; where it matters where they are, the index knows what is there */
+	if (provider->listed && place->country == NULL && place->city == NULL)
+	{
+		for (int i = 0; i < provider->count; i++)
+			if (may_be_taken(wish, provider, provider->gateways[i]) && !is_among(drawn, drawn_count, provider->gateways[i]))
+				result[(*count)++] = provider->gateways[i];
+		return result;
+	}
+	scan = start_range(wish, provider->access->provider_id, place, &id_column);
+	while (scan_next_entry(scan))
+	{
+		int64		gateway_id = DatumGetInt64(scan->entry[id_column]);
+
+		if (!may_be_taken(wish, provider, gateway_id) || is_among(drawn, drawn_count, gateway_id) ||
+			!scan_entry_is_visible(scan))
+			continue;
+		if (*count == size)
+		{
+			size *= 2;
+			result = repalloc_huge(result, size * sizeof(int64));
+		}
+		result[(*count)++] = gateway_id;
+		if (wish->only_look)
+			break;
+	}
+	scan_stop(scan);
+	return result;
+}
+
+/* -------------------------------------------------------------------- taking one */
+
+/* try_gateway -- take a gateway of a provider, if it is at the place and has a connection free */
+static bool
+try_gateway(Wish *wish, const WishCandidate *candidate, const WishPlace *place)
+{
+	Acquire    *acquire = &wish->acquire;
+	AcquireTry	tried;
+
+	CHECK_FOR_INTERRUPTS();
+	if (access_is_spent(candidate->provider->access, candidate->gateway_id) ||
+		!find_gateway(wish, candidate->provider, candidate->gateway_id, place))
+		return false;
+	acquire->access = candidate->provider->access;
+	acquire_try(acquire, &tried);
+	wish->full |= tried.outcome == TRY_FULL || tried.outcome == TRY_DELETED;
+	wish->at_gateway |= tried.outcome == TRY_FULL && tried.at_gateway;
+	wish->unopened |= tried.outcome == TRY_UNOPENED;
+	return tried.outcome == TRY_TAKEN;
+}
+
+/* try_drawn -- try some that were drawn, the least used first */
+static bool
+try_drawn(Wish *wish, WishCandidate *drawn, int count, const WishPlace *place)
+{
+	int			least;
+
+	if (count == 0)
+		return false;
+	least = least_used(wish, drawn, count);
+	if (try_gateway(wish, &drawn[least], place))
+		return true;
+	for (int i = 0; i < count; i++)
+		if (i != least && try_gateway(wish, &drawn[i], place))
+			return true;
+	return false;
+}
+
+/* swap_by_chance -- let each of some gateways be the next with the same chance */
+static void
+swap_by_chance(WishCandidate *candidates, int from, int count)
+{
+	int			other = (int) pg_prng_uint64_range(&pg_global_prng_state, from, count - 1);
+	WishCandidate candidate = candidates[from];
+
+	candidates[from] = candidates[other];
+	candidates[other] = candidate;
+}
+
+/* try_all -- try all gateways of providers at a place, but those that were drawn and tried */
+static bool
+try_all(Wish *wish, WishProvider *providers, int provider_count, const WishPlace *place, const WishCandidate *drawn,
+		int drawn_count)
+{
+	WishCandidate *all = NULL;
+	int			count = 0;
+	int			handful;
+
+	for (int i = 0; i < provider_count; i++)
+	{
+		WishProvider *provider = &providers[i];
+		int			more;
+		int64	   *gateways;
+
+		if (provider->nothing || (provider->access->spent && provider->access->selected == NULL))
+			continue;
+		gateways = collect(wish, provider, place, drawn, drawn_count, &more);
+		if (more == 0)
+		{
+			pfree(gateways);
+			continue;
+		}
+		all = all == NULL ? palloc_extended(more * sizeof(WishCandidate), MCXT_ALLOC_HUGE) :
+			repalloc_huge(all, (count + more) * sizeof(WishCandidate));
+		for (int j = 0; j < more; j++)
+			all[count++] = (WishCandidate) {.provider = provider, .gateway_id = gateways[j]};
+		pfree(gateways);
+	}
+	if (wish->only_look)
+		return count > 0;
+
+	handful = Min(count, HANDFUL);
+	for (int i = 0; i < handful; i++)
+		swap_by_chance(all, i, count);
+	if (try_drawn(wish, all, handful, place))
+		return true;
+	for (int i = handful; i < count; i++)
+	{
+		swap_by_chance(all, i, count);
+		if (try_gateway(wish, &all[i], place))
+			return true;
+	}
+	return false;
+}
+
+/* try_place -- take a gateway of providers at a place, if one has a connection free */
+static bool
+try_place(Wish *wish, WishProvider *providers, int provider_count, const WishPlace *place)
+{
+	WishCandidate drawn[HANDFUL];
+	int			count = 0;
+
+	for (int i = 0; i < provider_count; i++)
+		providers[i].nothing = false;
+	if (!wish->only_look)
+		count = draw_handful(wish, providers, provider_count, place, drawn);
+	/* one alone is no choice: there may be others, though few */
+	if (count == 1)
+		count = 0;
+	return try_drawn(wish, drawn, count, place) ||
+		try_all(wish, providers, provider_count, place, drawn, count);
+}
+
+/* try_providers -- the same, of one position of the providers after the other */
+static bool
+try_providers(Wish *wish, const WishPlace *place)
+{
+	int			first = 0;
+
+	while (first < wish->provider_count)
+	{
+		int			next = first + 1;
+
+		CHECK_FOR_INTERRUPTS();
+		while (next < wish->provider_count && wish->available[next].position == wish->available[first].position)
+			next++;
+		if (try_place(wish, &wish->available[first], next - first, place))
+			return true;
+		first = next;
+	}
+	return false;
+}
+
+/* is_anything_at -- does the index have a gateway at a place? */
+static bool
+is_anything_at(Wish *wish, const WishPlace *place)
+{
+	for (int i = 0; i < wish->provider_count; i++)
+	{
+		int			id_column;
+
+		if (scan_next_entry(start_range(wish, wish->available[i].access->provider_id, place, &id_column)))
+			return true;
+	}
+	return false;
+}
+
+/* those_there_are -- of a list, the names of which the index has a gateway: their order is kept */
+static WishNames *
+those_there_are(Wish *wish, const WishNames *names, bool countries)
+{
+	WishNames  *result = palloc0(sizeof(WishNames));
+
+	result->names = palloc(names->count * sizeof(text *));
+	for (int i = 0; i < names->count; i++)
+	{
+		WishPlace	place = {
+			.country = countries ? names->names[i] : NULL,
+			.city = countries ? NULL : names->names[i]
+		};
+
+		if (is_anything_at(wish, &place))
+			result->names[result->count++] = names->names[i];
+	}
+	return result;
+}
+
+/* try_wish -- take a gateway that fits the wish, if one has a connection free */
+static bool
+try_wish(Wish *wish)
+{
+	const WishNames *countries = wish->countries;
+	const WishNames *cities = wish->cities;
+
+	if (countries != NULL && cities != NULL && (int64) countries->count * cities->count >= MANY_PLACES)
+	{
+		countries = those_there_are(wish, countries, true);
+		cities = those_there_are(wish, cities, false);
+	}
+	for (int i = 0; i < (countries == NULL ? 1 : countries->count); i++)
+		for (int j = 0; j < (cities == NULL ? 1 : cities->count); j++)
+		{
+			WishPlace	place = {
+				.country = countries == NULL ? NULL : countries->names[i],
+				.city = cities == NULL ? NULL : cities->names[j]
+			};
+
+			if (try_providers(wish, &place))
+				return true;
+		}
+	return false;
+}
+
+/* -------------------------------------------------------------------- refusing */
+
+/* append_names -- a part of the wish, as messages have it */
+static void
+append_names(StringInfo label, const char *part, const WishNames *names)
+{
+	if (names == NULL)
+		return;
+	appendStringInfo(label, "%s%s ", label->len == 0 ? "" : ", ", part);
+	for (int i = 0; i < Min(names->count, LABEL_NAMES); i++)
+	{
+		const char *name = VARDATA_ANY(names->given[i]);
+		int			length = VARSIZE_ANY_EXHDR(names->given[i]);
+		int			shown = pg_mbcliplen(name, length, LABEL_BYTES);
+
+		appendStringInfo(label, "%s\"%.*s%s\"", i == 0 ? "" : " or ", shown, name, shown < length ? "..." : "");
+	}
+	if (names->count > LABEL_NAMES)
+		appendStringInfo(label, " or %d more", names->count - LABEL_NAMES);
+}
+
+/* wish_label -- the wish, as messages have it */
+static char *
+wish_label(Wish *wish)
+{
+	StringInfoData label;
+
+	initStringInfo(&label);
+	append_names(&label, "country", wish->countries);
+	append_names(&label, "city", wish->cities);
+	append_names(&label, "provider", wish->providers);
+	if (wish->avoid_count > 0)
+		appendStringInfo(&label, "%savoiding %d", label.len == 0 ? "" : ", ", wish->avoid_count);
+	return label.len == 0 ? pstrdup("any") : label.data;
+}
+
+/* why_nothing_fits -- which part of the wish leaves nothing, the others given first */
+static const char *
+why_nothing_fits(Wish *wish)
+{
+	Wish		relaxed = *wish;
+	List	   *providers = call_providers(wish);
+
+	relaxed.only_look = true;
+	relaxed.countries = relaxed.cities = relaxed.providers = NULL;
+	relaxed.avoid_count = 0;
+	find_providers(&relaxed, providers);
+	if (!try_wish(&relaxed))
+		return "No gateway at all is available to them.";
+	relaxed.providers = wish->providers;
+	find_providers(&relaxed, providers);
+	if (!try_wish(&relaxed))
+		return "None that is available to them is of such a provider.";
+	relaxed.countries = wish->countries;
+	if (!try_wish(&relaxed))
+		return wish->providers == NULL ? "None that is available to them is in such a country." :
+			"None of such a provider is in such a country.";
+	relaxed.cities = wish->cities;
+	if (!try_wish(&relaxed))
+		return wish->providers == NULL && wish->countries == NULL ? "None that is available to them is in such a city." :
+			"None of what is left by the other parts of the wish is in such a city.";
+	relaxed.avoid_count = wish->avoid_count;
+	if (!try_wish(&relaxed))
+		return "All others are to be avoided.";
+	return "What fits is not available any more.";
+}
+
+/* refuse -- raise NG002, NG004 or NG006 */
+pg_noreturn static void
+refuse(Wish *wish)
+{
+	const char *caller = acquire_call_label(wish->acquire.user_id, wish->acquire.workspace_id);
+	const char *label = wish_label(wish);
+
+	if (!wish->full && wish->unopened)
+		acquire_refuse_unopened(&wish->acquire);
+	acquire_log_passed_over(&wish->acquire);
+	if (!wish->full)
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_GATEWAY_NOT_AVAILABLE),
+				 errmsg("no gateway that is available to %s fits the wish: %s", caller, label),
+				 errdetail_internal("%s", why_nothing_fits(wish)),
+				 errhint("See egress_available_gateways() and egress_explain_access().")));
+	ereport(ERROR,
+			(errcode(ERRCODE_EGRESS_AT_LIMIT),
+			 errmsg("no connection is free for %s at a gateway that fits the wish: %s", caller, label),
+			 wish->at_gateway ?
+			 errdetail("The credentials that fit are at their limits, or at the gateways already, where each may be once.") :
+			 errdetail("The credentials that fit are at their limits."),
+			 errhint("Wish less, or try again when a session has ended.")));
+}
+
+/* return_held -- let the result be the lease that the session holds; raise NG005 when it is not what is wished */
+static bool
+return_held(Wish *wish)
+{
+	Acquire    *acquire = &wish->acquire;
+	int64		gateway_id = acquire_held_gateway(acquire);
+
+	access_find_gateway(&acquire->gateways, gateway_id, acquire->snapshot);
+	acquire->access = access_to_gateway(&acquire->call, &acquire->gateways);
+	return acquire_return(acquire, !is_avoided(wish, gateway_id) &&
+						  position_of(wish->countries, scan_text(&acquire->gateways, Anum_egress_gateway_country)) >= 0 &&
+						  position_of(wish->cities, scan_text(&acquire->gateways, Anum_egress_gateway_city)) >= 0 &&
+						  position_of(wish->providers, cstring_to_text(acquire->access->provider_name)) >= 0);
+}
+
+/* egress_acquire_gateway -- choose a gateway, and lease a connection to a session; see COMMENT ON FUNCTION */
+Datum
+egress_acquire_gateway(PG_FUNCTION_ARGS)
+{
+	Wish		wish;
+	Acquire    *acquire = &wish.acquire;
+	bool		held;
+	Datum		row;
+
+	memset(&wish, 0, sizeof(wish));
+	acquire->user_id = get_id(fcinfo, 0, "user_id");
+	acquire->workspace_id = get_optional_id(fcinfo, 1, "workspace_id");
+	acquire->session_id = get_id(fcinfo, 2, "session_id");
+	wish.countries = get_names(fcinfo, 3, "countries");
+	wish.cities = get_names(fcinfo, 4, "cities");
+	wish.providers = get_names(fcinfo, 5, "providers");
+	get_avoid(fcinfo, 6, &wish);
+	acquire->ttl = get_ttl(fcinfo, 7);
+
+	acquire_open(acquire, fcinfo->flinfo->fn_oid, "egress_acquire_gateway()");
+	scan_open_entries(&wish.by_country, INDEX_GATEWAY_COUNTRY);
+	scan_open_entries(&wish.by_city, INDEX_GATEWAY_CITY);
+	for (int i = 0; i < HANDFUL; i++)
+		scan_open(&wish.leases[i], INDEX_LEASE_GATEWAY, AccessShareLock);
+
+	acquire_begin(acquire);
+	held = acquire->state == LEASE_LIVE && return_held(&wish);
+	if (!held)
+	{
+		find_providers(&wish, call_providers(&wish));
+		if (!try_wish(&wish))
+			refuse(&wish);
+		acquire_log_passed_over(acquire);
+	}
+	row = acquire_end(acquire, fcinfo, held, true);
+
+	for (int i = 0; i < HANDFUL; i++)
+		scan_close(&wish.leases[i]);
+	scan_close(&wish.by_city);
+	scan_close(&wish.by_country);
+	return row;
+}
