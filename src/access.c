@@ -25,6 +25,7 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/snapmgr.h"
 #include "utils/varlena.h"
 
 #include "arguments.h"
@@ -84,6 +85,7 @@ access_lock_tables(void)
 
 	for (size_t i = 0; i < lengthof(tables); i++)
 		LockRelationOid(catalog_table(tables[i]), AccessShareLock);
+	bench_lock_tables(AccessShareLock);
 }
 
 /* add_subject -- one more subject of a call */
@@ -132,6 +134,8 @@ access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snaps
 	call->pools = freed_is_told() && purpose != ACCESS_TO_EXPLAIN &&
 		!(purpose == ACCESS_TO_READ && IsolationIsSerializable());
 	call->overrides = workspace_id != NULL && overrides(workspace_id, snapshot);
+	/* an acquire goes by what is committed, and no report is a reason that it could not be serialized */
+	bench_begin(&call->benches, purpose == ACCESS_TO_ACQUIRE ? SnapshotSelf : snapshot, purpose != ACCESS_TO_ACQUIRE);
 	call->subjects = NIL;
 	call->counts = NIL;
 
@@ -511,6 +515,38 @@ maybe_free(EgressAccess *access)
 	return result;
 }
 
+/* is_benched -- is a gateway or credential of a provider benched? After: if so, *bench says how */
+static bool
+is_benched(EgressAccess *access, BenchKind kind, int64 id, Bench *bench)
+{
+	return bench_find(&access->call->benches, kind, id, &access->bench_rule, access->call->moment, bench);
+}
+
+/* access_is_benched -- the same of a gateway */
+bool
+access_is_benched(EgressAccess *access, int64 gateway_id, Bench *bench)
+{
+	return is_benched(access, BENCH_GATEWAY, gateway_id, bench);
+}
+
+/* note_benched -- note which of the provider's credentials, which have been read, are benched */
+static void
+note_benched(EgressAccess *access)
+{
+	ListCell   *cell;
+
+	if (access->call->benches.nothing)
+		return;
+	foreach(cell, access->credentials)
+	{
+		EgressEntitlement *credential = lfirst(cell);
+		Bench	   *bench = palloc(sizeof(Bench));
+
+		if (is_benched(access, BENCH_CREDENTIAL, credential->id, bench))
+			credential->bench = bench;
+	}
+}
+
 /*
  * access_to -- what a call may do with one provider, its mappings and credentials given
  *
@@ -536,6 +572,7 @@ access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed,
 	access->provider_managed = scan_bool(&scan, Anum_egress_provider_managed);
 	access->spread = scan_column(&scan, Anum_egress_provider_credential_order, &isnull) == catalog_credential_order(ORDER_SPREAD) &&
 		!isnull;
+	access->bench_rule = bench_rule(&scan);
 	scan_close(&scan);
 
 	access->call = call;
@@ -547,6 +584,8 @@ access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed,
 		credentialed = call->purpose == ACCESS_TO_ACQUIRE ? NIL : maybe_free(access);
 	}
 	access->credentials = credentialed;
+	if (call->purpose != ACCESS_TO_ACQUIRE)
+		note_benched(access);
 	add_entitlements(call, access, &mappings, mapped, gateway_id);
 	add_entitlements(call, access, &credentials, credentialed, gateway_id);
 	return access;
@@ -709,6 +748,7 @@ access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, P
 	once_begin(&fitting->once);
 	fitting->at_gateway = false;
 	fitting->elsewhere = false;
+	fitting->benched = false;
 	if (access->big)
 	{
 		pool_begin(pool, access->call->snapshot, PG_INT64_MAX);
@@ -784,10 +824,21 @@ access_fitted(EgressFitting *fitting, bool none_left)
 		fitting->access->spent = true;
 }
 
-/* access_is_full -- is it certain that the credential that access_next_fitting() gave last is full, or at the gateway, where it is once? */
+/*
+ * access_is_full -- is it certain that the credential that access_next_fitting() gave last is full, or passed over like one that is?
+ *
+ * That is, because it is at the gateway already, where it is once, or because it is benched.
+ */
 bool
 access_is_full(EgressFitting *fitting, EgressEntitlement *credential)
 {
+	Bench		bench;
+
+	if (is_benched(fitting->access, BENCH_CREDENTIAL, credential->id, &bench))
+	{
+		fitting->benched = true;
+		return true;
+	}
 	if (credential->once &&
 		once_was_taken(&fitting->once, credential->id, fitting->gateway_id, fitting->access->call->snapshot,
 					   credential->cool_down))
@@ -876,6 +927,7 @@ has_credential(EgressAccess *access, EgressSelected *entry, int64 gateway_id)
 EgressVerdict
 access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
 {
+	Bench		bench;
 	EgressSelected *entry = access->selected == NULL ? NULL :
 		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
 
@@ -889,6 +941,8 @@ access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdra
 		return access->left_out_all || (entry != NULL && entry->left_out) ? ACCESS_OVERRIDDEN : ACCESS_NOT_MAPPED;
 	if (!has_credential(access, entry, gateway_id))
 		return ACCESS_NO_CREDENTIAL;
+	if (access_is_benched(access, gateway_id, &bench))
+		return ACCESS_BENCHED;
 	return ACCESS_AVAILABLE;
 }
 

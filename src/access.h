@@ -9,6 +9,7 @@
 #include "utils/hsearch.h"
 #include "utils/snapshot.h"
 
+#include "bench.h"
 #include "once.h"
 #include "pool.h"
 #include "scan.h"
@@ -39,6 +40,7 @@ typedef struct EgressCall
 	bool		pools;			/* big pools are searched, and not read */
 	bool		overrides;		/* the workspace's override is on */
 	List	   *subjects;		/* of EgressSubject */
+	BenchLook	benches;
 	List	   *counts;			/* for access.c: how many credentials of each provider were read */
 } EgressCall;
 
@@ -57,6 +59,7 @@ typedef struct EgressEntitlement
 	const Interval *cool_down;	/* how long a connection counts after its end, or NULL */
 	bool		spent;			/* for an acquire: it was found to have no connection to give, at whichever gateway; */
 	bool		unopened;		/* it cannot be opened */
+	const Bench *bench;			/* not for an acquire: it is benched, and passed over; or NULL */
 	int64		active;			/* for capacity.c: connections that are held, -1 until counted; */
 	int64		cooling;		/* of these, those that only cool down, */
 	TimestampTz cooled_at;		/* the first of them until then */
@@ -76,6 +79,7 @@ typedef struct EgressAccess
 	bool		provider_enabled;
 	bool		provider_managed;
 	bool		spread;			/* the credentials are tried from one on that is drawn by chance */
+	BenchRule	bench_rule;
 	List	   *mappings;		/* of EgressEntitlement, by ascending id: all of the provider that name the call */
 	List	   *credentials;	/* likewise */
 	bool		mapped_all;		/* a mapping allows all gateways */
@@ -100,7 +104,8 @@ typedef struct EgressFitting
 	int			position;		/* and how far it is from there */
 	OnceLook	once;
 	bool		at_gateway;		/* one was passed over because it is there, */
-	bool		elsewhere;		/* or because it does not select the gateway: another may get it */
+	bool		elsewhere;		/* or because it does not select the gateway: another may get it; */
+	bool		benched;		/* or because it is benched */
 } EgressFitting;
 
 /* A gateway that is in EgressAccess.selected. */
@@ -121,6 +126,7 @@ typedef enum EgressVerdict
 	ACCESS_OVERRIDDEN,			/* mapped, but the workspace's override leaves it out */
 	ACCESS_NOT_MAPPED,
 	ACCESS_NO_CREDENTIAL,
+	ACCESS_BENCHED,				/* sessions have reported that they could not connect */
 	ACCESS_AVAILABLE			/* though its credentials may all be at their limits */
 } EgressVerdict;
 
@@ -142,6 +148,7 @@ extern bool access_is_spent(EgressAccess *access, int64 gateway_id);
 extern int	access_count_fitting(EgressAccess *access, int64 gateway_id);
 extern void access_tell_full(EgressAccess *access);
 extern List *access_credentials(EgressAccess *access, int64 gateway_id);
+extern bool access_is_benched(EgressAccess *access, int64 gateway_id, Bench *bench);
 extern EgressVerdict access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn);
 extern EgressVerdict access_decide_row(EgressAccess *access, EgressScan *gateway);
 

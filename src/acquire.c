@@ -143,7 +143,14 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 	const char *provider = acquire->access->provider_name;
 	const char *gateway = gateway_label(acquire);
 	const char *caller = acquire_call_label(acquire->user_id, acquire->workspace_id);
+	Bench		bench;
 
+	if (verdict == ACCESS_BENCHED && access_is_benched(acquire->access, acquire->gateway_id, &bench))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_GATEWAY_NOT_AVAILABLE),
+				 errmsg("gateway %s is not available to %s", gateway, caller),
+				 errdetail("It is %s.", bench_label(&bench)),
+				 errhint("Acquire another gateway, or try again then.")));
 	if (verdict == ACCESS_NO_CREDENTIAL)
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_NO_CREDENTIAL),
@@ -170,13 +177,16 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 /*
  * refuse_full -- raise NG004; some of the credentials that fit may have been passed over because they cannot be opened
  *
- * at_gateway: one or more because they are at the gateway already.
+ * at_gateway: one or more because they are at the gateway already; benched: one or more because they are.
  */
 pg_noreturn static void
-refuse_full(Acquire *acquire, bool at_gateway)
+refuse_full(Acquire *acquire, bool at_gateway, bool benched)
 {
-	const char *is_full = at_gateway ? "is at the gateway already, where it may be once" : "is at its limit";
-	const char *are_full = at_gateway ? "are at their limits, or at the gateway already, where each may be once" : "are at their limits";
+	const char *is_full = benched ? "is benched" :
+		at_gateway ? "is at the gateway already, where it may be once" : "is at its limit";
+	const char *are_full = benched && at_gateway ? "are at their limits, at the gateway already, where each may be once, or benched" :
+		benched ? "are at their limits, or benched" :
+		at_gateway ? "are at their limits, or at the gateway already, where each may be once" : "are at their limits";
 	const char *caller = acquire_call_label(acquire->user_id, acquire->workspace_id);
 	int			unopened = acquire->passed_over.count;
 	/* nobody reads a big pool to be told how big it is */
@@ -195,6 +205,7 @@ refuse_full(Acquire *acquire, bool at_gateway)
 			 errdetail_plural("%d credentials fit %s: %d cannot be opened, and the other %s.",
 							  "%d credentials fit %s: %d cannot be opened, and the others %s.",
 							  fitting - unopened, fitting, caller, unopened, fitting - unopened == 1 ? is_full : are_full),
+			 benched ? errhint("Try again later, or add a credential. egress_explain_access() says until when they are benched, and egress_unbench() lifts it.") :
 			 at_gateway ? errhint("Try again when a session has ended, or add a credential.") :
 			 errhint("Try again when a session has ended, or raise a limit.")));
 }
@@ -334,6 +345,7 @@ acquire_try(Acquire *acquire, AcquireTry *tried)
 	try_fitting(acquire, tried, &fitting, &lease);
 	access_fitted(&fitting, tried->outcome != TRY_TAKEN && tried->outcome != TRY_DELETED);
 	tried->at_gateway = fitting.at_gateway;
+	tried->benched = fitting.benched;
 	if (tried->outcome == TRY_TAKEN)
 	{
 		acquire->acquired_at = lease.acquired_at;
@@ -391,7 +403,7 @@ take_lease(Acquire *acquire)
 	if (tried.outcome == TRY_UNAVAILABLE)
 		refuse(acquire, tried.verdict);
 	if (tried.outcome == TRY_FULL)
-		refuse_full(acquire, tried.at_gateway);
+		refuse_full(acquire, tried.at_gateway, tried.benched);
 }
 
 /* acquire_held_gateway -- the gateway of the lease that the session holds */

@@ -66,7 +66,8 @@ typedef struct AcquireTry
 	TryOutcome	outcome;
 	EgressVerdict verdict;
 	bool		full;			/* a credential was */
-	bool		at_gateway;		/* one was passed over because it is at the gateway, where it may be once */
+	bool		at_gateway;		/* one was passed over because it is at the gateway, where it may be once, */
+	bool		benched;		/* or because it is benched */
 	int			unopened;		/* so many cannot be opened */
 } AcquireTry;
 

@@ -5,7 +5,7 @@
  * transactions hold (limit.c); when there are none, both come to the same.
  *
  * A lease counts until it has expired, and its connection cooled down, whether it was cleaned up since or not. A credential that may be at each gateway once has
- * none free where it is, and one at most elsewhere.
+ * none free where it is, and one at most elsewhere. One that is benched has none free, and is not counted.
  */
 #include "capacity.h"
 
@@ -172,17 +172,21 @@ static int64
 free_connections(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials)
 {
 	int64		last_id = ((EgressEntitlement *) llast(credentials))->id;
-	int64		active = active_connections(capacity, credential, last_id);
-	int64		rest = credential->limited ? Max(credential->limit - active, 0) : 1;
+	int64		active;
+	int64		rest;
 
+	if (credential->bench != NULL)
+		return 0;
+	active = active_connections(capacity, credential, last_id);
+	rest = credential->limited ? Max(credential->limit - active, 0) : 1;
 	return credential->once ? Min(rest, 1) : rest;
 }
 
-/* is_unlimited -- can a credential be at any gateway any number of times? */
+/* is_unlimited -- can a credential be at any gateway any number of times, now? */
 static bool
 is_unlimited(EgressEntitlement *credential)
 {
-	return !credential->limited && !credential->once;
+	return !credential->limited && !credential->once && credential->bench == NULL;
 }
 
 /* any_is_unlimited -- can one of these? */
@@ -281,7 +285,7 @@ capacity_free_of(const EgressCapacitySum *sum, int64 gateway_id)
 	return taken == NULL ? sum->free : sum->free - taken->count;
 }
 
-/* capacity_is_free -- has one of these credentials a connection free at a gateway? After: unless it has no limit, it has been counted */
+/* capacity_is_free -- has one of these credentials a connection free at a gateway? After: unless it has no limit, or is benched, it has been counted */
 bool
 capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials, int64 gateway_id)
 {

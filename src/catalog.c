@@ -38,10 +38,10 @@ static const char *const version_names[EGRESS_VERSION_COUNT] = {
 };
 
 /*
- * What of the indexes is not in each of these versions, and since which it is there. Of the tables all is but the columns
- * that shape.c knows to have come later, and of the types all but the last, which is of such a column.
+ * What of the indexes is not in each of these versions, and since which it is there. Of the tables all is but those of reports
+ * and the columns that shape.c knows to have come later, and of the types all but the last, which is of such a column.
  *
- * An index that a version lacks is not looked for, and nobody opens it then. Who reads a column that came later by
+ * A table or index that a version lacks is not looked for, and nobody opens it then. Who reads a column that came later by
  * INCLUDE finds in the entry whether it is there (menu.c). To serve a version also means
  *	- that the C functions behind its SQL functions stay, and take as many arguments as it gives them: is_given();
  *	- that a row is made after the descriptor of the caller, and columns were added only at the end;
@@ -60,6 +60,8 @@ static const struct
 	[INDEX_CREDENTIAL_POOL] = {VERSION_1_0, VERSION_1_0},
 	[INDEX_LEASE_SLOT] = {VERSION_0_9, VERSION_1_0},
 	[INDEX_LEASE_GATEWAY] = {VERSION_0_9, VERSION_1_0},
+	[INDEX_REPORT_GATEWAY] = {VERSION_1_0, VERSION_1_0},
+	[INDEX_REPORT_CREDENTIAL] = {VERSION_1_0, VERSION_1_0},
 };
 
 static const char *const table_names[EGRESS_TABLE_COUNT] = {
@@ -74,6 +76,8 @@ static const char *const table_names[EGRESS_TABLE_COUNT] = {
 	[TABLE_LEASE] = "egress_lease",
 	[TABLE_LEASE_EXPIRY] = "egress_lease_expiry",
 	[TABLE_LEASE_HISTORY] = "egress_lease_history",
+	[TABLE_REPORT] = "egress_report",
+	[TABLE_FAILURE] = "egress_failure",
 };
 
 static const struct
@@ -101,6 +105,19 @@ static const struct
 	[INDEX_LEASE_GATEWAY] = {TABLE_LEASE, "egress_lease_gateway"},
 	[INDEX_LEASE_EXPIRY_SESSION] = {TABLE_LEASE_EXPIRY, "egress_lease_expiry_pkey"},
 	[INDEX_LEASE_EXPIRY_CREDENTIAL] = {TABLE_LEASE_EXPIRY, "egress_lease_expiry_credential"},
+	[INDEX_REPORT_GATEWAY] = {TABLE_REPORT, "egress_report_gateway"},
+	[INDEX_REPORT_CREDENTIAL] = {TABLE_REPORT, "egress_report_credential"},
+};
+
+/* the sequences, each of a table that a version has or has not */
+static const struct
+{
+	EgressTable table;
+	const char *name;
+}			sequences[EGRESS_SEQUENCE_COUNT] = {
+	[SEQUENCE_LEASE_HISTORY] = {TABLE_LEASE_HISTORY, "egress_lease_history_egress_lease_history_id_seq"},
+	[SEQUENCE_REPORT] = {TABLE_REPORT, "egress_report_egress_report_id_seq"},
+	[SEQUENCE_FAILURE] = {TABLE_FAILURE, "egress_failure_egress_failure_id_seq"},
 };
 
 static const char *const type_names[EGRESS_TYPE_COUNT] = {
@@ -137,7 +154,7 @@ static struct
 	EgressVersion version;
 	Oid			tables[EGRESS_TABLE_COUNT];
 	Oid			indexes[EGRESS_INDEX_COUNT];
-	Oid			history_sequence;
+	Oid			sequences[EGRESS_SEQUENCE_COUNT];
 	Oid			types[EGRESS_TYPE_COUNT];
 	Oid			subject_types[EGRESS_SUBJECT_TYPE_COUNT];
 	Oid			provider_types[EGRESS_PROVIDER_TYPE_COUNT];
@@ -148,8 +165,11 @@ static struct
 static void
 invalidate_relation(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == catalog.history_sequence)
+	if (relid == InvalidOid)
 		catalog.invalidated = true;
+	for (int i = 0; i < EGRESS_SEQUENCE_COUNT; i++)
+		if (catalog.sequences[i] == relid)
+			catalog.invalidated = true;
 	for (int i = 0; i < EGRESS_TABLE_COUNT; i++)
 		if (catalog.tables[i] == relid)
 			catalog.invalidated = true;
@@ -278,10 +298,11 @@ load(void)
 
 	catalog.version = find_version();
 	for (int i = 0; i < EGRESS_TABLE_COUNT; i++)
-		catalog.tables[i] = find_relation(table_names[i]);
+		catalog.tables[i] = catalog_has_table((EgressTable) i) ? find_relation(table_names[i]) : InvalidOid;
 	for (int i = 0; i < EGRESS_INDEX_COUNT; i++)
 		catalog.indexes[i] = catalog.version < index_since[i].index ? InvalidOid : find_relation(indexes[i].name);
-	catalog.history_sequence = find_relation("egress_lease_history_egress_lease_history_id_seq");
+	for (int i = 0; i < EGRESS_SEQUENCE_COUNT; i++)
+		catalog.sequences[i] = catalog_has_table(sequences[i].table) ? find_relation(sequences[i].name) : InvalidOid;
 
 	for (int i = 0; i < EGRESS_TYPE_COUNT; i++)
 		catalog.types[i] = i == TYPE_CREDENTIAL_ORDER && catalog.version < VERSION_1_0 ? InvalidOid : find_type(type_names[i]);
@@ -401,6 +422,13 @@ catalog_index_table(EgressIndex index)
 	return indexes[index].table;
 }
 
+/* catalog_has_table -- has the version that is installed a table? */
+bool
+catalog_has_table(EgressTable table)
+{
+	return catalog.version >= VERSION_1_0 || (table != TABLE_REPORT && table != TABLE_FAILURE);
+}
+
 /* catalog_has_index -- has the version that is installed an index? */
 bool
 catalog_has_index(EgressIndex index)
@@ -422,11 +450,11 @@ catalog_version(void)
 	return catalog.version;
 }
 
-/* catalog_history_sequence -- the sequence behind egress_lease_history_id */
+/* catalog_sequence -- the OID of a sequence */
 Oid
-catalog_history_sequence(void)
+catalog_sequence(EgressSequence sequence)
 {
-	return catalog.history_sequence;
+	return catalog.sequences[sequence];
 }
 
 /* catalog_type -- the OID of a type */

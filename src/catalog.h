@@ -31,10 +31,12 @@ typedef enum EgressTable
 	TABLE_WORKSPACE,
 	TABLE_LEASE,
 	TABLE_LEASE_EXPIRY,
-	TABLE_LEASE_HISTORY
+	TABLE_LEASE_HISTORY,
+	TABLE_REPORT,
+	TABLE_FAILURE
 } EgressTable;
 
-#define EGRESS_TABLE_COUNT (TABLE_LEASE_HISTORY + 1)
+#define EGRESS_TABLE_COUNT (TABLE_FAILURE + 1)
 
 /* the indexes that the C code reads; each is of the table that its name begins with */
 typedef enum EgressIndex
@@ -58,10 +60,22 @@ typedef enum EgressIndex
 	INDEX_LEASE_SLOT,
 	INDEX_LEASE_GATEWAY,
 	INDEX_LEASE_EXPIRY_SESSION,
-	INDEX_LEASE_EXPIRY_CREDENTIAL
+	INDEX_LEASE_EXPIRY_CREDENTIAL,
+	INDEX_REPORT_GATEWAY,
+	INDEX_REPORT_CREDENTIAL
 } EgressIndex;
 
-#define EGRESS_INDEX_COUNT (INDEX_LEASE_EXPIRY_CREDENTIAL + 1)
+#define EGRESS_INDEX_COUNT (INDEX_REPORT_CREDENTIAL + 1)
+
+/* the sequences behind the ids of what the C code inserts */
+typedef enum EgressSequence
+{
+	SEQUENCE_LEASE_HISTORY,
+	SEQUENCE_REPORT,
+	SEQUENCE_FAILURE
+} EgressSequence;
+
+#define EGRESS_SEQUENCE_COUNT (SEQUENCE_FAILURE + 1)
 
 /* the types of the extension */
 typedef enum EgressType
@@ -82,7 +96,9 @@ enum egress_provider
 	Anum_egress_provider_enabled,
 	Anum_egress_provider_managed,
 	Anum_egress_provider_enable_new_managed_gateways,
-	Anum_egress_provider_credential_order
+	Anum_egress_provider_credential_order,
+	Anum_egress_provider_bench_after,
+	Anum_egress_provider_bench_for
 };
 
 enum egress_gateway
@@ -201,6 +217,33 @@ enum egress_lease_history
 
 #define Natts_egress_lease_history Anum_egress_lease_history_release_reason
 
+enum egress_report
+{
+	Anum_egress_report_egress_report_id = 1,
+	Anum_egress_report_egress_gateway_id,
+	Anum_egress_report_egress_credential_id,
+	Anum_egress_report_session_id,
+	Anum_egress_report_reported_at
+};
+
+#define Natts_egress_report Anum_egress_report_reported_at
+
+enum egress_failure
+{
+	Anum_egress_failure_egress_failure_id = 1,
+	Anum_egress_failure_reported_at,
+	Anum_egress_failure_session_id,
+	Anum_egress_failure_failure,
+	Anum_egress_failure_egress_gateway_id,
+	Anum_egress_failure_gateway_name,
+	Anum_egress_failure_egress_credential_id,
+	Anum_egress_failure_credential_name,
+	Anum_egress_failure_provider_name,
+	Anum_egress_failure_user_id
+};
+
+#define Natts_egress_failure Anum_egress_failure_user_id
+
 /* the labels of egress_subject_type */
 typedef enum EgressSubjectType
 {
@@ -240,10 +283,11 @@ extern Oid	catalog_table(EgressTable table);
 extern EgressTable catalog_table_of(Oid relid);
 extern EgressTable catalog_index_table(EgressIndex index);
 extern Oid	catalog_index(EgressIndex index);
+extern bool catalog_has_table(EgressTable table);
 extern bool catalog_has_index(EgressIndex index);
 extern bool catalog_index_includes(EgressIndex index);
 extern EgressVersion catalog_version(void);
-extern Oid	catalog_history_sequence(void);
+extern Oid	catalog_sequence(EgressSequence sequence);
 extern Oid	catalog_type(EgressType type);
 extern Datum catalog_subject_type(EgressSubjectType type);
 extern Datum catalog_credential_order(EgressCredentialOrder order);

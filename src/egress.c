@@ -22,6 +22,8 @@
  *	history.c			ended connections: writing, pruning, egress_connections_at
  *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease
  *	sweep.c				the end of all that have expired: egress_expire_leases, egress_sweep_leases
+ *	bench.c				which gateways and credentials are benched, by what sessions have reported
+ *	report.c			writing that: egress_report_failure, egress_report_success, egress_unbench, egress_benched
  *	once.c				whether a credential is at a gateway, where it may be once
  *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; proof
  *	pool.c				which credentials of a big pool may have a connection free; proof

@@ -52,7 +52,7 @@ typedef struct Explanation
 	ReturnSetInfo *result;
 	EgressCall	call;
 	EgressAccess *access;		/* of the current provider */
-	/* what is said of all its gateways with the same verdict; available: of those that no credential selects, or may be at once */
+	/* what is said of all its gateways with the same verdict, unless they are benched; available: of those that no credential selects, or may be at once */
 	Answer		answers[ACCESS_AVAILABLE + 1];
 	EgressCapacity capacity;
 	EgressScan	credentials;	/* by id, for their names */
@@ -228,6 +228,20 @@ passed_over(List *credentials, EgressEntitlement *before, bool lack)
 	return result;
 }
 
+/* benched -- how a gateway or credential is benched, and after whose report */
+static char *
+benched(const Bench *bench)
+{
+	return psprintf("%s, the last of session '%s'", bench_label(bench), text_to_cstring(bench->last->session_id));
+}
+
+/* lift_bench -- what an administrator would do about that; argument is egress_unbench()'s */
+static char *
+lift_bench(const char *argument, int64 id)
+{
+	return psprintf("call egress_unbench(%s => " INT64_FORMAT "), or wait until then", argument, id);
+}
+
 /* in_the_way -- a credential, and why an acquire does not take it */
 static char *
 in_the_way(Explanation *explanation, EgressEntitlement *credential, int64 gateway_id)
@@ -237,6 +251,8 @@ in_the_way(Explanation *explanation, EgressEntitlement *credential, int64 gatewa
 	if (credential->missing_key != NULL)
 		return psprintf("%s cannot be opened, as key %s of its %s is missing", label,
 						credential->missing_key, credential->missing_field);
+	if (credential->bench != NULL)
+		return psprintf("%s is %s", label, benched(credential->bench));
 	if (capacity_is_at(credential, gateway_id))
 		return psprintf("%s is at the gateway already, where it may be once", label);
 	if (credential->cooling > 0)
@@ -247,6 +263,26 @@ in_the_way(Explanation *explanation, EgressEntitlement *credential, int64 gatewa
 		return psprintf("%s is over its limit of %d, with " INT64_FORMAT " in use", label,
 						credential->limit, credential->active);
 	return psprintf("%s is at its limit of %d", label, credential->limit);
+}
+
+/* benched_of -- those of these credentials that are benched */
+static List *
+benched_of(List *credentials)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, credentials)
+		if (((EgressEntitlement *) lfirst(cell))->bench != NULL)
+			result = lappend(result, lfirst(cell));
+	return result;
+}
+
+/* lift_one -- what an administrator would do about the first of the credentials that are benched */
+static char *
+lift_one(List *credentials)
+{
+	return lift_bench("egress_credential_id", ((EgressEntitlement *) linitial(credentials))->id);
 }
 
 /* any_is_at -- is one of these credentials, which have been counted, at a gateway where it may be once? */
@@ -269,14 +305,15 @@ append_in_the_way(StringInfo sentence, Explanation *explanation, List *credentia
 		appendStringInfo(sentence, "%s%s", i == 0 ? "" : ", ", in_the_way(explanation, list_nth(credentials, i), gateway_id));
 }
 
-/* none_to_take -- the sentence for a gateway whose credentials are all at their limits, or at the gateway, or lack a key */
+/* none_to_take -- the sentence for a gateway whose credentials are all at their limits, or at the gateway, or benched, or lack a key */
 static char *
 none_to_take(Explanation *explanation, List *credentials, int64 gateway_id)
 {
 	List	   *unopened = passed_over(credentials, NULL, true);
 	List	   *full = passed_over(credentials, NULL, false);
 	int			others = list_length(credentials) - CREDENTIALS_NAMED;
-	bool		at_gateway = any_is_at(full, gateway_id);
+	List	   *on_bench = benched_of(full);
+	bool		at_gateway = any_is_at(full, gateway_id) || on_bench != NIL;
 	StringInfoData sentence;
 
 	initStringInfo(&sentence);
@@ -293,7 +330,7 @@ none_to_take(Explanation *explanation, List *credentials, int64 gateway_id)
 	appendStringInfo(&sentence, ": %s%s%s",
 					 unopened == NIL ? "" : PUT_KEY_BACK,
 					 unopened == NIL || full == NIL ? "" : ", or ",
-					 full == NIL ? "" : at_gateway ? "add a credential, or wait until a session ends" :
+					 full == NIL ? "" : on_bench != NIL ? lift_one(on_bench) : at_gateway ? "add a credential, or wait until a session ends" :
 					 "raise a limit, or wait until a session ends");
 	return sentence.data;
 }
@@ -303,6 +340,7 @@ static char *
 to_take(Explanation *explanation, EgressEntitlement *credential, List *credentials, int64 gateway_id)
 {
 	List	   *unopened = passed_over(credentials, credential, true);
+	List	   *on_bench = benched_of(passed_over(credentials, credential, false));
 	StringInfoData sentence;
 
 	initStringInfo(&sentence);
@@ -319,6 +357,12 @@ to_take(Explanation *explanation, EgressEntitlement *credential, List *credentia
 		appendStringInfoString(&sentence, "; passed over: ");
 		append_in_the_way(&sentence, explanation, unopened, gateway_id);
 		appendStringInfoString(&sentence, ": " PUT_KEY_BACK);
+	}
+	if (on_bench != NIL)
+	{
+		appendStringInfoString(&sentence, "; passed over: ");
+		append_in_the_way(&sentence, explanation, on_bench, gateway_id);
+		appendStringInfo(&sentence, ": %s", lift_one(on_bench));
 	}
 	return sentence.data;
 }
@@ -347,6 +391,7 @@ answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials, i
 	EgressAccess *access = explanation->access;
 	const char *provider = access->provider_name;
 	EgressEntitlement *credential;
+	Bench		bench;
 
 	switch (verdict)
 	{
@@ -371,6 +416,11 @@ answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials, i
 		case ACCESS_NO_CREDENTIAL:
 			return (Answer) {"no_credential", NULL,
 				nothing_allows(explanation, "credential", "egress_credential", access->credentials)};
+		case ACCESS_BENCHED:
+			if (!access_is_benched(access, gateway_id, &bench))
+				elog(ERROR, "gateway " INT64_FORMAT " is not benched", gateway_id);
+			return (Answer) {"benched", NULL,
+				psprintf("the gateway is %s: %s", benched(&bench), lift_bench("egress_gateway_id", gateway_id))};
 		case ACCESS_AVAILABLE:
 			break;
 	}
@@ -417,6 +467,9 @@ explain_gateway(Explanation *explanation, EgressScan *gateway)
 	List	   *credentials = NIL;
 	MemoryContext old_context = MemoryContextSwitchTo(explanation->row_context);
 
+	/* each is benched in its own way */
+	if (verdict == ACCESS_BENCHED)
+		answer = &own;
 	if (verdict == ACCESS_AVAILABLE)
 	{
 		credentials = access_credentials(access, gateway_id);

@@ -1,5 +1,5 @@
 /*
- * history.c -- the connections that have ended
+ * history.c -- the connections that have ended, and the pruning of all that is past
  *
  * A lease's end and its row in egress_lease_history are one transaction: both are there, or neither is. So whoever was
  * connected at a moment is, for every snapshot, in egress_lease or in the history, and never in both. Rows are
@@ -102,6 +102,17 @@
 	"(SELECT ctid, released_at FROM %1$s.egress_lease_history" \
 	" WHERE released_at OPERATOR(pg_catalog.<) $1%2$s ORDER BY released_at)"
 
+/* the same of the reports of failures, which have one class */
+#define PRUNE_FAILURES_QUERY \
+	"DELETE FROM %1$s.egress_failure WHERE reported_at OPERATOR(pg_catalog.<) $1"
+#define PRUNE_FAILURES_BATCH_QUERY \
+	"DELETE FROM %1$s.egress_failure WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	"SELECT locked.ctid FROM (SELECT ctid, reported_at FROM %1$s.egress_failure" \
+	" WHERE reported_at OPERATOR(pg_catalog.<) $1 ORDER BY reported_at) oldest," \
+	" LATERAL (SELECT ctid FROM %1$s.egress_failure WHERE ctid OPERATOR(pg_catalog.=) oldest.ctid" \
+	" FOR UPDATE SKIP LOCKED) locked" \
+	" ORDER BY oldest.reported_at LIMIT $2))"
+
 /* More than any history is kept for. A timestamp less three times this, in months, days and time, is a timestamp. */
 #define MAX_AGE_YEARS 1000
 #define MAX_DAYS_PER_YEAR 366
@@ -118,7 +129,7 @@ history_lock_tables(void)
 	LockRelationOid(catalog_table(TABLE_GATEWAY), AccessShareLock);
 	LockRelationOid(catalog_table(TABLE_PROVIDER), AccessShareLock);
 	LockRelationOid(catalog_table(TABLE_LEASE_HISTORY), RowExclusiveLock);
-	LockRelationOid(catalog_history_sequence(), RowExclusiveLock);
+	LockRelationOid(catalog_sequence(SEQUENCE_LEASE_HISTORY), RowExclusiveLock);
 }
 
 /*
@@ -167,7 +178,7 @@ history_write(EgressScan *lease, EgressScan *credential, const char *reason, Tim
 				 errhint("Put it back, or delete the row of egress_lease by hand.")));
 
 #define HISTORY(column) (Anum_egress_lease_history_##column - 1)
-	values[HISTORY(egress_lease_history_id)] = Int64GetDatum(nextval_internal(catalog_history_sequence(), false));
+	values[HISTORY(egress_lease_history_id)] = Int64GetDatum(nextval_internal(catalog_sequence(SEQUENCE_LEASE_HISTORY), false));
 	scan_put(lease, Anum_egress_lease_session_id, HISTORY(session_id), values, nulls);
 	scan_put(lease, Anum_egress_lease_egress_credential_id, HISTORY(egress_credential_id), values, nulls);
 	scan_put(credential, Anum_egress_credential_name, HISTORY(credential_name), values, nulls);
@@ -358,12 +369,21 @@ older_than_bound(FunctionCallInfo fcinfo)
 	return TimestampTzGetDatum(moment_before(GetCurrentTimestamp(), older_than));
 }
 
-/* prune -- remove what is older than the bound, at most max_rows rows of it, or all for 0; returns how many */
+/* run_prune -- run the removal of what is older than the bound, at most max_rows rows of it, or all for 0; returns how many */
 static int64
-prune(Oid function, Datum bound, int64 max_rows)
+run_prune(const char *query, Datum bound, int64 max_rows)
 {
 	Oid			types[2] = {TIMESTAMPTZOID, INT8OID};
 	Datum		parameters[2] = {bound, Int64GetDatum(max_rows)};
+
+	run(query, max_rows > 0 ? 2 : 1, types, parameters, 0, false, SPI_OK_DELETE);
+	return SPI_processed;
+}
+
+/* prune -- remove what is older than the bound from the history and the failures, at most max_rows rows, or all for 0; returns how many */
+static int64
+prune(Oid function, Datum bound, int64 max_rows)
+{
 	int64		pruned;
 
 	PreventCommandIfReadOnly("egress_prune_history()");
@@ -371,8 +391,10 @@ prune(Oid function, Datum bound, int64 max_rows)
 	catalog_use(function);
 
 	query_connect();
-	run(prune_query(max_rows > 0), max_rows > 0 ? 2 : 1, types, parameters, 0, false, SPI_OK_DELETE);
-	pruned = SPI_processed;
+	pruned = run_prune(prune_query(max_rows > 0), bound, max_rows);
+	if (catalog_has_table(TABLE_FAILURE) && (max_rows == 0 || pruned < max_rows))
+		pruned += run_prune(psprintf(max_rows > 0 ? PRUNE_FAILURES_BATCH_QUERY : PRUNE_FAILURES_QUERY, query_schema()), bound,
+							max_rows == 0 ? 0 : max_rows - pruned);
 	SPI_finish();
 	return pruned;
 }

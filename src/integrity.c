@@ -33,6 +33,7 @@
 #include "lease.h"
 #include "lock.h"
 #include "query.h"
+#include "report.h"
 #include "scan.h"
 #include "secret.h"
 
@@ -405,6 +406,7 @@ egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 
 	if (held)
 		refuse_delete(trigger, table, id, "Another transaction is taking or giving back a connection.");
+	report_delete_of(table == TABLE_GATEWAY ? BENCH_GATEWAY : BENCH_CREDENTIAL, id);
 	return PointerGetDatum(NULL);
 }
 

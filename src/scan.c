@@ -828,6 +828,25 @@ scan_delete(EgressScan *scan)
 }
 
 /*
+ * scan_try_delete -- delete the current row, if nobody has to be waited for; returns whether it did
+ *
+ * As scan_delete(), but the row may be one that another open transaction is deleting, or has locked: false then.
+ */
+bool
+scan_try_delete(EgressScan *scan)
+{
+	TM_FailureData failure;
+
+	shape_check_foreign_keys(scan->table, catalog_table_of(RelationGetRelid(scan->table)), RI_TRIGGER_PK);
+	CheckCmdReplicaIdentity(scan->table, CMD_DELETE);
+	if (table_tuple_delete(scan->table, &scan->slot->tts_tid, GetCurrentCommandId(true), 0,
+						   SnapshotAny, InvalidSnapshot, false, &failure) != TM_Ok)
+		return false;
+	CommandCounterIncrement();
+	return true;
+}
+
+/*
  * scan_update -- change a column of the current row, and let the next command of this transaction begin
  *
  * Before: as for scan_delete(); the column's new value satisfies the constraints of the extension's own, and those that somebody

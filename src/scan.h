@@ -82,6 +82,7 @@ extern void scan_stop(EgressScan *scan);
 extern void scan_close(EgressScan *scan);
 
 extern bool scan_delete(EgressScan *scan);
+extern bool scan_try_delete(EgressScan *scan);
 extern void scan_update(EgressScan *scan, AttrNumber column, Datum value);
 extern void insert_row(Relation relation, int nvalues, const Datum *values, const bool *nulls);
 

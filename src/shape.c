@@ -6,7 +6,7 @@
  * go by an index that lacks rows would pass a limit. So a table is looked at each time that it is opened, and refused when
  * it cannot be read. Further columns, indexes, constraints and triggers are welcome. So is the row that a function returns.
  *
- * What the C code writes (the leases, their ends, the history) it writes as the executor would, and keeps what somebody
+ * What the C code writes (the leases, their ends, the history, the reports) it writes as the executor would, and keeps what somebody
  * added: NOT NULL, CHECK, unique and exclusion constraints, generated columns and defaults (scan.c). Two kinds of
  * constraints are kept by triggers only, which do not run for it: foreign keys, and those that are deferrable. They are
  * refused when a row is written.
@@ -28,7 +28,7 @@
 
 /* the types of a table's columns, in the order of the enums in catalog.h, a letter each, a capital one for NOT NULL: column_type() */
 static const char *const columns[EGRESS_TABLE_COUNT] = {
-	[TABLE_PROVIDER] = "ITPBBBO",
+	[TABLE_PROVIDER] = "ITPBBBOnV",
 	[TABLE_GATEWAY] = "IITtttBBP",
 	[TABLE_MAPPING] = "IIStBB",
 	[TABLE_MAPPING_GATEWAY] = "III",
@@ -39,6 +39,8 @@ static const char *const columns[EGRESS_TABLE_COUNT] = {
 	[TABLE_LEASE] = "TIITtZn",
 	[TABLE_LEASE_EXPIRY] = "TIZB",
 	[TABLE_LEASE_HISTORY] = "ITITITTttTtZZT",
+	[TABLE_REPORT] = "IiitZ",
+	[TABLE_FAILURE] = "IZTTITITTT",
 };
 
 /* how many of a table's columns version 0.9 had, where others came later */
@@ -90,6 +92,8 @@ static const struct
 			Anum_egress_lease_egress_credential_id}},
 	[INDEX_LEASE_EXPIRY_SESSION] = {true, 1, 0, {Anum_egress_lease_expiry_session_id}},
 	[INDEX_LEASE_EXPIRY_CREDENTIAL] = {false, 1, 0, {Anum_egress_lease_expiry_egress_credential_id}},
+	[INDEX_REPORT_GATEWAY] = {false, 1, 0, {Anum_egress_report_egress_gateway_id}},
+	[INDEX_REPORT_CREDENTIAL] = {false, 1, 0, {Anum_egress_report_egress_credential_id}},
 };
 
 /* the CHECK constraints of the tables that the C code writes, which what it writes satisfies */
@@ -98,9 +102,11 @@ static const char *const checks[EGRESS_TABLE_COUNT][MAX_CHECKS] = {
 	[TABLE_LEASE] = {"egress_lease_session_id_check", "egress_lease_slot_check", "egress_lease_user_id_check",
 	"egress_lease_workspace_id_check"},
 	[TABLE_LEASE_HISTORY] = {"egress_lease_history_check", "egress_lease_history_release_reason_check"},
+	[TABLE_REPORT] = {"egress_report_check", "egress_report_session_id_check"},
+	[TABLE_FAILURE] = {"egress_failure_failure_check"},
 };
 
-/* the foreign keys from and to these tables, to whose rows limit.c, lease.c and integrity.c see */
+/* the foreign keys from and to these tables, to whose rows limit.c, lease.c, report.c and integrity.c see */
 static const struct
 {
 	EgressTable table;
@@ -110,6 +116,8 @@ static const struct
 	{TABLE_LEASE, TABLE_GATEWAY},
 	{TABLE_LEASE, TABLE_LEASE_EXPIRY},
 	{TABLE_LEASE_EXPIRY, TABLE_LEASE},
+	{TABLE_REPORT, TABLE_GATEWAY},
+	{TABLE_REPORT, TABLE_CREDENTIAL},
 };
 
 /* column_type -- the type that a letter of columns[], or of shape_check_result()'s, stands for */

@@ -1,0 +1,71 @@
+/*
+ * bench.h -- which gateways and credentials are benched: what sessions have reported of them
+ */
+#ifndef EGRESS_BENCH_H
+#define EGRESS_BENCH_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "utils/hsearch.h"
+#include "utils/snapshot.h"
+
+#include "scan.h"
+
+/* What reports are about. */
+typedef enum BenchKind
+{
+	BENCH_GATEWAY,
+	BENCH_CREDENTIAL
+} BenchKind;
+
+#define BENCH_KIND_COUNT (BENCH_CREDENTIAL + 1)
+
+/* A provider's settings. */
+typedef struct BenchRule
+{
+	int32		after;			/* so many reports of different sessions bench; 0: none do */
+	int64		length;			/* for so many microseconds, the first time */
+} BenchRule;
+
+/* A report as it was read. */
+typedef struct BenchReport
+{
+	int64		id;
+	TimestampTz reported_at;
+	text	   *session_id;		/* that could not connect; NULL: a success, before which nothing counts */
+	bool		spare;			/* after bench_state(): it makes no difference, and may go */
+	ItemPointerData tid;
+} BenchReport;
+
+/* What the reports about a gateway or credential come to. */
+typedef struct Bench
+{
+	int64		failures;		/* that count since the last success */
+	int64		times;			/* how often it was benched since */
+	TimestampTz until;			/* benched until then; DT_NOBEGIN: never yet */
+	const BenchReport *last;	/* the report that benched it then */
+	List	   *round;			/* of text: the sessions whose reports count for the next time */
+} Bench;
+
+/* A look at all reports, as of a snapshot. */
+typedef struct BenchLook
+{
+	Snapshot	snapshot;
+	MemoryContext context;		/* of what is kept */
+	bool		nothing;		/* there is no report at all */
+	HTAB	   *targets;		/* all that there are, or NULL: they are looked up one by one, */
+	int			looked_up;		/* so many until now */
+} BenchLook;
+
+extern void bench_lock_tables(LOCKMODE lockmode);
+extern BenchRule bench_rule(EgressScan *provider);
+extern List *bench_read(EgressScan *reports);
+extern void bench_state(Bench *bench, List *reports, const BenchRule *rule);
+extern void bench_begin(BenchLook *look, Snapshot snapshot, bool reads_many);
+extern bool bench_find(BenchLook *look, BenchKind kind, int64 id, const BenchRule *rule, TimestampTz moment, Bench *bench);
+extern char *bench_label(const Bench *bench);
+extern EgressIndex bench_index(BenchKind kind);
+extern List *bench_targets(BenchLook *look, BenchKind kind);
+
+#endif							/* EGRESS_BENCH_H */
