@@ -32,7 +32,9 @@ SELECT results_eq($$SELECT columns_of('egress_provider')$$, ARRAY[
     'enabled boolean not null default true',
     'managed boolean not null default false',
     'enable_new_managed_gateways boolean not null default false',
-    'credential_order vpn.egress_credential_order not null default ''first''::vpn.egress_credential_order'
+    'credential_order vpn.egress_credential_order not null default ''first''::vpn.egress_credential_order',
+    'bench_after integer default 3',
+    'bench_for interval not null default ''00:01:00''::interval'
 ], 'columns of egress_provider');
 
 SELECT results_eq($$SELECT columns_of('egress_gateway')$$, ARRAY[
@@ -134,6 +136,27 @@ SELECT results_eq($$SELECT columns_of('egress_lease_history')$$, ARRAY[
     'released_at timestamp with time zone not null',
     'release_reason text not null'
 ], 'columns of egress_lease_history');
+
+SELECT results_eq($$SELECT columns_of('egress_report')$$, ARRAY[
+    'egress_report_id bigint not null identity',
+    'egress_gateway_id bigint',
+    'egress_credential_id bigint',
+    'session_id text collate C',
+    'reported_at timestamp with time zone not null'
+], 'columns of egress_report');
+
+SELECT results_eq($$SELECT columns_of('egress_failure')$$, ARRAY[
+    'egress_failure_id bigint not null identity',
+    'reported_at timestamp with time zone not null',
+    'session_id text collate C not null',
+    'failure text not null',
+    'egress_gateway_id bigint not null',
+    'gateway_name text not null',
+    'egress_credential_id bigint not null',
+    'credential_name text not null',
+    'provider_name text not null',
+    'user_id text collate C not null'
+], 'columns of egress_failure');
 
 SELECT results_eq($$SELECT columns_of('egress_credential_usage')$$, ARRAY[
     'egress_credential_id bigint',
@@ -261,6 +284,24 @@ SELECT results_eq($$SELECT columns_of('egress_ended_lease')$$, ARRAY[
     'egress_credential_id bigint'
 ], 'columns of egress_ended_lease');
 
+SELECT results_eq($$SELECT columns_of('egress_benched_target')$$, ARRAY[
+    'egress_gateway_id bigint',
+    'egress_credential_id bigint',
+    'failures bigint',
+    'benched_until timestamp with time zone'
+], 'columns of egress_benched_target');
+
+SELECT results_eq($$SELECT columns_of('egress_benched')$$, ARRAY[
+    'egress_gateway_id bigint',
+    'egress_credential_id bigint',
+    'failures bigint',
+    'benched_until timestamp with time zone',
+    'gateway_name text',
+    'credential_name text',
+    'egress_provider_id bigint',
+    'provider_name text'
+], 'columns of egress_benched');
+
 SELECT enum_has_labels('vpn', 'egress_provider_type', ARRAY['openvpn', 'wireguard', 'custom']);
 SELECT enum_has_labels('vpn', 'egress_credential_order', ARRAY['first', 'spread']);
 SELECT enum_has_labels('vpn', 'egress_subject_type', ARRAY['user', 'group', 'workspace', 'everyone']);
@@ -275,6 +316,7 @@ ARRAY[
     'egress_credential PRIMARY KEY (egress_credential_id)',
     'egress_credential UNIQUE (egress_provider_id, egress_credential_id)',
     'egress_credential_gateway PRIMARY KEY (egress_credential_id, egress_gateway_id)',
+    'egress_failure PRIMARY KEY (egress_failure_id)',
     'egress_gateway PRIMARY KEY (egress_gateway_id)',
     'egress_gateway UNIQUE (egress_provider_id, egress_gateway_id)',
     'egress_gateway UNIQUE (egress_provider_id, name)',
@@ -289,6 +331,7 @@ ARRAY[
     'egress_provider_mapping PRIMARY KEY (egress_provider_mapping_id)',
     'egress_provider_mapping UNIQUE (egress_provider_id, egress_provider_mapping_id)',
     'egress_provider_mapping_gateway PRIMARY KEY (egress_provider_mapping_id, egress_gateway_id)',
+    'egress_report PRIMARY KEY (egress_report_id)',
     'egress_workspace PRIMARY KEY (workspace_id)'
 ], 'primary keys and unique keys');
 
@@ -312,7 +355,9 @@ ARRAY[
     'egress_provider_mapping_gateway FOREIGN KEY (egress_provider_id, egress_gateway_id) '
         'REFERENCES egress_gateway(egress_provider_id, egress_gateway_id) ON DELETE CASCADE',
     'egress_provider_mapping_gateway FOREIGN KEY (egress_provider_id, egress_provider_mapping_id) '
-        'REFERENCES egress_provider_mapping(egress_provider_id, egress_provider_mapping_id) ON DELETE CASCADE'
+        'REFERENCES egress_provider_mapping(egress_provider_id, egress_provider_mapping_id) ON DELETE CASCADE',
+    'egress_report FOREIGN KEY (egress_credential_id) REFERENCES egress_credential(egress_credential_id) ON DELETE CASCADE',
+    'egress_report FOREIGN KEY (egress_gateway_id) REFERENCES egress_gateway(egress_gateway_id) ON DELETE CASCADE'
 ], 'foreign keys');
 
 SELECT is_empty($$
@@ -334,6 +379,7 @@ ARRAY[
     'egress_credential (name)',
     'egress_credential (subject_id)',
     'egress_credential (subject_type, subject_id)',
+    'egress_failure (failure)',
     'egress_gateway (city)',
     'egress_gateway (country)',
     'egress_gateway (name)',
@@ -345,9 +391,13 @@ ARRAY[
     'egress_lease (workspace_id)',
     'egress_lease_history (acquired_at, released_at)',
     'egress_lease_history (release_reason)',
+    'egress_provider (bench_after)',
+    'egress_provider (bench_for)',
     'egress_provider (name)',
     'egress_provider_mapping (subject_id)',
     'egress_provider_mapping (subject_type, subject_id)',
+    'egress_report (egress_gateway_id, egress_credential_id)',
+    'egress_report (session_id)',
     'egress_workspace (workspace_id)'
 ], 'columns with a check');
 
@@ -363,7 +413,8 @@ SELECT results_eq($$
                       'egress_credential_pkey', 'egress_credential_subject', 'egress_credential_pool',
                       'egress_credential_gateway_pkey', 'egress_credential_gateway_gateway',
                       'egress_group_member_pkey', 'egress_workspace_pkey', 'egress_lease_pkey', 'egress_lease_egress_credential_id_slot_key',
-                      'egress_lease_gateway', 'egress_lease_expiry_pkey', 'egress_lease_expiry_credential']) WITH ORDINALITY wanted (name, nr)
+                      'egress_lease_gateway', 'egress_lease_expiry_pkey', 'egress_lease_expiry_credential',
+                      'egress_report_gateway', 'egress_report_credential']) WITH ORDINALITY wanted (name, nr)
     LEFT JOIN pg_index i ON i.indexrelid = to_regclass('vpn.' || wanted.name) AND i.indisvalid AND i.indpred IS NULL
     ORDER BY nr$$,
 ARRAY[
@@ -386,7 +437,9 @@ ARRAY[
     'vpn.egress_lease_egress_credential_id_slot_key: vpn.egress_lease (egress_credential_id, slot, egress_gateway_id) unique',
     'vpn.egress_lease_gateway: vpn.egress_lease (egress_gateway_id, egress_credential_id)',
     'vpn.egress_lease_expiry_pkey: vpn.egress_lease_expiry (session_id) unique',
-    'vpn.egress_lease_expiry_credential: vpn.egress_lease_expiry (egress_credential_id)'
+    'vpn.egress_lease_expiry_credential: vpn.egress_lease_expiry (egress_credential_id)',
+    'vpn.egress_report_gateway: vpn.egress_report (egress_gateway_id)',
+    'vpn.egress_report_credential: vpn.egress_report (egress_credential_id)'
 ], 'indexes that the C code reads');
 
 -- a foreign key whose columns lead no index makes each deletion of what it refers to read the whole table
@@ -439,7 +492,8 @@ ARRAY[
     'egress_restore_in_any_order BEFORE INSERT ON egress_lease: egress_restore_in_any_order()',
     'egress_restore_in_any_order BEFORE INSERT ON egress_lease_expiry: egress_restore_in_any_order()',
     'egress_restore_in_any_order BEFORE INSERT ON egress_provider_mapping: egress_restore_in_any_order()',
-    'egress_restore_in_any_order BEFORE INSERT ON egress_provider_mapping_gateway: egress_restore_in_any_order()'
+    'egress_restore_in_any_order BEFORE INSERT ON egress_provider_mapping_gateway: egress_restore_in_any_order()',
+    'egress_restore_in_any_order BEFORE INSERT ON egress_report: egress_restore_in_any_order()'
 ], 'triggers of the tables');
 
 /* ------------------------------------------------------------ functions */
@@ -458,6 +512,7 @@ ARRAY[
         '-> void',
     'egress_available_gateways(user_id text, workspace_id text DEFAULT NULL::text) -> SETOF egress_available_gateway',
     'egress_available_gateways(user_id egress_id, workspace_id egress_id DEFAULT NULL::egress_id) -> SETOF egress_available_gateway',
+    'egress_benched_now() -> SETOF egress_benched_target',
     'egress_check_restored() -> trigger',
     'egress_config_has_secret(provider_type egress_provider_type, config text) -> boolean',
     'egress_connection_freed() -> trigger',
@@ -506,6 +561,10 @@ ARRAY[
     'egress_release_on_session_end() -> trigger',
     'egress_renew_lease(session_id text, ttl interval) -> timestamp with time zone',
     'egress_renew_lease(session_id egress_id, ttl interval) -> timestamp with time zone',
+    'egress_report_failure(session_id text, failure text) -> void',
+    'egress_report_failure(session_id egress_id, failure text) -> void',
+    'egress_report_success(session_id text) -> void',
+    'egress_report_success(session_id egress_id) -> void',
     'egress_restore_in_any_order() -> trigger',
     'egress_reveal_secret(secret egress_secret) -> text',
     'egress_rotate_secrets() -> bigint',
@@ -522,6 +581,7 @@ ARRAY[
     'egress_sweep_leases(IN batch_size integer DEFAULT 1000) -> ',
     'egress_sync_gateways(egress_provider_id bigint, gateways jsonb, max_withdrawn double precision DEFAULT 0.5, '
         'import boolean DEFAULT false, files jsonb DEFAULT NULL::jsonb, skip_bad boolean DEFAULT false) -> SETOF egress_synced_gateway',
+    'egress_unbench(egress_gateway_id bigint DEFAULT NULL::bigint, egress_credential_id bigint DEFAULT NULL::bigint) -> boolean',
     'egress_wireguard_public_key(private_key text) -> text'
 ], 'signatures of the functions');
 
@@ -546,6 +606,7 @@ ARRAY[
     'egress_attach_sessions c volatile unsafe',
     'egress_available_gateways c stable safe',
     'egress_available_gateways c stable safe',
+    'egress_benched_now c stable safe',
     'egress_check_restored c volatile unsafe',
     'egress_config_has_secret c stable safe',
     'egress_connection_freed c volatile unsafe',
@@ -588,6 +649,10 @@ ARRAY[
     'egress_release_on_session_end c volatile unsafe',
     'egress_renew_lease c volatile unsafe',
     'egress_renew_lease c volatile unsafe',
+    'egress_report_failure c volatile unsafe',
+    'egress_report_failure c volatile unsafe',
+    'egress_report_success c volatile unsafe',
+    'egress_report_success c volatile unsafe',
     'egress_restore_in_any_order c volatile unsafe',
     'egress_reveal_secret c stable safe',
     'egress_rotate_secrets c volatile unsafe',
@@ -603,6 +668,7 @@ ARRAY[
     'egress_secret_state c stable safe',
     'egress_sweep_leases c volatile unsafe',
     'egress_sync_gateways c volatile unsafe',
+    'egress_unbench c volatile unsafe',
     'egress_wireguard_public_key c immutable safe'
 ], 'volatility and parallel safety; only a type''s own functions are strict, and an access method''s, because NULL is an error elsewhere');
 

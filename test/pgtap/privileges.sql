@@ -171,6 +171,7 @@ $$VALUES
     ('function egress_available_gateways(egress_id, egress_id)',
                                                                'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_available_gateways(text, text)',         'EXECUTE', 'EXECUTE',                     NULL),
+    ('function egress_benched_now()',                          NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_check_restored()',                       NULL,      NULL,                          NULL),
     ('function egress_config_has_secret(egress_provider_type, text)',
                                                                NULL,      'EXECUTE',                     'EXECUTE'),
@@ -219,6 +220,10 @@ $$VALUES
     ('function egress_release_on_session_end()',               'EXECUTE', NULL,                          NULL),
     ('function egress_renew_lease(egress_id, interval)',       'EXECUTE', NULL,                          NULL),
     ('function egress_renew_lease(text, interval)',            'EXECUTE', NULL,                          NULL),
+    ('function egress_report_failure(egress_id, text)',        'EXECUTE', NULL,                          NULL),
+    ('function egress_report_failure(text, text)',             'EXECUTE', NULL,                          NULL),
+    ('function egress_report_success(egress_id)',              'EXECUTE', NULL,                          NULL),
+    ('function egress_report_success(text)',                   'EXECUTE', NULL,                          NULL),
     ('function egress_restore_in_any_order()',                 NULL,      NULL,                          NULL),
     ('function egress_reveal_secret(egress_secret)',           NULL,      NULL,                          NULL),
     ('function egress_rotate_secrets()',                       NULL,      'EXECUTE',                     NULL),
@@ -237,16 +242,20 @@ $$VALUES
     ('function egress_sweep_leases(integer)',                  'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_sync_gateways(bigint, jsonb, double precision, boolean, jsonb, boolean)',
                                                                NULL,      'EXECUTE',                     NULL),
+    ('function egress_unbench(bigint, bigint)',                NULL,      'EXECUTE',                     NULL),
     ('function egress_wireguard_public_key(text)',             NULL,      'EXECUTE',                     NULL),
     ('sequence egress_credential_egress_credential_id_seq',    NULL,      'SELECT',                      NULL),
+    ('sequence egress_failure_egress_failure_id_seq',          NULL,      'SELECT',                      NULL),
     ('sequence egress_gateway_egress_gateway_id_seq',          NULL,      'SELECT',                      NULL),
     ('sequence egress_lease_history_egress_lease_history_id_seq',
                                                                NULL,      'SELECT',                      NULL),
     ('sequence egress_provider_egress_provider_id_seq',        NULL,      'SELECT',                      NULL),
     ('sequence egress_provider_mapping_egress_provider_mapping_id_seq',
                                                                NULL,      'SELECT',                      NULL),
+    ('sequence egress_report_egress_report_id_seq',            NULL,      'SELECT',                      NULL),
     ('table egress_credential',                                NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_credential_gateway',                        NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('table egress_failure',                                   NULL,      'SELECT',                      NULL),
     ('table egress_gateway',                                   NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_group_member',                              NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_lease',                                     NULL,      'SELECT',                      NULL),
@@ -255,10 +264,12 @@ $$VALUES
     ('table egress_provider',                                  NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_provider_mapping',                          NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_provider_mapping_gateway',                  NULL,      'DELETE INSERT SELECT UPDATE', NULL),
+    ('table egress_report',                                    NULL,      'SELECT',                      NULL),
     ('table egress_workspace',                                 NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('type egress_access_explanation',                         NULL,      'USAGE',                       'USAGE'),
     ('type egress_acquired_credential',                        NULL,      NULL,                          NULL),
     ('type egress_available_gateway',                          NULL,      NULL,                          NULL),
+    ('type egress_benched_target',                             NULL,      NULL,                          NULL),
     ('type egress_credential_order',                           NULL,      'USAGE',                       NULL),
     ('type egress_ended_lease',                                NULL,      NULL,                          NULL),
     ('type egress_id',                                         NULL,      NULL,                          NULL),
@@ -268,6 +279,7 @@ $$VALUES
     ('type egress_secret',                                     NULL,      'USAGE',                       NULL),
     ('type egress_subject_type',                               NULL,      'USAGE',                       'USAGE'),
     ('type egress_synced_gateway',                             NULL,      NULL,                          NULL),
+    ('view egress_benched',                                    NULL,      'SELECT',                      'SELECT'),
     ('view egress_connection',                                 NULL,      'SELECT',                      'SELECT'),
     ('view egress_credential_usage',                           NULL,      'SELECT',                      'SELECT'),
     ('view egress_gateway_usage',                              NULL,      'SELECT',                      'SELECT'),
@@ -293,13 +305,15 @@ SELECT is(outcome('App "1", role', $$SELECT * FROM egress_available_gateways('an
 SELECT is(outcome('App "1", role', $$SELECT * FROM egress_acquire_credential('ann', NULL, 11, 's1')$$), 'ok', 'app: acquire');
 SELECT is(outcome('App "1", role', $$SELECT egress_acquire_credential('ann', NULL, 11, 's1', '1 minute'),
     egress_renew_lease('s1', '1 minute'), egress_expire_leases(), egress_gateway_required('w')$$), 'ok', 'app: a lease that ends by itself');
+SELECT is(outcome('App "1", role', $$SELECT egress_acquire_credential('ann', NULL, 11, 's1', '1 minute'),
+    egress_report_failure('s1', 'gateway'), egress_report_success('s1')$$), 'ok', 'app: reports');
 SELECT is(outcome('App "1", role', $$SELECT egress_release_credential('s1')$$), 'ok', 'app: release');
 SELECT is(outcome('App "1", role', $$SELECT egress_release_credential(gen_random_uuid()), egress_renew_lease(7, '1 minute'),
     egress_gateway_required(1.5), egress_available_gateways('ann'::char(9), 7), egress_available_gateways('ann'::name, 7),
     egress_acquire_credential('ann'::text, 7, 11, 's1'::varchar)$$), 'ok', 'app: ids that are no text');
 SELECT is_empty($$
     SELECT statement FROM statements
-    WHERE object !~ ('^function egress_(available_gateways|gateway_required|acquire_credential|renew_lease|release_credential'
+    WHERE object !~ ('^function egress_(available_gateways|gateway_required|acquire_credential|renew_lease|release_credential|report_(failure|success)'
                      '|release_on_session_end|follow_group_members|(at|de)tach_(sessions|group_members)|(expire|sweep)_leases)\('
                      '|^type egress_provider_type$')
       AND outcome('App "1", role', statement) <> '42501' AND objid NOT IN (SELECT oid FROM io_functions)$$,
@@ -319,7 +333,7 @@ SELECT is(outcome('nobody_1', format($$
 SELECT is_empty($$
     SELECT statement, outcome('monitor_1', statement) FROM statements
     WHERE outcome('monitor_1', statement) <>
-          CASE WHEN object ~ '^view|^function egress_(secret_state|config_has_secret)|^function egress_orphaned_sessions|^type egress_(access_explanation|provider_type|subject_type)$' THEN 'ok'
+          CASE WHEN object ~ '^view|^function egress_(secret_state|config_has_secret)|^function egress_(orphaned_sessions|benched_now)|^type egress_(access_explanation|provider_type|subject_type)$' THEN 'ok'
                WHEN object ~ '^function egress_(explain_access|(gateway|credential)_leases)' THEN '22004' ELSE '42501' END
       AND objid NOT IN (SELECT oid FROM io_functions)$$,
     'monitor: reads the views, calls what they call and the explanation, uses their types, and nothing else');
@@ -421,6 +435,7 @@ ARRAY[
     'egress_attach_sessions as caller',
     'egress_available_gateways as owner',
     'egress_available_gateways as owner',
+    'egress_benched_now as owner',
     'egress_check_restored as caller',
     'egress_config_has_secret as caller',
     'egress_connection_freed as owner',
@@ -463,6 +478,10 @@ ARRAY[
     'egress_release_on_session_end as owner',
     'egress_renew_lease as owner',
     'egress_renew_lease as owner',
+    'egress_report_failure as owner',
+    'egress_report_failure as owner',
+    'egress_report_success as owner',
+    'egress_report_success as owner',
     'egress_restore_in_any_order as caller',
     'egress_reveal_secret as caller',
     'egress_rotate_secrets as owner',
@@ -478,6 +497,7 @@ ARRAY[
     'egress_secret_state as caller',
     'egress_sweep_leases as caller',
     'egress_sync_gateways as owner',
+    'egress_unbench as owner',
     'egress_wireguard_public_key as caller'
 ], 'whose rights each function runs with');
 SELECT is(proconfig, ARRAY['search_path=pg_catalog, pg_temp'], proname || ': search_path is fixed and ends in pg_temp')

@@ -205,8 +205,9 @@ sub updated
 {
 	my %contents = %{ $_[0] };
 	$contents{egress_credential} =~ s/,(openvpn|wireguard|custom)\)/",$1,,,,," . ($1 eq 'wireguard' ? 't' : 'f') . ',)'/ge;
-	$contents{egress_provider} =~ s/\)/,first)/g;
+	$contents{egress_provider} =~ s/\)/,first,3,00:01:00)/g;
 	$contents{egress_lease_expiry} =~ s/\)/,f)/g;
+	$contents{$_} = '' for qw(egress_report egress_failure);
 	return \%contents;
 }
 
