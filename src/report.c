@@ -218,6 +218,23 @@ any_open(EgressScan *reports, int64 id)
 	return open;
 }
 
+/*
+ * success_open -- has another open transaction said that something is well?
+ *
+ * That is, deleted reports about it, or written that none counts.
+ */
+static bool
+success_open(EgressScan *reports, int64 id)
+{
+	bool		open = false;
+
+	start(reports, id, true);
+	while (!open && scan_next(reports))
+		open = TransactionIdIsValid(reports->dirty.xmax) ||
+			(TransactionIdIsValid(reports->dirty.xmin) && scan_text(reports, Anum_egress_report_session_id) == NULL);
+	return open;
+}
+
 /* is_spare -- is the report in the current row one of those that make no difference? */
 static bool
 is_spare(EgressScan *row, List *reports)
@@ -287,7 +304,11 @@ counts(Report *report, const Bench *bench, TimestampTz now)
 	return true;
 }
 
-/* report_failure -- let a report of a failure count, if it does */
+/*
+ * report_failure -- let a report of a failure count, if it does
+ *
+ * Where a success is open, it may count when that commits: then it is among the first after it.
+ */
 static void
 report_failure(Report *report, BenchKind kind, TimestampTz now)
 {
@@ -301,7 +322,7 @@ report_failure(Report *report, BenchKind kind, TimestampTz now)
 	reports = bench_read(&rows);
 	bench_state(&bench, reports, &report->rule);
 	clear_spare(&rows, kind, id, reports);
-	if (counts(report, &bench, now))
+	if (counts(report, &bench, now) || success_open(&rows, id))
 	{
 		lock_take(lock_of(kind), id, ShareLock);
 		if (!scan_row_ends(target(report, kind)))

@@ -207,7 +207,8 @@ sub updated
 	$contents{egress_credential} =~ s/,(openvpn|wireguard|custom)\)/",$1,,,,," . ($1 eq 'wireguard' ? 't' : 'f') . ',)'/ge;
 	$contents{egress_provider} =~ s/\)/,first,3,00:01:00)/g;
 	$contents{egress_lease_expiry} =~ s/\)/,f)/g;
-	$contents{$_} = '' for qw(egress_report egress_failure);
+	# and tables that are empty yet
+	@contents{ $_, "${_}_${_}_id_seq" } = ('', 1) for qw(egress_report egress_failure);
 	return \%contents;
 }
 
