@@ -507,7 +507,7 @@ CREATE TEMP TABLE egress_gateway (LIKE public.egress_gateway);
 ALTER TABLE pg_temp.egress_provider OWNER TO sync_admin;
 ALTER TABLE pg_temp.egress_gateway OWNER TO sync_admin;
 SET ROLE sync_admin;
-INSERT INTO pg_temp.egress_provider VALUES (3, 'shadow', 'wireguard', true, false, true);
+INSERT INTO pg_temp.egress_provider VALUES (3, 'shadow', 'wireguard', true, false, true, 'first', NULL, '1 minute');
 SET LOCAL search_path = evil, pg_temp, pg_catalog, public, tap;
 SELECT pg_catalog.count(*) AS trapped FROM unnest(ARRAY['a']) \gset
 SELECT 'a'::text = 'b'::text AS trapped \gset
