@@ -212,7 +212,39 @@ SELECT session_id, credential_name, user_id, release_reason, date_trunc('second'
 FROM egress_lease_history ORDER BY released_at;
 \unset ECHO
 
-\echo '13. An abuse report comes in: who left through Zurich when all its connections were taken? Those whose session has'
+\echo '13. Eva''s session may leave from anywhere in Spain, else in Portugal: a wish picks the gateway.'
+\echo
+UPDATE egress_provider SET bench_after = 1, bench_for = '1 second' WHERE egress_provider_id = :harborlight;
+\set ECHO queries
+BEGIN;
+INSERT INTO app.sessions (id, user_id, workspace_id) VALUES (7, 'eva@corp.example', 'chrome');
+SELECT gateway_name, country, city, credential_name
+FROM egress_acquire_gateway('eva@corp.example', 'chrome', '7', countries => '{ES,PT}', providers => '{Harborlight}');
+COMMIT;
+\unset ECHO
+
+\echo '    It does not answer. The host says so; here one report is enough to bench the gateway, for a second. The same wish'
+\echo '    then gets another one.'
+\echo
+\set ECHO queries
+SELECT egress_report_failure('7', 'gateway');
+SELECT egress_release_credential('7');
+SELECT gateway_name, failures, benched_until > now() AS benched FROM egress_benched;
+SELECT gateway_name, country, city, credential_name
+FROM egress_acquire_gateway('eva@corp.example', 'chrome', '7', countries => '{ES,PT}', providers => '{Harborlight}');
+\unset ECHO
+
+\echo '    A second later it is in the menu again, by itself.'
+\echo
+SELECT FROM pg_sleep(1.1) \g /dev/null
+\set ECHO queries
+SELECT country, city, gateway_name
+FROM egress_available_gateways('eva@corp.example') WHERE provider_name = 'Harborlight';
+\unset ECHO
+DELETE FROM app.sessions WHERE id = 7;
+UPDATE egress_provider SET bench_after = DEFAULT, bench_for = DEFAULT WHERE egress_provider_id = :harborlight;
+
+\echo '14. An abuse report comes in: who left through Zurich when all its connections were taken? Those whose session has'
 \echo '    ended since, and those who are still there.'
 \echo
 \set ECHO queries
@@ -220,7 +252,7 @@ SELECT session_id, user_id, workspace_id, gateway_name, released_at IS NOT NULL 
 FROM egress_connections_at(:'then', :zurich);
 \unset ECHO
 
-\echo '14. The administrator looks at the credentials with a limit, at the gateways in use, and at who holds what.'
+\echo '15. The administrator looks at the credentials with a limit, at the gateways in use, and at who holds what.'
 \echo
 \set ECHO queries
 SELECT credential_name, provider_name, active_connections, active_connection_limit, available_connections
@@ -233,7 +265,7 @@ SELECT session_id, user_id, workspace_id, credential_name, gateway_name, city
 FROM egress_connection ORDER BY acquired_at;
 \unset ECHO
 
-\echo '15. In the tables, and in every dump of them, the secrets are sealed; the key is in a file that only the server reads.'
+\echo '16. In the tables, and in every dump of them, the secrets are sealed; the key is in a file that only the server reads.'
 \echo
 \set ECHO queries
 SELECT name, username, left(password::text, 44) || '...' AS password

@@ -27,8 +27,8 @@ my @steps = $story =~ /^(\d+)\. /mg;
 is("@steps", join(' ', 1 .. @steps), '... its steps are in order');
 # Dan comes twice
 my @sessions = $story =~ /^INSERT INTO app\.sessions .* VALUES \((\d+)/mg;
-is("@sessions", '1 2 3 4 5 5 6', '... and so are the ids of its sessions');
-is(`$psql -Atc 'INSERT INTO app.sessions (user_id, workspace_id) SELECT id, \$\$kiosk\$\$ FROM app.users LIMIT 1 RETURNING id'` =~ /^(\d+)/ && $1, 7,
+is("@sessions", '1 2 3 4 5 5 6 7', '... and so are the ids of its sessions');
+is(`$psql -Atc 'INSERT INTO app.sessions (user_id, workspace_id) SELECT id, \$\$kiosk\$\$ FROM app.users LIMIT 1 RETURNING id'` =~ /^(\d+)/ && $1, 8,
 	'... after which the next is the next');
 
 done_testing();
