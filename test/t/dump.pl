@@ -175,6 +175,7 @@ SET search_path = "VPN";;
 SELECT egress_expire_leases();;
 SELECT egress_acquire_credential('1', NULL, 1, '$id' || n) FROM generate_series(101, 103) n;;
 SELECT egress_acquire_credential('ann', NULL, 3, '${id}104', '1 hour');;
+SELECT egress_report_failure('${id}101', 'gateway'), egress_report_failure('${id}101', 'credential');;
 SELECT egress_acquire_credential('bob', 'kiosk', 4, '${id}105', '1 microsecond')
 SQL
 my $state = state($dbh);
@@ -292,7 +293,7 @@ check('parallel', 'parallel');
 # Several jobs fill the tables of an extension in any order. These two have every table before one that it refers to; in
 # the second, leases are between their credential and their gateway.
 my $n = 0;
-my %place = map { $_ => ++$n } qw(credential_gateway provider_mapping_gateway lease_expiry credential lease gateway
+my %place = map { $_ => ++$n } qw(report credential_gateway provider_mapping_gateway lease_expiry credential lease gateway
 	provider_mapping provider);
 my $place = sub { return $_[0] =~ / egress_(\w+) / ? $place{$1} // 0 : 0 };
 my %order = (
