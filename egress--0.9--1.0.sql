@@ -869,7 +869,7 @@ Never waits for another session''s open transaction, except for one that took or
 SQLSTATE: 22004 an argument or a name is NULL; 22023 bad argument, or a list of no names; NG002 no gateway that is available to this call fits the wish; NG004 for those that fit every credential is at its limit, try later;
 NG005 the session holds a lease for something else; NG006 no credential is left that can be opened; NG007, NG009, 25006 as there.';
 COMMENT ON FUNCTION egress_acquire_gateway(egress_id, egress_id, egress_id, text[], text[], text[], bigint[], interval) IS
-'As egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. The other arguments: as there.
+'As egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. countries, cities, providers, avoid, ttl: as there.
 SQLSTATE: 22004, 22023, NG002, NG004 to NG007, NG009, 25006, as there.';
 COMMENT ON FUNCTION egress_end_leases(boolean) IS
 'Ends live leases that should not be, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit.

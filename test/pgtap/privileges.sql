@@ -165,6 +165,10 @@ $$VALUES
                                                                'EXECUTE', NULL,                          NULL),
     ('function egress_acquire_credential(text, text, bigint, text, interval)',
                                                                'EXECUTE', NULL,                          NULL),
+    ('function egress_acquire_gateway(egress_id, egress_id, egress_id, text[], text[], text[], bigint[], interval)',
+                                                               'EXECUTE', NULL,                          NULL),
+    ('function egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval)',
+                                                               'EXECUTE', NULL,                          NULL),
     ('function egress_attach_group_members(regclass, name, name)',
                                                                'EXECUTE', NULL,                          NULL),
     ('function egress_attach_sessions(regclass, name, text, boolean)', 'EXECUTE', NULL,                  NULL),
@@ -268,6 +272,7 @@ $$VALUES
     ('table egress_workspace',                                 NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('type egress_access_explanation',                         NULL,      'USAGE',                       'USAGE'),
     ('type egress_acquired_credential',                        NULL,      NULL,                          NULL),
+    ('type egress_acquired_gateway',                           NULL,      NULL,                          NULL),
     ('type egress_available_gateway',                          NULL,      NULL,                          NULL),
     ('type egress_benched_target',                             NULL,      NULL,                          NULL),
     ('type egress_credential_order',                           NULL,      'USAGE',                       NULL),
@@ -307,13 +312,14 @@ SELECT is(outcome('App "1", role', $$SELECT egress_acquire_credential('ann', NUL
     egress_renew_lease('s1', '1 minute'), egress_expire_leases(), egress_gateway_required('w')$$), 'ok', 'app: a lease that ends by itself');
 SELECT is(outcome('App "1", role', $$SELECT egress_acquire_credential('ann', NULL, 11, 's1', '1 minute'),
     egress_report_failure('s1', 'gateway'), egress_report_success('s1')$$), 'ok', 'app: reports');
+SELECT is(outcome('App "1", role', $$SELECT * FROM egress_acquire_gateway('ann', NULL, 's1')$$), 'ok', 'app: acquire by a wish');
 SELECT is(outcome('App "1", role', $$SELECT egress_release_credential('s1')$$), 'ok', 'app: release');
 SELECT is(outcome('App "1", role', $$SELECT egress_release_credential(gen_random_uuid()), egress_renew_lease(7, '1 minute'),
     egress_gateway_required(1.5), egress_available_gateways('ann'::char(9), 7), egress_available_gateways('ann'::name, 7),
-    egress_acquire_credential('ann'::text, 7, 11, 's1'::varchar)$$), 'ok', 'app: ids that are no text');
+    egress_acquire_credential('ann'::text, 7, 11, 's1'::varchar), egress_acquire_gateway('ann'::text, 7, 's2'::varchar)$$), 'ok', 'app: ids that are no text');
 SELECT is_empty($$
     SELECT statement FROM statements
-    WHERE object !~ ('^function egress_(available_gateways|gateway_required|acquire_credential|renew_lease|release_credential|report_(failure|success)'
+    WHERE object !~ ('^function egress_(available_gateways|gateway_required|acquire_(credential|gateway)|renew_lease|release_credential|report_(failure|success)'
                      '|release_on_session_end|follow_group_members|(at|de)tach_(sessions|group_members)|(expire|sweep)_leases)\('
                      '|^type egress_provider_type$')
       AND outcome('App "1", role', statement) <> '42501' AND objid NOT IN (SELECT oid FROM io_functions)$$,
@@ -343,6 +349,7 @@ SELECT is(outcome('monitor_1', $$SELECT * FROM egress_explain_access('ann', NULL
 SELECT is(outcome(who, 'CREATE TEMP TABLE kept AS SELECT * FROM ' || source), 'ok', who || ': keeps a copy of ' || source)
 FROM (SELECT 'App "1", role' AS who, $$egress_available_gateways('ann')$$ AS source
       UNION ALL SELECT 'App "1", role', $$egress_acquire_credential('ann', NULL, 11, 's1')$$
+      UNION ALL SELECT 'App "1", role', $$egress_acquire_gateway('ann', NULL, 's1')$$
       UNION ALL SELECT 'ADMIN', objid::regclass::text FROM members WHERE object ~ '^(table|view)'
       UNION ALL SELECT 'ADMIN', $$egress_available_gateways('ann')$$
       UNION ALL SELECT 'monitor_1', objid::regclass::text FROM members WHERE object ~ '^view') kept
@@ -431,6 +438,8 @@ SELECT results_eq($$
 ARRAY[
     'egress_acquire_credential as owner',
     'egress_acquire_credential as owner',
+    'egress_acquire_gateway as owner',
+    'egress_acquire_gateway as owner',
     'egress_attach_group_members as caller',
     'egress_attach_sessions as caller',
     'egress_available_gateways as owner',
