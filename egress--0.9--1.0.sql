@@ -32,7 +32,7 @@ ALTER TABLE egress_provider ADD COLUMN credential_order egress_credential_order 
 
 -- what sessions report of gateways and credentials
 ALTER TABLE egress_provider
-    ADD COLUMN bench_after integer DEFAULT 3 CHECK (bench_after > 0),
+    ADD COLUMN bench_after integer DEFAULT 3 CHECK (bench_after BETWEEN 1 AND 100),
     ADD COLUMN bench_for interval NOT NULL DEFAULT '1 minute' CHECK (bench_for > '0');
 /*
  * What sessions have reported of gateways and credentials, as far as it counts: src/bench.c finds out what it comes to. Rows
@@ -664,7 +664,7 @@ END $$;
 
 /* ------------------------------------------------------------- comments */
 COMMENT ON COLUMN egress_provider.bench_after IS
-    'so many reports of different sessions that they could not connect bench a gateway or credential; NULL: they never do';
+    'so many reports of different sessions, 1 to 100, that they could not connect bench a gateway or credential; NULL: they never do';
 COMMENT ON COLUMN egress_provider.bench_for IS
     'how long it is benched, the first time; doubled each time that it happens again before a success. An hour at most';
 COMMENT ON TABLE egress_report IS

@@ -201,7 +201,7 @@ CREATE TABLE egress_provider (
     managed                     boolean NOT NULL DEFAULT false,
     enable_new_managed_gateways boolean NOT NULL DEFAULT false,
     credential_order            egress_credential_order NOT NULL DEFAULT 'first',
-    bench_after                 integer DEFAULT 3 CHECK (bench_after > 0),
+    bench_after                 integer DEFAULT 3 CHECK (bench_after BETWEEN 1 AND 100),
     bench_for                   interval NOT NULL DEFAULT '1 minute' CHECK (bench_for > '0'),
     UNIQUE (egress_provider_id, provider_type)
 );
@@ -217,7 +217,7 @@ COMMENT ON COLUMN egress_provider.enable_new_managed_gateways IS
 COMMENT ON COLUMN egress_provider.credential_order IS
     'first: an acquire takes the credential with the lowest id that has a connection free; spread: it begins to look at one drawn by chance';
 COMMENT ON COLUMN egress_provider.bench_after IS
-    'so many reports of different sessions that they could not connect bench a gateway or credential; NULL: they never do';
+    'so many reports of different sessions, 1 to 100, that they could not connect bench a gateway or credential; NULL: they never do';
 COMMENT ON COLUMN egress_provider.bench_for IS
     'how long it is benched, the first time; doubled each time that it happens again before a success. An hour at most';
 
