@@ -81,7 +81,8 @@ bench_rule(EgressScan *provider)
 			(double) USECS_PER_DAY * ((double) interval->day + (double) DAYS_PER_MONTH * interval->month);
 
 		rule.after = DatumGetInt32(after);
-		rule.length = sum >= LONGEST_BENCH ? LONGEST_BENCH : (int64) sum;
+		/* what is not above 0 got past the constraint */
+		rule.length = sum >= LONGEST_BENCH ? LONGEST_BENCH : Max((int64) sum, 1);
 	}
 	return rule;
 }

@@ -146,6 +146,15 @@ SELECT is(left(outcome('UPDATE egress_provider SET bench_for = NULL'), 5), '2350
 UPDATE egress_provider SET bench_after = DEFAULT, bench_for = DEFAULT;
 SELECT egress_unbench(1) \g /dev/null
 
+-- rounds that make no difference go: one of each hour, for ten hours
+UPDATE egress_provider SET bench_after = 1, bench_for = '1 hour';
+SELECT fail(1), later('1 hour') FROM generate_series(1, 10) \g /dev/null
+SELECT cmp_ok((SELECT count(*)::int FROM egress_report), '<=', 3, 'a gateway that is dead for long does not fill the table');
+SELECT fail(1) \g /dev/null
+SELECT is((SELECT round(extract(epoch FROM benched_until - clock_timestamp()) / 10) * 10 FROM egress_benched), 3600::numeric, 'and stays benched as long');
+UPDATE egress_provider SET bench_after = DEFAULT, bench_for = DEFAULT;
+SELECT egress_unbench(1) \g /dev/null
+
 /* ---------------------------------------------------------- who may not be heard */
 
 SELECT is(left(outcome(call), 5), expected, call) FROM (VALUES
@@ -169,18 +178,18 @@ SELECT is(left(outcome($$SELECT egress_report_failure('late', 'gateway')$$), 5),
 
 /* ---------------------------------------------------------- the history of it */
 
-SELECT is((SELECT count(*) FROM egress_failure), 39::bigint, 'each report is in the history, whatever it counted for');
+SELECT is((SELECT count(*) FROM egress_failure), 50::bigint, 'each report is in the history, whatever it counted for');
 SELECT results_eq($$SELECT session_id COLLATE "default", failure, egress_gateway_id, gateway_name, egress_credential_id, credential_name, provider_name, user_id COLLATE "default"
                     FROM egress_failure ORDER BY egress_failure_id LIMIT 1$$,
     $$VALUES ('1', 'gateway', 1::bigint, 'gateway 1', 1::bigint, 'credential 1', 'Lanternway', 'ana')$$, 'with the names of everything');
-UPDATE egress_failure SET reported_at = reported_at - interval '2 days' WHERE egress_failure_id <= 34;
+UPDATE egress_failure SET reported_at = reported_at - interval '2 days' WHERE egress_failure_id <= 45;
 INSERT INTO egress_lease_history (session_id, egress_credential_id, credential_name, egress_gateway_id, gateway_name, provider_name, user_id,
                                   acquired_at, released_at, release_reason)
     SELECT 's', 1, 'c', 1, 'g', 'p', 'u', now() - interval '3 days', now() - interval '2 days', 'released' FROM generate_series(1, 5);
 SELECT is(egress_prune_history('1 day', 7), 7::bigint, 'a batch is of both');
-SELECT is((SELECT count(*) FROM egress_failure) || ' ' || (SELECT count(*) FROM egress_lease_history), '37 0', 'first of one, then of the other');
+SELECT is((SELECT count(*) FROM egress_failure) || ' ' || (SELECT count(*) FROM egress_lease_history), '48 0', 'first of one, then of the other');
 SELECT is((SELECT min(egress_failure_id) FROM egress_failure), 3::bigint, 'the oldest first');
-SELECT is(egress_prune_history('1 day'), 32::bigint, 'and the rest of what is old');
+SELECT is(egress_prune_history('1 day'), 43::bigint, 'and the rest of what is old');
 SELECT is(egress_prune_history('1 day', 7), 0::bigint, 'no more are left');
 SELECT is((SELECT count(*) FROM egress_failure), 5::bigint, 'what is not stays');
 
