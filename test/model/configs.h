@@ -70,6 +70,23 @@
 {"an expired lease taken over and undone", {"1: s a1 b e", "1: n4/a4 c", ":"}, {"1", "0"}, "",
 	.held = 1, .page_size = MANY, .clock = 1},
 
+/* a connection that was given back and cools down */
+{"a connection cools down, an acquire", {"1: a1 e", "1: r4 e", ":"}, {"012u", "0"}, "", .held = 2, .page_size = 1, .cool = true},
+{"a connection cools down, two acquires", {"1: a1 e", "1: r4 e", "1: a2 c"}, {"12", "0"}, "",
+	.held = 1, .page_size = 1, .cool = true},
+{"a connection cools down, a changed limit", {"1: a1 c", "1: l1 c", "1: r4 e"}, {"12u", "0"}, "012u",
+	.held = 2, .page_size = MANY, .cool = true},
+{"a connection cools down, a release undone", {"1: s r4 b/- a4/a1 e", "1: a2 c", ":"}, {"12u", "0"}, "",
+	.held = 2, .page_size = MANY, .cool = true},
+{"a place that cools down", {"1: a1/o1 e", "1: r4 e", ":"}, {"2u", "0"}, "",
+	.held = 2, .page_size = 1, .once = "1", .at_both = true, .cool = true},
+{"a gateway is deleted, a connection cools down", {"1: a1 r1/- e", "1: g e", ":"}, {"12", "0"}, "", .held = 1, .page_size = MANY,
+	.deletes = true, .cool = true},
+{"two connections cool down", {"1: a1 e", "1: r4 e", "1: r5 e"}, {"12", "0"}, "", .held = 2, .page_size = MANY, .cool = true,
+	.all = true},
+{"a place that cools down, two acquires", {"1: a1 e", "1: r4 e", "1: a2/o2 e"}, {"2u", "0"}, "",
+	.held = 2, .page_size = MANY, .once = "1", .at_both = true, .cool = true, .all = true},
+
 /* a credential that is once per gateway: what an acquire at gateway 1 does is a, at gateway 2 o */
 {"a place, two acquires", {"12: a1 e", "1: a2 e", ":"}, {"2u", "01"}, "", .held = 0, .page_size = MANY, .once = "1"},
 {"a place, two acquires at two gateways", {"1: a1 e", "1: o2 e", ":"}, {"12u", "0"}, "",

@@ -591,6 +591,63 @@ lease_look(void)
 	END;
 }
 
+/* check_unique -- _bt_check_unique(): inserting an entry fails, or waits, where a row is there that has the same key */
+static void
+check_unique(Row *row, int entry)
+{
+	if (entry == ENTRY_SLOT && (row->slot == SLOT_NONE || mutant == no_slot_lock_no_constraint))
+		return;
+	for (int i = 0; i < ROWS; i++)
+	{
+		Row		   *other = &m->rows[i];
+
+		if (other == row || !(other->entries & entry) || !row_is_held(other, self) ||
+			(entry == ENTRY_SLOT ? other->credential != row->credential || other->slot != row->slot :
+			 other->session != row->session))
+			continue;
+		if (is_other(other->xmin) || is_other(other->xmax))
+			violation("an insertion waits for the transaction of connection %d, holding the short locks",
+					  OWNER(is_other(other->xmin) ? other->xmin : other->xmax) + 1);
+		else
+			violation("an insertion fails: duplicate key");
+	}
+}
+
+/* insert_cooling (lease.c) -- insert a lease of nobody, p->entry, in the place of p->row, which has ended */
+static Result
+insert_cooling(void)
+{
+	enum { D = 7 };
+	Row		   *row;
+
+	BEGIN;
+	STEP("insert_cooling: the row that holds the connection of session %d", p->look);
+	for (p->entry = 1; m->rows[p->entry - 1].xmin != NOBODY; p->entry++)
+		if (p->entry == ROWS)
+		{
+			violation("the model has too few rows");
+			RAISE;
+		}
+	row = &m->rows[p->entry - 1];
+	row->credential = m->rows[p->row - 1].credential;
+	row->gateway = m->rows[p->row - 1].gateway;
+	row->slot = m->rows[p->row - 1].slot;
+	row->xmin = MINE;
+	for (int proc = 0; proc < PROCS; proc++)
+		row->since |= m->procs[proc].snapshot_taken << proc;
+
+	STEP("insert_cooling: its entry by credential and slot");
+	check_unique(&m->rows[p->entry - 1], ENTRY_SLOT);
+	m->rows[p->entry - 1].entries |= ENTRY_SLOT;
+
+	if (config->deletes || config->once)
+	{
+		STEP("insert_cooling: its entry by gateway and credential");
+		m->rows[p->entry - 1].entries |= ENTRY_GATEWAY;
+	}
+	END;
+}
+
 /* end_lease (lease.c) -- end the lease p->row, which was looked at */
 static Result
 end_lease(void)
@@ -617,6 +674,18 @@ end_lease(void)
 	{
 		STEP("scan_delete: the row of egress_lease_expiry");
 		m->rows[p->row - 1].end_xmax = MINE;
+	}
+	if (config->cool)
+	{
+		/* cool() */
+		p->credential = m->rows[p->row - 1].credential;
+		if (mutant == cool_down_shares_the_lock)
+			TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
+		else if (mutant != cool_down_without_lock)
+			TAKE(CREDENTIAL_LOCK, EXCLUSIVE, "LOCK_CREDENTIAL");
+		CALL(insert_cooling());
+		if (mutant != cool_down_without_lock)
+			GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
 	}
 	if (mutant != end_leaves_full && mutant != opened_before_the_end)
 		CALL(freed_connection(m->rows[p->row - 1].credential));
@@ -731,30 +800,6 @@ lease_end_expired_for(void)
  * Acquiring (acquire.c).
  */
 
-/* check_unique -- _bt_check_unique(): inserting an entry fails, or waits, where a row is there that has the same key */
-static void
-check_unique(int entry)
-{
-	Row		   *row = &m->rows[p->row - 1];
-
-	if (entry == ENTRY_SLOT && (row->slot == SLOT_NONE || mutant == no_slot_lock_no_constraint))
-		return;
-	for (int i = 0; i < ROWS; i++)
-	{
-		Row		   *other = &m->rows[i];
-
-		if (other == row || !(other->entries & entry) || !row_is_held(other, self) ||
-			(entry == ENTRY_SLOT ? other->credential != row->credential || other->slot != row->slot :
-			 other->session != row->session))
-			continue;
-		if (is_other(other->xmin) || is_other(other->xmax))
-			violation("an insertion waits for the transaction of connection %d, holding the short locks",
-					  OWNER(is_other(other->xmin) ? other->xmin : other->xmax) + 1);
-		else
-			violation("an insertion fails: duplicate key");
-	}
-}
-
 /* insert_lease (src/limit.c) -- insert the lease, in the slot p->slot */
 static Result
 insert_lease(void)
@@ -779,11 +824,11 @@ insert_lease(void)
 	row->taking = true;
 	for (int proc = 0; proc < PROCS; proc++)
 		row->since |= m->procs[proc].snapshot_taken << proc;
-	check_unique(ENTRY_SESSION);
+	check_unique(row, ENTRY_SESSION);
 	row->entries |= ENTRY_SESSION;
 
 	STEP("insert_lease: its entry by credential and slot");
-	check_unique(ENTRY_SLOT);
+	check_unique(&m->rows[p->row - 1], ENTRY_SLOT);
 	m->rows[p->row - 1].entries |= ENTRY_SLOT;
 
 	if (config->deletes || config->once)
@@ -1733,9 +1778,16 @@ delete(int id)
 		TAKE(LOCK_CREDENTIAL + id, EXCLUSIVE, "the lock of the deleted row");
 	start_scan(0, false);
 	p->answer = false;
+	p->tries = config->cool && mutant != deleter_looks_once;
 	while (!p->answer)
 	{
 		NEXT_ENTRY(id, id ? ENTRY_SLOT : ENTRY_GATEWAY, false, "lease_any_held");
+		if (p->entry == 0 && p->tries > 0)
+		{
+			p->tries--;
+			start_scan(0, false);
+			continue;
+		}
 		if (p->entry == 0)
 			break;
 		STEP("lease_any_held: visits a row");

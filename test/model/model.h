@@ -39,7 +39,7 @@ typedef struct Row
 	byte		credential;
 	byte		gateway;
 	byte		slot;
-	byte		session;
+	byte		session;		/* 0: that of nobody, whose connection cools down */
 	byte		xmin;			/* NOBODY: there is no row */
 	byte		xmax;
 	byte		taking;			/* its acquire has not returned yet */
@@ -220,6 +220,7 @@ typedef struct Config
 	bool		looks_first;	/* they look at a credential before that, not when they have found it full */
 	bool		moves;			/* a credential may get another subject */
 	const char *once;			/* may once_per_gateway of credential 1 be on? at first: of 0 and 1 */
+	bool		cool;			/* the credentials have a cool_down, which is over only when everything else is */
 	bool		at_both;		/* the lease of session 5 at first may be at gateway 2 */
 	const char *ends;			/* of leases at first, and what renewals make of them: of a (ahead), l (later) and - */
 	bool		all;			/* only with EGRESS_TEST_ALL */
@@ -283,6 +284,7 @@ extern bool tracing;
 	MUTANT(deleter_without_lock, "a credential is deleted") \
 	MUTANT(deleter_shares_the_lock, "a credential is deleted") \
 	MUTANT(no_gateway_lock, "a gateway is deleted") \
+	MUTANT(deleter_looks_once, "a gateway is deleted, a connection cools down") \
 	MUTANT(expired_not_taken_over, "an expired lease and two who want it") \
 	MUTANT(takeover_without_session_lock, "an expired lease, a release or a sweep") \
 	MUTANT(takeover_waits_for_the_session_lock, "an expired lease, a release or a sweep") \
@@ -291,6 +293,8 @@ extern bool tracing;
 	MUTANT(open_renewal_not_seen, "an expired lease, a renewal") \
 	MUTANT(open_takeover_is_free, "an expired lease and two who want it") \
 	MUTANT(renewal_revives, "an expired lease, a renewal") \
+	MUTANT(cool_down_without_lock, "a connection cools down, two acquires") \
+	MUTANT(cool_down_shares_the_lock, "a connection cools down, an acquire") \
 	MUTANT(place_not_looked_at, "a place, two acquires") \
 	MUTANT(no_place_lock, "a place, two acquires") \
 	MUTANT(place_lock_given_back_before_the_insertion, "a place, two acquires") \
