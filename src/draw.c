@@ -28,8 +28,9 @@ typedef struct DrawRange
 
 /* compare_item -- is an item of a page before (< 0), in (0) or behind (> 0) the range? */
 static int
-compare_item(const DrawRange *range, Page page, OffsetNumber offset)
+compare_item(const DrawRange *range, Buffer buffer, OffsetNumber offset)
 {
+	Page		page = BufferGetPage(buffer);
 	IndexTuple	item = (IndexTuple) PageGetItem(page, PageGetItemId(page, offset));
 	int			columns = BTreeTupleGetNAtts(item, range->index);
 
@@ -55,15 +56,15 @@ compare_item(const DrawRange *range, Page page, OffsetNumber offset)
 
 /* first_of -- the first item of a page, from an offset on, that is not below an order (of compare_item()) */
 static OffsetNumber
-first_of(const DrawRange *range, Page page, OffsetNumber from, int order)
+first_of(const DrawRange *range, Buffer buffer, OffsetNumber from, int order)
 {
-	OffsetNumber end = OffsetNumberNext(PageGetMaxOffsetNumber(page));
+	OffsetNumber end = OffsetNumberNext(PageGetMaxOffsetNumber(BufferGetPage(buffer)));
 
 	while (from < end)
 	{
 		OffsetNumber middle = from + (end - from) / 2;
 
-		if (compare_item(range, page, middle) < order)
+		if (compare_item(range, buffer, middle) < order)
 			from = OffsetNumberNext(middle);
 		else
 			end = middle;
@@ -77,8 +78,9 @@ first_of(const DrawRange *range, Page page, OffsetNumber from, int order)
  * *spread is whether the range has entries on other pages, too, before and after.
  */
 static DrawOutcome
-draw_item(const DrawRange *range, Page page, bool *spread, OffsetNumber *drawn)
+draw_item(const DrawRange *range, Buffer buffer, bool *spread, OffsetNumber *drawn)
 {
+	Page		page = BufferGetPage(buffer);
 	BTPageOpaque opaque = BTPageGetOpaque(page);
 	OffsetNumber first = P_FIRSTDATAKEY(opaque);
 	OffsetNumber end = OffsetNumberNext(PageGetMaxOffsetNumber(page));
@@ -89,14 +91,14 @@ draw_item(const DrawRange *range, Page page, bool *spread, OffsetNumber *drawn)
 		return DRAW_MISSED;
 	if (P_ISLEAF(opaque))
 	{
-		from = first_of(range, page, first, 0);
-		to = first_of(range, page, from, 1);
+		from = first_of(range, buffer, first, 0);
+		to = first_of(range, buffer, from, 1);
 	}
 	else
 	{
 		/* an item's key is the lower bound of what is below; that of the first is not there */
-		from = first_of(range, page, OffsetNumberNext(first), 0);
-		to = first_of(range, page, from, 1);
+		from = first_of(range, buffer, OffsetNumberNext(first), 0);
+		to = first_of(range, buffer, from, 1);
 		from = OffsetNumberPrev(from);
 	}
 	if (from >= to)
@@ -152,7 +154,7 @@ draw_id(Relation index, const Datum *keys, int nkeys, AttrNumber column, int64 *
 		if (PageIsNew(page) || P_IGNORE(BTPageGetOpaque(page)) || BTPageGetOpaque(page)->btpo_level != level)
 			outcome = DRAW_MISSED;
 		else
-			outcome = draw_item(&range, page, &spread, &drawn);
+			outcome = draw_item(&range, buffer, &spread, &drawn);
 		leaf = level == 0;
 		if (outcome == DRAW_DRAWN)
 		{

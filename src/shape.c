@@ -60,7 +60,6 @@ static const struct
 	int			keys;			/* so many of the columns; INCLUDE has the others */
 	int			keys_before;	/* before a version that added columns, if they are not the same */
 	AttrNumber	columns[SHAPE_MAX_COLUMNS];	/* up to a 0 */
-	bool		partial;		/* it lacks rows, and who reads it knows */
 }			indexes[EGRESS_INDEX_COUNT] = {
 	[INDEX_PROVIDER_ID] = {true, 1, 0, {Anum_egress_provider_egress_provider_id}},
 	[INDEX_GATEWAY_ID] = {true, 1, 0, {Anum_egress_gateway_egress_gateway_id}},
@@ -68,9 +67,9 @@ static const struct
 			Anum_egress_gateway_city, Anum_egress_gateway_name, Anum_egress_gateway_egress_gateway_id,
 			Anum_egress_gateway_enabled, Anum_egress_gateway_withdrawn}},
 	[INDEX_GATEWAY_COUNTRY] = {false, 3, 0, {Anum_egress_gateway_egress_provider_id, COMPUTED_TEXT, COMPUTED_TEXT,
-			Anum_egress_gateway_egress_gateway_id}, true},
+			Anum_egress_gateway_egress_gateway_id}},
 	[INDEX_GATEWAY_CITY] = {false, 2, 0, {Anum_egress_gateway_egress_provider_id, COMPUTED_TEXT,
-			Anum_egress_gateway_egress_gateway_id}, true},
+			Anum_egress_gateway_egress_gateway_id}},
 	[INDEX_MAPPING_ID] = {true, 1, 0, {Anum_egress_provider_mapping_egress_provider_mapping_id}},
 	[INDEX_MAPPING_SUBJECT] = {false, 3, 0, {Anum_egress_provider_mapping_subject_type,
 			Anum_egress_provider_mapping_subject_id, Anum_egress_provider_mapping_egress_provider_id}},
@@ -244,7 +243,9 @@ shape_check_index(Relation relation, EgressIndex index, Oid table)
 		refuse(relation, "It is not valid.");
 	if (relation->rd_rel->relam != BTREE_AM_OID || !has_columns(relation, index))
 		refuse(relation, "It is not a btree on the columns that it was made for.");
-	if (!indexes[index].partial && !heap_attisnull(relation->rd_indextuple, Anum_pg_index_indpred, NULL))
+	/* of the gateways that are off, who wishes a place wants none */
+	if (index != INDEX_GATEWAY_COUNTRY && index != INDEX_GATEWAY_CITY &&
+		!heap_attisnull(relation->rd_indextuple, Anum_pg_index_indpred, NULL))
 		refuse(relation, "It has a condition, and lacks rows.");
 	if (indexes[index].unique && !(form->indisunique && form->indimmediate))
 		refuse(relation, "It is not unique, or is deferrable.");

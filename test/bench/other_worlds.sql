@@ -33,6 +33,16 @@ SELECT 'full-' || i || '-' || s, 2000 + i, 2000, 'other', now(), s FROM generate
 UNION ALL
 SELECT 'pool-' || i || '-' || s, 3000 + i, 2100, 'other', now(), s FROM generate_series(1, 1000) i, generate_series(1, 2) s;
 
+-- wishes: user wish, with 20,000 gateways in 40 countries of ten cities
+INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (24, 'Wish', 'openvpn');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, country, city, config, provider_type)
+SELECT 2400000 + i, 24, 'gw-' || i, 'Country ' || i % 40, 'City ' || i % 400, 'remote gw-' || i || '.example.net 1194', 'openvpn'
+FROM generate_series(1, 20000) i;
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type, subject_id) VALUES (24, 'user', 'wish');
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id, username, password,
+                               limit_active_connections, active_connection_limit, provider_type)
+VALUES (24000, 24, 'wish', 'user', 'wish', 'user', 'secret', true, 1000, 'openvpn');
+
 -- menus: users menu-all, whose 20 groups have all 20,000 gateways each, and menu-selected, whose 20 have 1,000 each
 CREATE TEMP TABLE menus AS SELECT * FROM (VALUES (22, 'all'), (23, 'selected')) m (provider, kind);
 INSERT INTO egress_provider (egress_provider_id, name, provider_type) SELECT provider, 'Menu ' || kind, 'openvpn' FROM menus;
