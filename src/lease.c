@@ -253,15 +253,16 @@ insert_cooling(EgressScan *lease, TimestampTz ended_at)
  * begins after, when the row has its entries. (The locks of the slot and the place would not do: who looks for leases outside
  * 1..limit has none of them.)
  *
- * Before: the lease and the credential are the current rows; the caller has deleted the lease, and holds LOCK_SESSION.
+ * Before: the lease and the credential are the current rows; the caller has deleted the lease, and holds LOCK_SESSION. now is from
+ * before the credential was read: what is over then is over by the cool_down of that moment.
  */
 static void
-cool(EgressScan *lease, EgressScan *credential, TimestampTz ended_at)
+cool(EgressScan *lease, EgressScan *credential, TimestampTz ended_at, TimestampTz now)
 {
 	int64		credential_id = scan_id(lease, Anum_egress_lease_egress_credential_id);
 	const Interval *cool_down = lease_cool_down(credential);
 
-	if (cool_down == NULL || lease_free_at(ended_at, cool_down) <= GetCurrentTimestamp())
+	if (cool_down == NULL || lease_free_at(ended_at, cool_down) <= now)
 		return;
 	lock_take(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
 	insert_cooling(lease, ended_at);
@@ -284,12 +285,13 @@ end_lease(LeaseLook *look, const char *reason, TimestampTz released_at, bool coo
 		(void) scan_delete(&look->expiry);
 	if (!look->has_expiry || !lease_is_cooling(&look->expiry))
 	{
+		TimestampTz now = GetCurrentTimestamp();
 		EgressScan	credential;
 
 		scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
 		history_write(&look->lease, &credential, reason, released_at);
 		if (cools)
-			cool(&look->lease, &credential, released_at);
+			cool(&look->lease, &credential, released_at, now);
 		scan_close(&credential);
 	}
 	freed_connection(scan_id(&look->lease, Anum_egress_lease_egress_credential_id));
@@ -307,6 +309,7 @@ lease_end_expired(LeaseLook *look, bool cools)
 static bool
 is_held(LeaseLook *look)
 {
+	TimestampTz now = GetCurrentTimestamp();	/* before the cool_down is read, as for cool() */
 	EgressScan	credential;
 	Snapshot	snapshot;
 	bool		result;
@@ -316,8 +319,7 @@ is_held(LeaseLook *look)
 	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	result = scan_find_id(&credential, scan_id(&look->lease, Anum_egress_lease_egress_credential_id), snapshot) &&
-		lease_free_at(scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), lease_cool_down(&credential)) >
-		GetCurrentTimestamp();
+		lease_free_at(scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), lease_cool_down(&credential)) > now;
 	scan_close(&credential);
 	UnregisterSnapshot(snapshot);
 	return result;

@@ -92,6 +92,15 @@
  * there is one, all acquires go alone, and all leases are counted together; when the last of them has ended, slots are
  * enough again.
  *
+ * A connection that cools down
+ * ----------------------------
+ * A lease that ends may leave one that nobody holds, with the same slot and gateway (cool() in lease.c): its connection counts as held
+ * for the credential's cool_down. The transaction that deletes the one inserts the other, under LOCK_CREDENTIAL, exclusive. So to
+ * others one of the two is held at each moment until the later one is over; and no look is under way when its entries come, for all
+ * looks are under that lock. To all that is said here it is a lease that expires when it has cooled down; an expired lease does, too.
+ * The cool_down stays as the limit does: the index egress_credential_pool has it. Whoever ends what has cooled down reads it again
+ * (lease_end_if_expired()), and if that says no, nothing was free.
+ *
  * What the same transaction did before
  * ------------------------------------
  * What it has deleted is gone for itself (for a unique index, too) and held to others, who may see two leases of it in
