@@ -602,8 +602,8 @@ ttl: how long the lease lasts unless egress_renew_lease() is called in time, a d
 Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
 Asked again by the same session for the same user, workspace and gateway, it returns the lease already held, whose end stays as it is.
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
-SQLSTATE: 22004, 22023 bad argument, or a session_id that no attached session table can have; NG001 no such gateway; NG002 the gateway is not available to this call; NG003 no enabled credential fits;
-NG004 every credential that fits and can be opened is at its limit, try later; NG005 the session holds a lease for something else;
+SQLSTATE: 22004, 22023 bad argument, or a session_id that no attached session table can have; NG001 no such gateway; NG002 the gateway is not available to this call, or benched; NG003 no enabled credential fits;
+NG004 every credential that fits and can be opened is at its limit, or benched, try later; NG005 the session holds a lease for something else;
 NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together;
 NG009 the session is not in the session table that was attached with must_exist, or over; 25006 read-only transaction or standby.';
 CREATE FUNCTION egress_acquire_credential(
@@ -851,7 +851,7 @@ COMMENT ON FUNCTION egress_explain_access(text, text, bigint) IS
 'Says of each gateway why a user may or may not use it in a workspace, in the order of the menu.
 user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL. egress_gateway_id: of this gateway only; NULL: of all.
 verdict: the first that applies of gateway_withdrawn, gateway_disabled, provider_disabled, overridden (mapped, but the workspace''s override leaves it out),
-not_mapped, no_credential, at_limit, available. The menu has exactly the gateways that are at_limit or available.
+not_mapped, no_credential, benched, at_limit, available. The menu has exactly the gateways that are at_limit or available.
 A credential whose key is missing is not one that an acquire would take: at_limit is also said where there is no other. No secret is opened, so one that was changed is not known.
 egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';

@@ -166,7 +166,7 @@ start_anew(Bench *bench)
 	bench->round = NIL;
 }
 
-/* count -- let the next report, one of a failure that was not made while it was benched, and not by a session of the round, count */
+/* count -- let the next report count: a failure, not reported while it was benched, and not by a session of the round */
 static void
 count(Bench *bench, const BenchReport *report, const BenchRule *rule)
 {
@@ -277,7 +277,8 @@ read_all(BenchLook *look)
 /*
  * bench_begin -- get ready to find out what is benched
  *
- * reads_many: it will be asked about much. The snapshot stays registered or active as long as it is asked, and so does the current memory context.
+ * reads_many: it will be asked about much. The snapshot stays registered or active as long as it is asked, and the current
+ * memory context stays.
  */
 void
 bench_begin(BenchLook *look, Snapshot snapshot, bool reads_many)
@@ -354,7 +355,7 @@ bench_label(const Bench *bench)
 					timestamptz_to_str(bench->until), bench->failures);
 }
 
-/* bench_targets -- the ids of all gateways, or all credentials, about which there are reports: a List of int64 *; before: reads_many */
+/* bench_targets -- of which gateways, or credentials, there are reports: a List of int64 *; before: reads_many */
 List *
 bench_targets(BenchLook *look, BenchKind kind)
 {

@@ -4,7 +4,9 @@
  * LOCK_SESSION, exclusive: whoever takes, renews or ends the session's lease, from looking at it to having changed it.
  *		Two acquires of one session do not both find nothing.
  * LOCK_GATEWAY, shared: an acquire, from seeing that the gateway is not being deleted to having inserted the lease.
- *		Exclusive: the deleter of the gateway, while it looks for leases, the row already marked.
+ *		Who reports that it does not answer, likewise to having inserted the report; and of a credential below (report.c).
+ *		Exclusive: the deleter of the gateway, while it looks for leases, the row already marked. Who deletes reports about it,
+ *		while he does; likewise of a credential.
  * LOCK_CREDENTIAL, shared: an acquire, from reading the credential to having inserted a lease in a slot of its own.
  *		Exclusive: an acquire that has to count, from reading the limit and the leases to having inserted one. Who ends a
  *		lease whose connection cools down, while he inserts what holds it. The deleter

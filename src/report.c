@@ -118,8 +118,10 @@ begin(Report *report, Oid function, text *session_id)
 		refuse_without_lease(session_id);
 
 	report->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (!scan_find_id(&report->credentials, scan_id(&report->lease.lease, Anum_egress_lease_egress_credential_id), report->snapshot) ||
-		!scan_find_id(&report->gateways, scan_id(&report->lease.lease, Anum_egress_lease_egress_gateway_id), report->snapshot) ||
+	if (!scan_find_id(&report->credentials, scan_id(&report->lease.lease, Anum_egress_lease_egress_credential_id),
+					  report->snapshot) ||
+		!scan_find_id(&report->gateways, scan_id(&report->lease.lease, Anum_egress_lease_egress_gateway_id),
+					  report->snapshot) ||
 		!scan_find_id(&report->providers, scan_id(&report->gateways, Anum_egress_gateway_egress_provider_id), report->snapshot))
 		/* the lease has ended since, and they were deleted */
 		refuse_without_lease(session_id);
@@ -333,10 +335,10 @@ report_failure(Report *report, BenchKind kind, TimestampTz now)
 }
 
 /*
- * begin_anew -- let nothing count that was reported of a gateway or credential until now; before: the caller knows that it was there
+ * begin_anew -- let nothing count that was reported of a gateway or credential until now
  *
  * Its reports are deleted. Where other open transactions have written some, or delete some and may take that back, a row says that
- * they do not count. target is the gateway or credential, the scan's current row.
+ * they do not count. Before: the gateway or credential is the current row of the other scan.
  */
 static void
 begin_anew(BenchKind kind, int64 id, EgressScan *row)
@@ -413,7 +415,7 @@ egress_report_success(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* provider_rule -- the settings of the provider of the gateway or credential in a scan's current row; none when it is not to be seen */
+/* provider_rule -- the settings of the provider of the gateway or credential in a scan's current row */
 static BenchRule
 provider_rule(EgressScan *row, Snapshot snapshot)
 {
