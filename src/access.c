@@ -794,8 +794,15 @@ access_next_fitting(EgressFitting *fitting)
 	int64		id;
 
 	if (!access->big)
-		return fitting->position < list_length(fitting->list) ?
-			list_nth(fitting->list, (fitting->first + fitting->position++) % list_length(fitting->list)) : NULL;
+	{
+		int			count = list_length(fitting->list);
+		int			place = fitting->first + fitting->position;
+
+		if (fitting->position == count)
+			return NULL;
+		fitting->position++;
+		return list_nth(fitting->list, place < count ? place : place - count);
+	}
 
 	while (pool_next(fitting->pool, &group, &id))
 	{
