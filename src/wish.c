@@ -111,7 +111,8 @@ typedef struct Wish
 	WishProvider *available;	/* the providers that it does not leave out, by position */
 	bool		only_look;		/* for a message: whether anything fits */
 	bool		full;			/* a gateway that fits is, or is being deleted */
-	bool		at_gateway;		/* a credential is at one, where it may be once */
+	bool		at_gateway;		/* a credential is at one, where it may be once, */
+	bool		benched;		/* or is benched */
 	bool		unopened;		/* of a gateway that fits, no credential can be opened */
 } Wish;
 
@@ -539,6 +540,7 @@ try_gateway(Wish *wish, const WishCandidate *candidate, const WishPlace *place)
 	acquire_try(acquire, &tried);
 	wish->full |= tried.outcome == TRY_FULL || tried.outcome == TRY_DELETED;
 	wish->at_gateway |= tried.outcome == TRY_FULL && tried.at_gateway;
+	wish->benched |= tried.outcome == TRY_FULL && tried.benched;
 	wish->unopened |= tried.outcome == TRY_UNOPENED;
 	return tried.outcome == TRY_TAKEN;
 }
@@ -801,6 +803,9 @@ refuse(Wish *wish)
 	ereport(ERROR,
 			(errcode(ERRCODE_EGRESS_AT_LIMIT),
 			 errmsg("no connection is free for %s at a gateway that fits the wish: %s", caller, label),
+			 wish->benched && wish->at_gateway ?
+			 errdetail("The credentials that fit are at their limits, at the gateways already, where each may be once, or benched.") :
+			 wish->benched ? errdetail("The credentials that fit are at their limits, or benched.") :
 			 wish->at_gateway ?
 			 errdetail("The credentials that fit are at their limits, or at the gateways already, where each may be once.") :
 			 errdetail("The credentials that fit are at their limits."),

@@ -104,8 +104,8 @@ BEGIN
     INSERT INTO egress_workspace (workspace_id, override_egress_gateways) SELECT w, chance(0.4) FROM unnest('{a,b}'::text[]) w;
     INSERT INTO egress_group_member
     SELECT pick('a', 'b'), pick('a', 'b') FROM generate_series(1, pick_id(3)) ON CONFLICT DO NOTHING;
-    INSERT INTO egress_provider (egress_provider_id, name, provider_type, enabled, credential_order)
-    SELECT n, pick('Nord ', 'NORD ') || n, 'custom', chance(0.9), pick('first', 'spread') FROM generate_series(1, 3) n;
+    INSERT INTO egress_provider (egress_provider_id, name, provider_type, enabled, credential_order, bench_after)
+    SELECT n, pick('Nord ', 'NORD ') || n, 'custom', chance(0.9), pick('first', 'spread'), pick('1', '1', NULL)::int FROM generate_series(1, 3) n;
     INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, country, city, enabled, withdrawn)
     SELECT n, pick_id(3), n, pick_country(), pick_city(), chance(0.85), chance(0.15) FROM generate_series(1, 14) n;
     INSERT INTO egress_provider_mapping (egress_provider_mapping_id, egress_provider_id, subject_type, subject_id,
@@ -149,6 +149,9 @@ BEGIN
         IF outcome <> ALL (expected) THEN
             RETURN format('%s and not one of %s: user %s, workspace %s, countries %s, cities %s, providers %s, avoid %s', outcome, expected,
                           u, w, countries, cities, providers, avoid);
+        END IF;
+        IF outcome !~ '^NG' AND chance(0.2) THEN
+            PERFORM egress_report_failure('session ' || n, pick('gateway', 'credential'));
         END IF;
         IF chance(0.3) THEN
             PERFORM egress_release_credential(session_id) FROM egress_lease ORDER BY random() LIMIT 1;
@@ -291,6 +294,22 @@ UPDATE egress_credential SET active_connection_limit = 0 WHERE egress_credential
 SELECT is(wish('ana', NULL, 'big', '{sweden,norway}', NULL, '{lanternway}'), '13', 'the last of a big pool, which is for one gateway');
 SELECT is(wish('ana', NULL, 'big 2', '{sweden,norway}', NULL, '{lanternway}'), 'NG004', 'and then none');
 ROLLBACK TO big;
+
+-- what is benched is passed over, and is no reason to change what is held
+SAVEPOINT bench;
+UPDATE egress_provider SET bench_after = 1;
+SELECT is(wish('ana', NULL, 'dead', '{norway}'), '13', 'a gateway that is dead');
+SELECT egress_report_failure('dead', 'gateway') \g /dev/null
+SELECT is(wish('ana', NULL, 'dead', '{norway}'), '13', 'benched: the lease is held as it was');
+SELECT is(wish('ana', NULL, 'next', '{norway,sweden}', NULL, '{quillport,lanternway}'), '21', 'the next wish has the next place');
+SELECT matches(refusal('{norway}'), '^NG002 ', 'and none in that place');
+SELECT egress_report_failure('next', 'credential') \g /dev/null
+SELECT is(refusal('{sweden}', NULL, '{quillport}'),
+          'NG004 no connection is free for user "ana" without a workspace at a gateway that fits the wish: country "sweden", provider "quillport" '
+          'The credentials that fit are at their limits, or benched.', 'a credential that is benched');
+SELECT egress_unbench(egress_gateway_id => 13) \g /dev/null
+SELECT is(wish('ana', NULL, 'back', '{norway}'), '13', 'off the bench');
+ROLLBACK TO bench;
 
 -- must_exist
 CREATE TABLE public.sessions (id text PRIMARY KEY);
