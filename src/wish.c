@@ -30,7 +30,6 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/formatting.h"
 #include "utils/lsyscache.h"
 
 #include "access.h"
@@ -124,11 +123,7 @@ PG_FUNCTION_INFO_V1(egress_acquire_gateway);
 static text *
 lower_case(text *value)
 {
-	char	   *lower = str_tolower(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), DEFAULT_COLLATION_OID);
-	text	   *result = cstring_to_text(lower);
-
-	pfree(lower);
-	return result;
+	return DatumGetTextPP(DirectFunctionCall1Coll(lower, DEFAULT_COLLATION_OID, PointerGetDatum(value)));
 }
 
 /* A name of a list that is read. */
@@ -263,15 +258,15 @@ get_avoid(FunctionCallInfo fcinfo, int argno, Wish *wish)
 static int
 position_of(const WishNames *names, text *value)
 {
-	text	   *lower;
+	text	   *wanted;
 
 	if (names == NULL)
 		return 0;
 	if (value == NULL)
 		return -1;
-	lower = lower_case(value);
+	wanted = lower_case(value);
 	for (int i = 0; i < names->count; i++)
-		if (same_text(names->names[i], lower))
+		if (same_text(names->names[i], wanted))
 			return i;
 	return -1;
 }
