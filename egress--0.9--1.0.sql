@@ -77,7 +77,6 @@ ALTER TABLE egress_credential
     ADD COLUMN address text, ADD COLUMN preshared_key egress_secret,
     ADD COLUMN once_per_gateway boolean DEFAULT false,
     ADD COLUMN cool_down interval CHECK (cool_down > '0' AND cool_down <= '100 years');
-ALTER TABLE egress_lease_expiry ADD COLUMN cooling boolean NOT NULL DEFAULT false;
 ALTER TABLE egress_credential ALTER COLUMN once_per_gateway DROP DEFAULT;
 UPDATE egress_credential SET once_per_gateway = true WHERE provider_type = 'wireguard';
 DROP TRIGGER egress_refuse_misfit ON egress_credential;
@@ -88,8 +87,15 @@ CREATE TRIGGER egress_refuse_misfit
 DROP INDEX egress_lease_gateway;
 CREATE INDEX egress_lease_gateway ON egress_lease (egress_gateway_id, egress_credential_id);
 ALTER TABLE egress_lease
+    ADD COLUMN cooling boolean NOT NULL DEFAULT false,
     DROP CONSTRAINT egress_lease_egress_credential_id_slot_key,
-    ADD CONSTRAINT egress_lease_egress_credential_id_slot_key UNIQUE (egress_credential_id, slot) INCLUDE (egress_gateway_id);
+    ADD CONSTRAINT egress_lease_egress_credential_id_slot_key
+        UNIQUE (egress_credential_id, slot) INCLUDE (cooling, egress_gateway_id);
+CREATE OR REPLACE VIEW egress_live_lease AS
+SELECT l.session_id, l.user_id, l.workspace_id, l.egress_credential_id, l.egress_gateway_id, l.acquired_at, e.expires_at
+FROM egress_lease l
+LEFT JOIN egress_lease_expiry e USING (session_id)
+WHERE NOT l.cooling AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp());
 
 -- which credentials may have a connection free
 CREATE FUNCTION egress_pool_handler(internal) RETURNS index_am_handler
@@ -308,9 +314,11 @@ FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subje
              CASE WHEN limit_active_connections THEN active_connection_limit END AS active_connection_limit,
              egress_credential_leases(egress_credential_id) AS leases,
              CASE WHEN cool_down IS NULL THEN 0 ELSE (
-                 SELECT count(*) FROM egress_lease_expiry e
-                 WHERE e.egress_credential_id = egress_credential.egress_credential_id AND e.expires_at <= clock_timestamp()
-                   AND e.expires_at AT TIME ZONE 'UTC' + cool_down > clock_timestamp() AT TIME ZONE 'UTC') END AS cooling
+                 SELECT count(*) FROM egress_lease l LEFT JOIN egress_lease_expiry e USING (session_id)
+                 WHERE l.egress_credential_id = egress_credential.egress_credential_id
+                   AND (l.cooling OR e.expires_at <= clock_timestamp())
+                   AND coalesce(e.expires_at, l.acquired_at) AT TIME ZONE 'UTC' + cool_down
+                       > clock_timestamp() AT TIME ZONE 'UTC') END AS cooling
       FROM egress_credential) c
 JOIN egress_provider p USING (egress_provider_id);
 
@@ -759,7 +767,8 @@ COMMENT ON COLUMN egress_credential.once_per_gateway IS
     'whether at most one of its leases is live at each gateway; NULL is as the provider''s type has it, true for wireguard, else false: a trigger puts that in its place';
 COMMENT ON COLUMN egress_credential.cool_down IS
     'how long after its end a connection counts as held, because the provider still counts it; NULL: not at all. A day is 24 hours, a month one of UTC''s calendar';
-COMMENT ON COLUMN egress_lease_expiry.cooling IS 'the lease has ended, and its connection counts as held for the cool_down of the credential';
+COMMENT ON COLUMN egress_lease.cooling IS
+    'a lease that nobody holds: one has ended at acquired_at, and its connection counts as held for the cool_down of the credential';
 COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
 COMMENT ON TABLE egress_lease IS
     'one row a lease that was not ended yet, expired or not; written by functions of the extension only';

@@ -414,7 +414,9 @@ CREATE TABLE egress_lease (
     workspace_id          text COLLATE "C" CHECK (octet_length(workspace_id) BETWEEN 1 AND 255),
     acquired_at           timestamptz NOT NULL,
     slot                  integer CHECK (slot > 0),
-    CONSTRAINT egress_lease_egress_credential_id_slot_key UNIQUE (egress_credential_id, slot) INCLUDE (egress_gateway_id)
+    cooling               boolean NOT NULL DEFAULT false,
+    CONSTRAINT egress_lease_egress_credential_id_slot_key
+        UNIQUE (egress_credential_id, slot) INCLUDE (cooling, egress_gateway_id)
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 REVOKE ALL ON egress_lease FROM PUBLIC;
@@ -423,6 +425,8 @@ COMMENT ON TABLE egress_lease IS
     'one row a lease that was not ended yet, expired or not; written by functions of the extension only';
 COMMENT ON COLUMN egress_lease.slot IS
     'which of the credential''s connections, counted from 1; NULL when it had no limit';
+COMMENT ON COLUMN egress_lease.cooling IS
+    'a lease that nobody holds: one has ended at acquired_at, and its connection counts as held for the cool_down of the credential';
 
 /*
  * The leases that were taken with a ttl, or given one by a renewal; a lease without a row here lasts until it is
@@ -441,8 +445,7 @@ CREATE TABLE egress_lease_expiry (
     session_id            text COLLATE "C" CONSTRAINT egress_lease_expiry_pkey PRIMARY KEY
                           REFERENCES egress_lease ON DELETE CASCADE,
     egress_credential_id  bigint NOT NULL,
-    expires_at            timestamptz NOT NULL,
-    cooling               boolean NOT NULL DEFAULT false
+    expires_at            timestamptz NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 REVOKE ALL ON egress_lease_expiry FROM PUBLIC;
@@ -450,7 +453,6 @@ CREATE INDEX egress_lease_expiry_credential ON egress_lease_expiry (egress_crede
 COMMENT ON TABLE egress_lease_expiry IS
     'when leases end by themselves; written by functions of the extension only';
 COMMENT ON COLUMN egress_lease_expiry.egress_credential_id IS 'the lease''s';
-COMMENT ON COLUMN egress_lease_expiry.cooling IS 'the lease has ended, and its connection counts as held for the cool_down of the credential';
 
 /*
  * Grows at its end and is pruned from its beginning, and no row is ever updated. So VACUUM freezes a row the first time
@@ -1233,7 +1235,7 @@ CREATE VIEW egress_live_lease AS
 SELECT l.session_id, l.user_id, l.workspace_id, l.egress_credential_id, l.egress_gateway_id, l.acquired_at, e.expires_at
 FROM egress_lease l
 LEFT JOIN egress_lease_expiry e USING (session_id)
-WHERE e.expires_at IS NULL OR e.expires_at > clock_timestamp();
+WHERE NOT l.cooling AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp());
 REVOKE ALL ON egress_live_lease FROM PUBLIC;
 COMMENT ON VIEW egress_live_lease IS 'the leases that count: those that have not expired';
 
@@ -1276,9 +1278,11 @@ FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subje
              CASE WHEN limit_active_connections THEN active_connection_limit END AS active_connection_limit,
              egress_credential_leases(egress_credential_id) AS leases,
              CASE WHEN cool_down IS NULL THEN 0 ELSE (
-                 SELECT count(*) FROM egress_lease_expiry e
-                 WHERE e.egress_credential_id = egress_credential.egress_credential_id AND e.expires_at <= clock_timestamp()
-                   AND e.expires_at AT TIME ZONE 'UTC' + cool_down > clock_timestamp() AT TIME ZONE 'UTC') END AS cooling
+                 SELECT count(*) FROM egress_lease l LEFT JOIN egress_lease_expiry e USING (session_id)
+                 WHERE l.egress_credential_id = egress_credential.egress_credential_id
+                   AND (l.cooling OR e.expires_at <= clock_timestamp())
+                   AND coalesce(e.expires_at, l.acquired_at) AT TIME ZONE 'UTC' + cool_down
+                       > clock_timestamp() AT TIME ZONE 'UTC') END AS cooling
       FROM egress_credential) c
 JOIN egress_provider p USING (egress_provider_id);
 REVOKE ALL ON egress_credential_usage FROM PUBLIC;

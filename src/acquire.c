@@ -656,13 +656,13 @@ acquire_begin(Acquire *acquire)
 		lease_wait(&acquire->lease, XLTW_InsertIndex);
 		lock_take(LOCK_SESSION, acquire->session_key, ExclusiveLock);
 	}
-	if (acquire->state == LEASE_EXPIRED && lease_is_cooling(&acquire->lease.expiry))
+	if (acquire->state == LEASE_COOLING)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("session_id is that of no session"),
 				 errdetail("It stands for a connection that cools down.")));
 	if (acquire->state == LEASE_EXPIRED)
-		lease_end_expired(&acquire->lease, true);
+		lease_end_expired(&acquire->lease);
 
 	acquire->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	access_begin(&acquire->call, acquire->user_id, acquire->workspace_id, acquire->snapshot, GetCurrentTimestamp(),

@@ -15,7 +15,7 @@
 #include "lease.h"
 
 /* the gateway's column in the index of a credential's leases, counted from 0 */
-#define ENTRY_GATEWAY_ID 2
+#define ENTRY_GATEWAY_ID 3
 
 /* How many connections are not to be had at a gateway, because their credentials are there. */
 typedef struct EgressTaken
@@ -96,6 +96,32 @@ expired_gateway(EgressCapacity *capacity, int64 *gateway_id)
 	return found;
 }
 
+/* note_cooling -- note that a connection of the credential, which counts, cools down until a time */
+static void
+note_cooling(EgressEntitlement *credential, TimestampTz free_at)
+{
+	if (credential->cooling++ == 0 || free_at < credential->cooled_at)
+		credential->cooled_at = free_at;
+}
+
+/* is_held -- does the snapshot have the lease of the current entry, and does it count? A connection that cools down does */
+static bool
+is_held(EgressCapacity *capacity, EgressEntitlement *credential)
+{
+	EgressScan *leases = &capacity->leases;
+	TimestampTz free_at;
+
+	if (!lease_entry_is_cooling(leases))
+		return scan_entry_is_visible(leases);
+	if (!index_fetch_heap(leases->desc, leases->slot))
+		return false;
+	free_at = lease_free_at(scan_timestamp(leases, Anum_egress_lease_acquired_at), credential->cool_down);
+	if (free_at <= capacity->moment)
+		return false;
+	note_cooling(credential, free_at);
+	return true;
+}
+
 /* count_expired -- how many leases of a credential have expired, and cooled down; after: credential->cooling are those that do */
 static int64
 count_expired(EgressCapacity *capacity, EgressEntitlement *credential, int64 last_id)
@@ -121,10 +147,7 @@ count_expired(EgressCapacity *capacity, EgressEntitlement *credential, int64 las
 				forget_gateway(credential, gateway_id);
 		}
 		else if (ended_at <= capacity->moment)
-		{
-			if (credential->cooling++ == 0 || free_at < credential->cooled_at)
-				credential->cooled_at = free_at;
-		}
+			note_cooling(credential, free_at);
 	}
 	return count;
 }
@@ -150,7 +173,7 @@ active_connections(EgressCapacity *capacity, EgressEntitlement *credential, int6
 	}
 	credential->active = 0;
 	for (bool more = scan_seek(leases, credential->id, last_id, capacity->snapshot); more; more = scan_seek_next(leases))
-		if (scan_entry_is_visible(leases))
+		if (is_held(capacity, credential))
 		{
 			credential->active++;
 			if (credential->once)

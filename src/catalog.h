@@ -182,20 +182,20 @@ enum egress_lease
 	Anum_egress_lease_user_id,
 	Anum_egress_lease_workspace_id,
 	Anum_egress_lease_acquired_at,
-	Anum_egress_lease_slot
+	Anum_egress_lease_slot,
+	Anum_egress_lease_cooling
 };
 
-#define Natts_egress_lease Anum_egress_lease_slot
+#define Natts_egress_lease Anum_egress_lease_cooling
 
 enum egress_lease_expiry
 {
 	Anum_egress_lease_expiry_session_id = 1,
 	Anum_egress_lease_expiry_egress_credential_id,
-	Anum_egress_lease_expiry_expires_at,
-	Anum_egress_lease_expiry_cooling
+	Anum_egress_lease_expiry_expires_at
 };
 
-#define Natts_egress_lease_expiry Anum_egress_lease_expiry_cooling
+#define Natts_egress_lease_expiry Anum_egress_lease_expiry_expires_at
 
 enum egress_lease_history
 {

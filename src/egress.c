@@ -17,10 +17,10 @@
  *	query.c				what SQL that the C code runs has in common
  *	scan.c				reading the tables by index, inserting rows
  *	draw.c				drawing an entry of an index by chance
- *	sessions.c			which sessions there are, by the application's tables: egress_orphaned_sessions
  *	freed.c				telling the pool's index that a connection may be free
  *	history.c			ended connections: writing, pruning, egress_connections_at
  *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease
+ *	sessions.c			which sessions there are, by the application's tables: egress_orphaned_sessions
  *	sweep.c				the end of all that have expired: egress_expire_leases, egress_sweep_leases
  *	bench.c				which gateways and credentials are benched, by what sessions have reported
  *	report.c			writing that: egress_report_failure, egress_report_success, egress_unbench, egress_benched

@@ -73,11 +73,13 @@
 	" JOIN %1$s.egress_provider p ON p.egress_provider_id OPERATOR(pg_catalog.=) g.egress_provider_id" \
 	" LEFT JOIN %1$s.egress_lease_expiry e ON e.session_id OPERATOR(pg_catalog.=) l.session_id" \
 	" WHERE l.acquired_at OPERATOR(pg_catalog.<=) $1" \
-	" AND (e.expires_at IS NULL OR e.expires_at OPERATOR(pg_catalog.>) $1)%2$s"
+	" AND (e.expires_at IS NULL OR e.expires_at OPERATOR(pg_catalog.>) $1)%2$s%3$s"
 #define OF_GATEWAY_ENDED \
 	" AND egress_gateway_id OPERATOR(pg_catalog.=) $2"
 #define OF_GATEWAY_LIVE \
 	" AND l.egress_gateway_id OPERATOR(pg_catalog.=) $2"
+#define NOT_COOLING \
+	" AND NOT l.cooling"
 #define CONNECTIONS_ORDER \
 	" ORDER BY acquired_at, session_id"
 #define FIRST_LATEST_END 4
@@ -277,7 +279,8 @@ connections_query(bool any_gateway)
 	for (int class = first_arm(); class < LENGTH_CLASSES; class++)
 		appendStringInfo(&query, ENDED_QUERY " UNION ALL ", schema, of_class(class),
 						 any_gateway ? "" : OF_GATEWAY_ENDED, FIRST_LATEST_END + class);
-	appendStringInfo(&query, LIVE_QUERY CONNECTIONS_ORDER, schema, any_gateway ? "" : OF_GATEWAY_LIVE);
+	appendStringInfo(&query, LIVE_QUERY CONNECTIONS_ORDER, schema, any_gateway ? "" : OF_GATEWAY_LIVE,
+					 shape_columns(TABLE_LEASE) >= Anum_egress_lease_cooling ? NOT_COOLING : "");
 	return query.data;
 }
 

@@ -335,14 +335,19 @@ refuse_delete(TriggerData *trigger, EgressTable table, int64 id, const char *det
  * end_or_refuse -- end the expired leases of what is about to be deleted, and refuse that while there is another one
  *
  * id and table are what is to be deleted; used_id is that, or a gateway of the provider. A lease that an open transaction
- * is ending is left to the foreign key, which waits to learn whether it does.
+ * is ending is left to the foreign key, which waits to learn whether it does. What cools down goes with its credential, and keeps
+ * its gateway.
  */
 static void
 end_or_refuse(TriggerData *trigger, EgressTable table, int64 id, int64 used_id)
 {
-	lease_end_expired_of(used_by(table), used_id);
-	if (lease_any_held(used_by(table), used_id, true))
-		refuse_delete(trigger, table, id, "egress_connection shows who is connected.");
+	LeaseHeld	held;
+
+	lease_end_expired_of(used_by(table), used_id, table != TABLE_GATEWAY);
+	held = lease_held(used_by(table), used_id, true);
+	if (held != LEASE_HELD_NONE)
+		refuse_delete(trigger, table, id, held == LEASE_HELD_LEASE ? "egress_connection shows who is connected." :
+					  "A connection that was given back there counts until the cool_down of its credential is over.");
 }
 
 /* end_or_refuse_provider -- the same for a provider, by its gateways */
@@ -391,20 +396,21 @@ egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	EgressTable table = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL);
 	EgressLock	lock = table == TABLE_GATEWAY ? LOCK_GATEWAY : LOCK_CREDENTIAL;
+	LeaseHeld	held = LEASE_HELD_NONE;
 	int64		id;
-	bool		held;
 
 	/* the id is the first column of both tables */
 	(void) row_id(trigger, trigger->tg_trigtuple, Anum_egress_gateway_egress_gateway_id, &id);
 
 	/* a release that the foreign key has waited for may have left what cools down */
-	lease_end_expired_of(used_by(table), id);
+	lease_end_expired_of(used_by(table), id, table == TABLE_CREDENTIAL);
 	lock_take(lock, id, ExclusiveLock);
 	/* what takes a lease's place comes without the gateway's lock: if the look missed it, the lease having gone under it, the next does not */
-	held = lease_any_held(used_by(table), id, false) || lease_any_held(used_by(table), id, false);
+	for (int looks = 0; looks < 2 && held == LEASE_HELD_NONE; looks++)
+		held = lease_held(used_by(table), id, false);
 	lock_give(lock, id, ExclusiveLock);
 
-	if (held)
+	if (held != LEASE_HELD_NONE)
 		refuse_delete(trigger, table, id, "Another transaction is taking or giving back a connection.");
 	report_delete_of(table == TABLE_GATEWAY ? BENCH_GATEWAY : BENCH_CREDENTIAL, id);
 	return PointerGetDatum(NULL);

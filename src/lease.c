@@ -16,8 +16,11 @@
  *	  every connection that is being given back; it will have expired, whatever becomes of that transaction, so only an
  *	  acquire of the same session, whose new row cannot be beside the old one, waits to learn it.
  *	- It ended at expires_at, whenever its rows go.
- *	- Where the credential has a cool_down, its connection is held for as long after that; so is that of a lease that ends in another
- *	  way, by a row that nobody holds: cool(). What counts is the cool_down as it is when it is asked.
+ *	- Where the credential has a cool_down, its connection is held for as long after that.
+ *
+ * So is the connection of a lease that ends in another way, by a row that takes the place of the lease's: a lease that nobody holds
+ * (cool()). It has no row in egress_lease_expiry; acquired_at is when the other one ended. What counts is the cool_down as it is when
+ * it is asked. When that is over the row counts for nothing, and stays until somebody needs its slot (limit.c): no job has to come.
  *
  * Renewals never touch what the limit check reads (egress_lease and the index of its slots); see egress--1.0.sql at
  * egress_lease_expiry for why they do not bloat their own table either. An acquire looks there only when no slot of a
@@ -26,7 +29,9 @@
 #include "lease.h"
 
 #include "access/table.h"
+#include "access/itup.h"
 #include "access/transam.h"
+#include "common/pg_prng.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "replication/syncrep.h"
@@ -47,6 +52,17 @@
 #define TTL_MAX_MONTHS	(100 * MONTHS_PER_YEAR)
 #define TTL_MAX_DAYS	(100 * 366)
 #define TTL_MAX_HOURS	(100 * 366 * HOURS_PER_DAY)
+
+/* the column of the index of slots that says whether a lease is one that nobody holds */
+#define COOLING_COLUMN	3
+
+/* the slots of leases that nobody holds in the place of those without a slot; after the last, so many more may follow one another */
+#define FIRST_HIGH_SLOT	(1 << 30)
+#define LAST_HIGH_SLOT	(PG_INT32_MAX - (1 << 20))
+
+/* whoever inserts one looks at so many others, and removes so many that have cooled down */
+#define MOST_SEEN		16
+#define MOST_REMOVED	2
 
 PG_FUNCTION_INFO_V1(egress_release_credential);
 PG_FUNCTION_INFO_V1(egress_renew_lease);
@@ -120,6 +136,11 @@ lease_look(LeaseLook *look, text *session_id)
 		return LEASE_NONE;
 	if (TransactionIdIsValid(look->lease.dirty.xmin))
 		return LEASE_BUSY;
+	if (lease_is_cooling(&look->lease))
+	{
+		look->busy = InvalidTransactionId;
+		return LEASE_COOLING;
+	}
 	changer = look->busy;
 
 	if (!look->expiry_opened)
@@ -157,9 +178,9 @@ lease_wait(LeaseLook *look, XLTW_Oper purpose)
 	XactLockTableWait(look->busy, look->busy_row->table, &tid, purpose);
 }
 
-/* insert_expiry -- insert when a lease, which this transaction has taken or locked, ends by itself; or ended, if it cools */
-static void
-insert_expiry(text *session_id, int64 credential_id, TimestampTz expires_at, bool cooling)
+/* lease_expires -- let a session's lease, which this transaction has taken or locked, end by itself */
+void
+lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at)
 {
 	Relation	table = open_table(TABLE_LEASE_EXPIRY, RowExclusiveLock);
 	Datum		values[Natts_egress_lease_expiry];
@@ -168,16 +189,8 @@ insert_expiry(text *session_id, int64 credential_id, TimestampTz expires_at, boo
 	values[Anum_egress_lease_expiry_session_id - 1] = PointerGetDatum(session_id);
 	values[Anum_egress_lease_expiry_egress_credential_id - 1] = Int64GetDatum(credential_id);
 	values[Anum_egress_lease_expiry_expires_at - 1] = TimestampTzGetDatum(expires_at);
-	values[Anum_egress_lease_expiry_cooling - 1] = BoolGetDatum(cooling);
-	insert_row(table, shape_columns(TABLE_LEASE_EXPIRY), values, nulls);
+	insert_row(table, Natts_egress_lease_expiry, values, nulls);
 	table_close(table, NoLock);
-}
-
-/* lease_expires -- let a session's lease, which this transaction has taken or locked, end by itself */
-void
-lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at)
-{
-	insert_expiry(session_id, credential_id, expires_at, false);
 }
 
 /* lease_cool_down -- how long a connection of the credential in a scan's current row counts after its end, palloc'd; NULL: not at all */
@@ -202,14 +215,41 @@ lease_free_at(TimestampTz ended_at, const Interval *cool_down)
 	return cool_down == NULL || TIMESTAMP_NOT_FINITE(ended_at) ? ended_at : moment_after(ended_at, cool_down);
 }
 
-/* lease_is_cooling -- has the lease whose end is in the current row ended, and only its connection is still held? */
+/* lease_is_cooling -- is the lease in a scan's current row one that nobody holds, whose connection cools down or has done so? */
 bool
-lease_is_cooling(EgressScan *expiry)
+lease_is_cooling(EgressScan *lease)
 {
-	bool		isnull;
-	Datum		value = scan_column(expiry, Anum_egress_lease_expiry_cooling, &isnull);
+	return lease->columns >= Anum_egress_lease_cooling && scan_bool(lease, Anum_egress_lease_cooling);
+}
 
-	return !isnull && DatumGetBool(value);
+/* lease_entry_is_cooling -- the same of an entry of the index of slots, whose row is not visited */
+bool
+lease_entry_is_cooling(EgressScan *leases)
+{
+	IndexScanDesc desc = leases->desc;
+	bool		isnull;
+
+	return desc->xs_itupdesc->natts >= COOLING_COLUMN &&
+		DatumGetBool(index_getattr(desc->xs_itup, COOLING_COLUMN, desc->xs_itupdesc, &isnull));
+}
+
+/* lease_has_cooled -- is the lease in a scan's current row one that nobody holds, and its connection free? */
+bool
+lease_has_cooled(EgressScan *lease, const Interval *cool_down)
+{
+	return lease_is_cooling(lease) &&
+		lease_free_at(scan_timestamp(lease, Anum_egress_lease_acquired_at), cool_down) <= GetCurrentTimestamp();
+}
+
+/*
+ * lease_try_remove -- delete the current row, of a lease that nobody holds; false when somebody would have to be waited for
+ *
+ * That is, another open transaction has inserted the row, or deletes it, or has locked it by hand. Before: the row was found dirty.
+ */
+bool
+lease_try_remove(EgressScan *lease)
+{
+	return !TransactionIdIsValid(lease->dirty.xmin) && !TransactionIdIsValid(lease->dirty.xmax) && scan_try_delete(lease);
 }
 
 /* cooling_id -- the session's id of a lease that nobody holds: no session's */
@@ -225,33 +265,71 @@ cooling_id(void)
 	return cstring_to_text(psprintf("egress:cooling:%016" PRIx64 "%016" PRIx64, random[0], random[1]));
 }
 
+/*
+ * high_slot -- a slot for a lease that nobody holds, in the place of one that had none
+ *
+ * One that is free, drawn by chance far above the limits that there are; so that they lie by themselves in the index of slots, and each
+ * such end can remove a few of those that have cooled down, without a look at the leases that are held. Before: the caller holds
+ * LOCK_CREDENTIAL, exclusive.
+ */
+static int32
+high_slot(int64 credential_id, const Interval *cool_down)
+{
+	int32		result = (int32) pg_prng_uint64_range(&pg_global_prng_state, FIRST_HIGH_SLOT, LAST_HIGH_SLOT);
+	int			removed = 0;
+	EgressScan	slots;
+
+	scan_open_entries(&slots, INDEX_LEASE_SLOT);
+	scan_key_id(&slots, credential_id);
+	scan_key_at_least(&slots, result);
+	scan_start_dirty(&slots);
+	/* those without a slot come last */
+	for (int seen = 0; scan_next_entry(&slots) && !slots.entry_nulls[1]; seen++)
+	{
+		int32		slot = DatumGetInt32(slots.entry[1]);
+
+		if (slot > result && (seen >= MOST_SEEN || removed >= MOST_REMOVED))
+			break;
+		if (!index_fetch_heap(slots.desc, slots.slot))
+			continue;
+		if (removed < MOST_REMOVED && lease_has_cooled(&slots, cool_down) && lease_try_remove(&slots))
+			removed++;
+		else if (slot == result)
+			result++;
+	}
+	scan_close(&slots);
+	return result;
+}
+
 /* insert_cooling -- insert a lease that nobody holds in the place of one that has ended */
 static void
-insert_cooling(EgressScan *lease, TimestampTz ended_at)
+insert_cooling(EgressScan *lease, TimestampTz ended_at, const Interval *cool_down)
 {
-	text	   *session_id = cooling_id();
 	Datum		values[Natts_egress_lease];
 	bool		nulls[Natts_egress_lease] = {false};
 
-	values[Anum_egress_lease_session_id - 1] = PointerGetDatum(session_id);
+	values[Anum_egress_lease_session_id - 1] = PointerGetDatum(cooling_id());
 	scan_put(lease, Anum_egress_lease_egress_credential_id, Anum_egress_lease_egress_credential_id - 1, values, nulls);
 	scan_put(lease, Anum_egress_lease_egress_gateway_id, Anum_egress_lease_egress_gateway_id - 1, values, nulls);
 	scan_put(lease, Anum_egress_lease_user_id, Anum_egress_lease_user_id - 1, values, nulls);
 	nulls[Anum_egress_lease_workspace_id - 1] = true;
 	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(ended_at);
 	scan_put(lease, Anum_egress_lease_slot, Anum_egress_lease_slot - 1, values, nulls);
+	if (nulls[Anum_egress_lease_slot - 1])
+		values[Anum_egress_lease_slot - 1] =
+			Int32GetDatum(high_slot(scan_id(lease, Anum_egress_lease_egress_credential_id), cool_down));
+	nulls[Anum_egress_lease_slot - 1] = false;
+	values[Anum_egress_lease_cooling - 1] = BoolGetDatum(true);
 	insert_row(lease->table, Natts_egress_lease, values, nulls);
-	insert_expiry(session_id, scan_id(lease, Anum_egress_lease_egress_credential_id), ended_at, true);
 }
 
 /*
  * cool -- let the connection of a lease that has ended count as held for the credential's cool_down
  *
- * A row of the same credential, gateway and slot takes the place of the lease's, with an end that is past already: so it is no
- * lease to anybody, and its connection is free when that of an expired lease would be. It is inserted under LOCK_CREDENTIAL,
- * exclusive: whoever takes a connection looks under that lock, so his look is over before, when the lease was still held, or
- * begins after, when the row has its entries. (The locks of the slot and the place would not do: who looks for leases outside
- * 1..limit has none of them.)
+ * A row of the same credential, gateway and slot takes the place of the lease's. It is inserted under LOCK_CREDENTIAL, exclusive:
+ * whoever takes a connection looks under that lock, so his look is over before, when the lease was still held, or begins after,
+ * when the row has its entries. (The locks of the slot and the place would not do: who looks for leases outside 1..limit has none of
+ * them.)
  *
  * Before: the lease and the credential are the current rows; the caller has deleted the lease, and holds LOCK_SESSION. now is from
  * before the credential was read: what is over then is over by the cool_down of that moment.
@@ -265,7 +343,7 @@ cool(EgressScan *lease, EgressScan *credential, TimestampTz ended_at, TimestampT
 	if (cool_down == NULL || lease_free_at(ended_at, cool_down) <= now)
 		return;
 	lock_take(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
-	insert_cooling(lease, ended_at);
+	insert_cooling(lease, ended_at, cool_down);
 	lock_give(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
 }
 
@@ -274,55 +352,40 @@ cool(EgressScan *lease, EgressScan *credential, TimestampTz ended_at, TimestampT
  *
  * Before: the caller holds LOCK_SESSION since the look, which said LEASE_LIVE or LEASE_EXPIRED, and not busy. Returns
  * false when somebody has deleted the row by hand since. The lease goes first, as by hand: there the foreign key's
- * cascade takes the other row. cools: its connection may have to cool down. One that did has its history already.
+ * cascade takes the other row. cools: its connection may have to cool down.
  */
 static bool
 end_lease(LeaseLook *look, const char *reason, TimestampTz released_at, bool cools)
 {
+	TimestampTz now;
+	EgressScan	credential;
+
 	if (!scan_delete(&look->lease))
 		return false;
 	if (look->has_expiry)
 		(void) scan_delete(&look->expiry);
-	if (!look->has_expiry || !lease_is_cooling(&look->expiry))
-	{
-		TimestampTz now = GetCurrentTimestamp();
-		EgressScan	credential;
-
-		scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
-		history_write(&look->lease, &credential, reason, released_at);
-		if (cools)
-			cool(&look->lease, &credential, released_at, now);
-		scan_close(&credential);
-	}
+	now = GetCurrentTimestamp();
+	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
+	history_write(&look->lease, &credential, reason, released_at);
+	if (cools)
+		cool(&look->lease, &credential, released_at, now);
+	scan_close(&credential);
 	freed_connection(scan_id(&look->lease, Anum_egress_lease_egress_credential_id));
 	return true;
 }
 
-/* lease_end_expired -- end the lease that was looked at; before: as for end_lease(), and the look said LEASE_EXPIRED */
-void
-lease_end_expired(LeaseLook *look, bool cools)
+/* end_expired -- end the lease that was looked at; before: as for end_lease(), and the look said LEASE_EXPIRED */
+static void
+end_expired(LeaseLook *look, bool cools)
 {
 	(void) end_lease(look, "expired", scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), cools);
 }
 
-/* is_held -- is the lease that was looked at, which has expired, one that nobody holds, whose connection still cools down? */
-static bool
-is_held(LeaseLook *look)
+/* lease_end_expired -- the same, and let its connection cool down */
+void
+lease_end_expired(LeaseLook *look)
 {
-	TimestampTz now = GetCurrentTimestamp();	/* before the cool_down is read, as for cool() */
-	EgressScan	credential;
-	Snapshot	snapshot;
-	bool		result;
-
-	if (!lease_is_cooling(&look->expiry))
-		return false;
-	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	result = scan_find_id(&credential, scan_id(&look->lease, Anum_egress_lease_egress_credential_id), snapshot) &&
-		lease_free_at(scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), lease_cool_down(&credential)) > now;
-	scan_close(&credential);
-	UnregisterSnapshot(snapshot);
-	return result;
+	end_expired(look, true);
 }
 
 /* ttl_end -- when a ttl is over; 22023 when it is not above 0 */
@@ -358,14 +421,14 @@ get_ttl(FunctionCallInfo fcinfo, int argno)
 }
 
 /*
- * lease_end_if_expired -- end the lease of the session in a row, if it has expired and nobody else is about to do something with it
+ * end_if_expired -- end the lease of the session in a row, if it has expired and nobody else is about to do something with it
  *
- * cools: its connection may have to cool down, and one that still does stays. Without, both go: the credential or the gateway does.
+ * cools: its connection may have to cool down. Otherwise it must have: by cool_down, NULL for whoever does not ask.
  * Waits for nobody who takes, renews or ends it: false, and it is left to them. Before: lease_lock_tables(). The caller may hold
  * other short locks: the session's is only tried, so that no wait can be a circle.
  */
-bool
-lease_end_if_expired(EgressScan *row, AttrNumber session_column, bool cools)
+static bool
+end_if_expired(EgressScan *row, AttrNumber session_column, bool cools, const Interval *cool_down)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "egress expiry", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(context);
@@ -377,9 +440,11 @@ lease_end_if_expired(EgressScan *row, AttrNumber session_column, bool cools)
 	if (lock_try(LOCK_SESSION, key, ExclusiveLock))
 	{
 		lease_open(&look);
-		expired = lease_look(&look, session_id) == LEASE_EXPIRED && !(cools && is_held(&look));
+		expired = lease_look(&look, session_id) == LEASE_EXPIRED &&
+			(cools || lease_free_at(scan_timestamp(&look.expiry, Anum_egress_lease_expiry_expires_at), cool_down) <=
+			 GetCurrentTimestamp());
 		if (expired)
-			lease_end_expired(&look, cools);
+			end_expired(&look, cools);
 		lease_close(&look);
 		lock_give(LOCK_SESSION, key, ExclusiveLock);
 	}
@@ -388,13 +453,56 @@ lease_end_if_expired(EgressScan *row, AttrNumber session_column, bool cools)
 	return expired;
 }
 
+/* lease_end_if_expired -- for whoever cleans up; the connection may have to cool down */
+bool
+lease_end_if_expired(EgressScan *row, AttrNumber session_column)
+{
+	return end_if_expired(row, session_column, true, NULL);
+}
+
+/* lease_end_if_free -- for whoever needs the connection: only if that has cooled down; the credential's lock is held, exclusive */
+bool
+lease_end_if_free(EgressScan *row, AttrNumber session_column, const Interval *cool_down)
+{
+	return end_if_expired(row, session_column, false, cool_down);
+}
+
+/* cool_down_of -- the cool_down of the lease's credential, as it is now */
+static const Interval *
+cool_down_of(EgressScan *lease)
+{
+	const Interval *result = NULL;
+	EgressScan	credential;
+	Snapshot	snapshot;
+
+	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (scan_find_id(&credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot))
+		result = lease_cool_down(&credential);
+	UnregisterSnapshot(snapshot);
+	scan_close(&credential);
+	return result;
+}
+
+/* remove_cooled -- delete the current row, of a lease that nobody holds, beside nobody who counts what is held, alone (limit.c) */
+static void
+remove_cooled(EgressScan *lease)
+{
+	int64		credential_id = scan_id(lease, Anum_egress_lease_egress_credential_id);
+
+	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
+	(void) lease_try_remove(lease);
+	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
+}
+
 /*
  * lease_end_expired_of -- end the expired leases of a credential or gateway
  *
- * index is the one by credential or by gateway. Leases that open transactions do something with are left to them.
+ * index is the one by credential or by gateway. Leases that open transactions do something with are left to them. gone: its credential
+ * goes, and with it all that cools down. Otherwise only what has done so.
  */
 void
-lease_end_expired_of(EgressIndex index, int64 id)
+lease_end_expired_of(EgressIndex index, int64 id, bool gone)
 {
 	EgressScan	leases;
 
@@ -405,7 +513,10 @@ lease_end_expired_of(EgressIndex index, int64 id)
 	while (scan_next(&leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		(void) lease_end_if_expired(&leases, Anum_egress_lease_session_id, false);
+		if (!lease_is_cooling(&leases))
+			(void) end_if_expired(&leases, Anum_egress_lease_session_id, !gone, NULL);
+		else if (gone || lease_has_cooled(&leases, cool_down_of(&leases)))
+			remove_cooled(&leases);
 	}
 	scan_close(&leases);
 }
@@ -457,32 +568,32 @@ lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number, c
 	scan_key_id(expiries, credential_id);
 	scan_start_dirty(expiries);
 	while (ended < number && lease_next_expired(expiries, cool_down))
-		if (lease_end_if_expired(expiries, Anum_egress_lease_expiry_session_id, true))
+		if (lease_end_if_free(expiries, Anum_egress_lease_expiry_session_id, cool_down))
 			ended++;
 	return ended >= number;
 }
 
 /*
- * lease_any_held -- is there a lease of a credential or gateway, that of an open transaction included?
+ * lease_held -- what there is of a credential's or gateway's connections, those of open transactions included
  *
- * index is the one by credential or by gateway. settled: only one that no other open transaction is taking or ending. For an answer
+ * index is the one by credential or by gateway. settled: only what no other open transaction is taking or ending. For an answer
  * that stays right, the caller holds that credential's or gateway's lock, exclusive.
  */
-bool
-lease_any_held(EgressIndex index, int64 id, bool settled)
+LeaseHeld
+lease_held(EgressIndex index, int64 id, bool settled)
 {
+	LeaseHeld	held = LEASE_HELD_NONE;
 	EgressScan	leases;
-	bool		held;
 
 	scan_open(&leases, index, AccessShareLock);
 	scan_key_id(&leases, id);
 	scan_start_dirty(&leases);
-	do
+	while (held != LEASE_HELD_LEASE && scan_next(&leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		held = scan_next(&leases);
-	} while (held && settled &&
-			 (TransactionIdIsValid(leases.dirty.xmin) || TransactionIdIsValid(leases.dirty.xmax)));
+		if (!settled || !(TransactionIdIsValid(leases.dirty.xmin) || TransactionIdIsValid(leases.dirty.xmax)))
+			held = lease_is_cooling(&leases) ? LEASE_HELD_COOLING : LEASE_HELD_LEASE;
+	}
 	scan_close(&leases);
 	return held;
 }
@@ -527,12 +638,12 @@ lease_end(text *session_id, const char *reason)
 	lease_lock_tables();
 	lease_open(&look);
 	state = look_and_wait(&look, session_id, key);
-	if (state != LEASE_NONE)
+	if (state != LEASE_NONE && state != LEASE_COOLING)
 		PreventCommandIfReadOnly("ending a lease");
 	if (state == LEASE_LIVE)
 		ended = end_lease(&look, reason, GetCurrentTimestamp(), true);
-	else if (state == LEASE_EXPIRED && !is_held(&look))
-		lease_end_expired(&look, true);
+	else if (state == LEASE_EXPIRED)
+		lease_end_expired(&look);
 	lock_give(LOCK_SESSION, key, ExclusiveLock);
 	lease_close(&look);
 	return ended;

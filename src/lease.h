@@ -18,7 +18,8 @@ typedef enum LeaseState
 	LEASE_LIVE,
 	LEASE_EXPIRED,				/* there, and does not count any more */
 	LEASE_EXPIRED_BUSY,			/* the same, and another open transaction ends it */
-	LEASE_BUSY					/* another open transaction takes or ends it */
+	LEASE_BUSY,					/* another open transaction takes or ends it */
+	LEASE_COOLING				/* no session has this id: the connection of a lease that has ended cools down */
 } LeaseState;
 
 /* A look at the lease of a session. */
@@ -32,6 +33,14 @@ typedef struct LeaseLook
 	EgressScan *busy_row;		/* and what it changes: one of the above */
 } LeaseLook;
 
+/* What there is of a credential's or gateway's connections. */
+typedef enum LeaseHeld
+{
+	LEASE_HELD_NONE,
+	LEASE_HELD_COOLING,			/* only such as cool down */
+	LEASE_HELD_LEASE
+} LeaseHeld;
+
 /* asked by lease_end_if() whether the lease in a scan's current row is to end */
 typedef bool (*LeaseCheck) (EgressScan *lease, void *arg);
 
@@ -39,7 +48,7 @@ extern void lease_lock_tables(void);
 extern void lease_open(LeaseLook *look);
 extern LeaseState lease_look(LeaseLook *look, text *session_id);
 extern void lease_wait(LeaseLook *look, XLTW_Oper purpose);
-extern void lease_end_expired(LeaseLook *look, bool cools);
+extern void lease_end_expired(LeaseLook *look);
 extern void lease_close(LeaseLook *look);
 
 extern void lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at);
@@ -51,12 +60,16 @@ extern bool lease_end_if(text *session_id, LeaseCheck check, void *arg, const ch
 extern void lease_confirm(void);
 extern const Interval *lease_cool_down(EgressScan *credential);
 extern TimestampTz lease_free_at(TimestampTz ended_at, const Interval *cool_down);
-extern bool lease_is_cooling(EgressScan *expiry);
+extern bool lease_is_cooling(EgressScan *lease);
+extern bool lease_entry_is_cooling(EgressScan *leases);
+extern bool lease_has_cooled(EgressScan *lease, const Interval *cool_down);
+extern bool lease_try_remove(EgressScan *lease);
 extern bool lease_next_expired(EgressScan *expiries, const Interval *cool_down);
-extern bool lease_end_if_expired(EgressScan *row, AttrNumber session_column, bool cools);
+extern bool lease_end_if_expired(EgressScan *row, AttrNumber session_column);
+extern bool lease_end_if_free(EgressScan *row, AttrNumber session_column, const Interval *cool_down);
 extern bool lease_so_many_expired(EgressScan *expiries, int64 credential_id, int64 number, const Interval *cool_down);
 extern bool lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number, const Interval *cool_down);
-extern void lease_end_expired_of(EgressIndex index, int64 id);
-extern bool lease_any_held(EgressIndex index, int64 id, bool settled);
+extern void lease_end_expired_of(EgressIndex index, int64 id, bool gone);
+extern LeaseHeld lease_held(EgressIndex index, int64 id, bool settled);
 
 #endif							/* EGRESS_LEASE_H */

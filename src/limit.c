@@ -64,7 +64,7 @@
  * --------------------
  *	1. Take LOCK_CREDENTIAL, exclusive: nobody is at 2 to 5 above, nor here.
  *	2. Read the credential, with a new snapshot.
- *	3. Is a lease held outside 1..L? Then count all that are held; if these are L or more, it is full. Otherwise find a
+ *	3. Is a lease held outside 1..L? Then count what is held; if that is L or more, it is full. Otherwise find a
  *	   slot in 1..L that is not held: there is one if fewer than L leases are (slot_find()).
  *	4. If it is full, but so many leases have expired as have to end for one to be free, end them (lease.c), and find
  *	   the slot then. To others they are held until this transaction commits; if it is rolled back, so is its own lease.
@@ -96,10 +96,15 @@
  * ----------------------------
  * A lease that ends may leave one that nobody holds, with the same slot and gateway (cool() in lease.c): its connection counts as held
  * for the credential's cool_down. The transaction that deletes the one inserts the other, under LOCK_CREDENTIAL, exclusive. So to
- * others one of the two is held at each moment until the later one is over; and no look is under way when its entries come, for all
- * looks are under that lock. To all that is said here it is a lease that expires when it has cooled down; an expired lease does, too.
- * The cool_down stays as the limit does: the index egress_credential_pool has it. Whoever ends what has cooled down reads it again
- * (lease_end_if_expired()), and if that says no, nothing was free.
+ * others one of the two is held at each moment until the cool_down is over; and no look is under way when its entries come, for all
+ * looks are under that lock. The cool_down stays as the limit does: the index egress_credential_pool has it.
+ * When it is over the row counts for nothing, and needs nobody to end it: whoever looks goes by the clock (row_state()). It stays until
+ * somebody takes its slot, which is free like one without a row. He deletes it, while he holds LOCK_SLOT or LOCK_CREDENTIAL, exclusive, and
+ * has looked again (slot_clear()): UNIQUE would not let his lease beside it. Undone together, done together. A slot whose row another
+ * transaction deletes by hand is left alone until that one ends.
+ * Outside 1..L such rows are in nobody's way, and whoever steps over them beside others removes them, so that they stay few. A lease without a slot
+ * leaves one with a slot far above the limits (high_slot() in lease.c).
+ * An expired lease is held until its cool_down is over; then it is ended as at 4 above.
  *
  * What the same transaction did before
  * ------------------------------------
@@ -196,6 +201,8 @@ limit_open(LimitSearch *search, EgressScan *credentials, LimitUsable usable, voi
 	search->credentials = credentials;
 	search->usable = usable;
 	search->arg = arg;
+	search->cool_down = NULL;
+	search->cooled = false;
 	scan_open_entries(&search->all, INDEX_LEASE_SLOT);
 	scan_open_entries(&search->from, INDEX_LEASE_SLOT);
 	once_begin(&search->once);
@@ -224,67 +231,157 @@ next_slot(EgressScan *scan, ScanDirection direction)
 	return isnull ? SLOT_NONE : DatumGetInt32(slot);
 }
 
-/*
- * is_held -- is the current entry's lease held?
- *
- * Visits the row, unless it is on a page that is visible to all, and lets the index know when it is dead to all.
- */
-static bool
-is_held(EgressScan *scan)
+/* What the row of an entry in the index of slots is to whoever wants a slot. */
+typedef enum RowState
 {
-	return scan_page_is_all_visible(scan) || index_fetch_heap(scan->desc, scan->slot);
+	ROW_GONE,
+	ROW_OVER,					/* a connection that has cooled down: it does not count, and may be removed */
+	ROW_IN_THE_WAY,				/* likewise, but another open transaction does that: UNIQUE would wait for it */
+	ROW_HELD
+} RowState;
+
+/*
+ * row_state -- what the current entry's row is
+ *
+ * Visits it, unless it is a lease's on a page that is visible to all, and lets the index know when it is dead to all.
+ */
+static RowState
+row_state(LimitSearch *search, EgressScan *scan)
+{
+	bool		cooling = lease_entry_is_cooling(scan);
+
+	if (!cooling && scan_page_is_all_visible(scan))
+		return ROW_HELD;
+	if (!index_fetch_heap(scan->desc, scan->slot))
+		return ROW_GONE;
+	if (!cooling || !lease_has_cooled(scan, search->cool_down))
+		return ROW_HELD;
+	return TransactionIdIsValid(scan->dirty.xmin) || TransactionIdIsValid(scan->dirty.xmax) ? ROW_IN_THE_WAY : ROW_OVER;
 }
 
-/* slot_any_outside -- is a lease held that has no slot, or one above the limit? */
+/*
+ * slot_any_outside -- is a lease held that has no slot, or one above the limit?
+ *
+ * tidy: remove what has cooled down there. Nobody else's slot is free or taken for it, as long as the limit stays.
+ */
 static bool
-slot_any_outside(LimitSearch *search, int64 credential_id, int32 limit)
+slot_any_outside(LimitSearch *search, int64 credential_id, int32 limit, bool tidy)
 {
 	int32		slot;
 
 	scan_key_id(&search->all, credential_id);
 	scan_start_dirty(&search->all);
 	while ((slot = next_slot(&search->all, BackwardScanDirection)) == SLOT_NONE || slot > limit)
-		if (is_held(&search->all))
+	{
+		RowState	state = row_state(search, &search->all);
+
+		if (state == ROW_HELD)
 			return true;
+		if (state == ROW_OVER && tidy)
+			(void) scan_try_delete(&search->all);
+	}
 	return false;
 }
 
-/* count_held -- how many leases are held, counted up to a limit */
+/*
+ * count_held -- how many leases are held, counted up to a limit
+ *
+ * Those of one slot are one connection: a transaction that ends a lease leaves another in its slot, which cools down; or takes the
+ * connection again. One that cools down in the place of a lease without a slot has a slot by itself. While its transaction is open
+ * it does not count, for then that lease does, which comes before it in a scan backwards.
+ */
 static int32
 count_held(LimitSearch *search, int64 credential_id, int32 limit)
 {
 	int32		count = 0;
+	int32		last = SLOT_NONE;	/* the slot that the scan is at; */
+	bool		held = false;	/* whether it is held; */
+	TransactionId open = InvalidTransactionId;	/* or by what this one leaves to cool down */
+	int32		slot;
 
 	scan_key_id(&search->all, credential_id);
 	scan_start_dirty(&search->all);
-	while (count < limit && next_slot(&search->all, ForwardScanDirection) != SLOT_END)
-		if (is_held(&search->all))
+	do
+	{
+		slot = next_slot(&search->all, BackwardScanDirection);
+		if (slot != last)
+		{
+			/* it has ended since: the row may have been visited before that, and the lease after */
+			held |= TransactionIdIsValid(open) && !TransactionIdIsInProgress(open);
+			count += held ? 1 : 0;
+			held = false;
+			open = InvalidTransactionId;
+			last = slot;
+		}
+		if (slot == SLOT_END || row_state(search, &search->all) != ROW_HELD)
+			continue;
+		if (slot == SLOT_NONE)
 			count++;
+		else if (lease_entry_is_cooling(&search->all) && TransactionIdIsValid(search->all.dirty.xmin))
+			open = search->all.dirty.xmin;
+		else
+			held = true;
+	} while (slot != SLOT_END && count < limit);
 	return count;
 }
 
-/* find_gap -- the first slot from..to that is not held, SLOT_NONE if there is none; before: from <= to, an int32's largest too */
+/*
+ * find_gap -- the first slot from..to that is free, SLOT_NONE if there is none; before: from <= to, an int32's largest too
+ *
+ * After: search->cooled says that it has a row that has cooled down: slot_clear().
+ */
 static int32
 find_gap(LimitSearch *search, int64 credential_id, int32 from, int32 to)
 {
 	int32		candidate = from;
 
+	search->cooled = false;
 	scan_key_id(&search->from, credential_id);
 	scan_key_at_least(&search->from, from);
 	scan_start_dirty(&search->from);
 	for (;;)
 	{
 		int32		slot = next_slot(&search->from, ForwardScanDirection);
+		RowState	state;
 
 		/* all entries of the candidate have been seen, and none was held */
 		if (slot == SLOT_END || slot > candidate)
 			return candidate;
-		if (slot != candidate || !is_held(&search->from))
+		if (slot != candidate)
+			continue;
+		state = row_state(search, &search->from);
+		search->cooled |= state == ROW_OVER;
+		if (state == ROW_GONE || state == ROW_OVER)
 			continue;
 		if (candidate == to)
 			return SLOT_NONE;
 		candidate++;
+		search->cooled = false;
 	}
+}
+
+/*
+ * slot_clear -- remove from a slot, which find_gap() said was free, what has cooled down there; false when it is not free now
+ *
+ * Before: the caller holds the slot's lock, or the credential's, exclusive.
+ */
+static bool
+slot_clear(LimitSearch *search, int64 credential_id, int32 slot)
+{
+	RowState	state = ROW_GONE;
+
+	if (slot == SLOT_NONE || !search->cooled)
+		return true;
+	scan_key_id(&search->from, credential_id);
+	scan_key_at_least(&search->from, slot);
+	scan_start_dirty(&search->from);
+	while ((state == ROW_GONE || state == ROW_OVER) && next_slot(&search->from, ForwardScanDirection) == slot)
+	{
+		state = row_state(search, &search->from);
+		if (state == ROW_OVER && !scan_try_delete(&search->from))
+			state = ROW_IN_THE_WAY;
+	}
+	return state == ROW_GONE || state == ROW_OVER;
 }
 
 /* random_slot -- any of 1..limit */
@@ -350,7 +447,7 @@ slot_find(LimitSearch *search, int64 credential_id, int32 limit)
 {
 	if (limit == 0)
 		return SLOT_NONE;
-	if (slot_any_outside(search, credential_id, limit) && count_held(search, credential_id, limit) >= limit)
+	if (slot_any_outside(search, credential_id, limit, false) && count_held(search, credential_id, limit) >= limit)
 		return SLOT_NONE;
 	return gap_around(search, credential_id, random_slot(limit), limit);
 }
@@ -359,7 +456,7 @@ slot_find(LimitSearch *search, int64 credential_id, int32 limit)
 static int64
 slot_excess(LimitSearch *search, int64 credential_id, int32 limit)
 {
-	if (!slot_any_outside(search, credential_id, limit))
+	if (!slot_any_outside(search, credential_id, limit, false))
 		return 1;
 	return (int64) count_held(search, credential_id, PG_INT32_MAX) - limit + 1;
 }
@@ -400,7 +497,8 @@ insert_lease(LimitSearch *search, int64 credential_id, int32 slot)
 	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(lease->acquired_at);
 	values[Anum_egress_lease_slot - 1] = Int32GetDatum(slot);
 	nulls[Anum_egress_lease_slot - 1] = slot == SLOT_NONE;
-	insert_row(search->all.table, Natts_egress_lease, values, nulls);
+	values[Anum_egress_lease_cooling - 1] = BoolGetDatum(false);
+	insert_row(search->all.table, shape_columns(TABLE_LEASE), values, nulls);
 }
 
 /*
@@ -417,10 +515,10 @@ lease_in_slot(LimitSearch *search, int64 credential_id)
 
 	if (limit == NO_LIMIT)
 		leased = is_usable(search);
-	else if (!slot_any_outside(search, credential_id, limit))
+	else if (!slot_any_outside(search, credential_id, limit, true))
 	{
 		slot = slot_claim(search, credential_id, limit);
-		leased = slot != SLOT_NONE && is_usable(search);
+		leased = slot != SLOT_NONE && is_usable(search) && slot_clear(search, credential_id, slot);
 	}
 	if (leased)
 		insert_lease(search, credential_id, slot);
@@ -440,7 +538,7 @@ lease_in_place(LimitSearch *search, int64 credential_id)
 
 	if (!lock_try(LOCK_PLACE, key, ExclusiveLock))
 		return false;
-	state = once_look(&search->once, credential_id, gateway_id, lease_cool_down(search->credentials));
+	state = once_look(&search->once, credential_id, gateway_id, search->cool_down);
 	search->at_gateway = state == ONCE_TAKEN;
 	leased = state == ONCE_FREE && lease_in_slot(search, credential_id);
 	lock_give(LOCK_PLACE, key, ExclusiveLock);
@@ -467,8 +565,11 @@ lease_beside_others(LimitSearch *search, int64 credential_id)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled) &&
 		!scan_row_is_changing(credential) && !scan_row_is_own(credential))
+	{
+		search->cool_down = lease_cool_down(credential);
 		leased = once_applies(credential) ?
 			lease_in_place(search, credential_id) : lease_in_slot(search, credential_id);
+	}
 	UnregisterSnapshot(snapshot);
 	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
 	return leased;
@@ -483,13 +584,13 @@ lease_beside_others(LimitSearch *search, int64 credential_id)
 static bool
 end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in_all)
 {
-	const Interval *cool_down = lease_cool_down(search->credentials);
+	const Interval *cool_down = search->cool_down;
 	EgressScan	expiries;
 	bool		ended;
 
 	scan_open(&expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
 	ended = lease_so_many_expired(&expiries, credential_id, Max(at_gateway, in_all), cool_down) && is_usable(search) &&
-		(at_gateway == 0 || once_end_expired(&search->once, credential_id, search->lease->gateway_id)) &&
+		(at_gateway == 0 || once_end_expired(&search->once, credential_id, search->lease->gateway_id, cool_down)) &&
 		(in_all <= at_gateway || lease_end_expired_for(&expiries, credential_id, in_all - at_gateway, cool_down));
 	scan_close(&expiries);
 	return ended;
@@ -512,7 +613,7 @@ slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 	if (scan_row_ends(search->credentials) || limit == 0)
 		return false;
 	if (once_applies(search->credentials))
-		place = once_look(&search->once, credential_id, search->lease->gateway_id, lease_cool_down(search->credentials));
+		place = once_look(&search->once, credential_id, search->lease->gateway_id, search->cool_down);
 	search->at_gateway = place == ONCE_TAKEN;
 	if (search->at_gateway)
 		return false;
@@ -550,11 +651,14 @@ lease_alone(LimitSearch *search, int64 credential_id)
 		if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled))
 		{
 			int32		slot;
-			bool		found = slot_alone(search, credential_id, &slot) && is_usable(search);
+			bool		found;
 
+			search->cool_down = lease_cool_down(credential);
+			found = slot_alone(search, credential_id, &slot) && is_usable(search);
+			again = (found || search->unusable) && scan_row_is_replaced(credential);
+			found = found && (again || slot_clear(search, credential_id, slot));
 			outcome = found ? LIMIT_TAKEN : search->unusable ? LIMIT_UNUSABLE :
 				search->at_gateway ? LIMIT_AT_GATEWAY : LIMIT_FULL;
-			again = (found || search->unusable) && scan_row_is_replaced(credential);
 			if (found && !again)
 				insert_lease(search, credential_id, slot);
 		}
@@ -615,15 +719,17 @@ limit_look_begin(LimitLook *look, Snapshot snapshot, int64 last_id)
 /*
  * was_held -- is the current entry's lease held, and was it at the snapshot?
  *
- * One that this transaction has inserted is held by it. *seen is lowered by what may end without a word.
+ * One that this transaction has inserted is held by it. *seen is lowered by what may end without a word, and *until by when a
+ * connection that cools down is free.
  */
 static bool
-was_held(LimitLook *look, LimitSeen *seen)
+was_held(LimitLook *look, const Interval *cool_down, LimitSeen *seen, TimestampTz *until)
 {
 	EgressScan *leases = &look->leases;
+	bool		cooling = lease_entry_is_cooling(leases);
 	TransactionId inserter;
 
-	if (scan_page_is_all_visible(leases))
+	if (!cooling && scan_page_is_all_visible(leases))
 		return true;
 	if (!index_fetch_heap(leases->desc, leases->slot) || TransactionIdIsValid(leases->dirty.xmin))
 		return false;
@@ -632,6 +738,10 @@ was_held(LimitLook *look, LimitSeen *seen)
 		*seen = Min(*seen, LIMIT_SEEN_FULL_WITH_OWN);
 	else if (XidInMVCCSnapshot(inserter, look->snapshot))
 		return false;
+	if (cooling && lease_has_cooled(leases, cool_down))
+		return false;
+	if (cooling)
+		*until = Min(*until, lease_free_at(scan_timestamp(leases, Anum_egress_lease_acquired_at), cool_down));
 	if (TransactionIdIsValid(leases->dirty.xmax))
 		*seen = LIMIT_SEEN_FULL_ONCE;
 	return true;
@@ -719,7 +829,7 @@ limit_look(LimitLook *look, int64 credential_id, int32 limit, const Interval *co
 			return LIMIT_NOT_SEEN_FULL;
 		if (!count && slot <= held)
 			continue;
-		if (was_held(look, &seen))
+		if (was_held(look, cool_down, &seen, until))
 			held++;
 		else
 			others++;
@@ -727,6 +837,6 @@ limit_look(LimitLook *look, int64 credential_id, int32 limit, const Interval *co
 	if (held < limit)
 		return LIMIT_NOT_SEEN_FULL;
 
-	*until = lease_free_at(earliest_end(look, credential_id, &seen), cool_down);
+	*until = Min(*until, lease_free_at(earliest_end(look, credential_id, &seen), cool_down));
 	return *until <= GetCurrentTimestamp() ? LIMIT_NOT_SEEN_FULL : seen;
 }

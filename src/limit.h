@@ -36,6 +36,8 @@ typedef struct LimitSearch
 	EgressScan *credentials;	/* current row: the credential */
 	EgressScan	all;			/* all leases of a credential */
 	EgressScan	from;			/* those with a slot, from one upwards */
+	const Interval *cool_down;	/* the credential's, */
+	bool		cooled;			/* and whether the slot that was found has a row that has cooled down */
 	LimitUsable usable;
 	void	   *arg;			/* what it is asked with */
 	bool		unusable;		/* what it said */

@@ -9,7 +9,7 @@
  *		while he does; likewise of a credential.
  * LOCK_CREDENTIAL, shared: an acquire, from reading the credential to having inserted a lease in a slot of its own.
  *		Exclusive: an acquire that has to count, from reading the limit and the leases to having inserted one. Who ends a
- *		lease whose connection cools down, while he inserts what holds it. The deleter
+ *		lease whose connection cools down, while he inserts what holds it (cool()). The deleter
  *		of the credential, while it looks for leases, the row already marked. Who changes the credential, for a moment, the
  *		new row already written: so it does not change under an acquire.
  * LOCK_PLACE, exclusive: an acquire that holds LOCK_CREDENTIAL shared, of a credential that may be at each gateway once, from seeing

@@ -96,6 +96,8 @@ once_look(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval 
 	while (scan_next(leases))
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (lease_has_cooled(leases, cool_down))
+			continue;
 		if (TransactionIdIsValid(leases->dirty.xmin) || TransactionIdIsValid(leases->dirty.xmax) ||
 			!has_expired(look, cool_down))
 			return ONCE_TAKEN;
@@ -121,7 +123,7 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
 		TransactionId inserter;
 
 		CHECK_FOR_INTERRUPTS();
-		if (TransactionIdIsValid(leases->dirty.xmin))
+		if (TransactionIdIsValid(leases->dirty.xmin) || lease_has_cooled(leases, cool_down))
 			continue;
 		inserter = HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data);
 		if ((TransactionIdIsCurrentTransactionId(inserter) || !XidInMVCCSnapshot(inserter, snapshot)) &&
@@ -137,7 +139,7 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
  * Before: once_look() said ONCE_EXPIRED, under the credential's lock, exclusive, which is still held.
  */
 bool
-once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id)
+once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down)
 {
 	bool		all = true;
 
@@ -145,7 +147,8 @@ once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id)
 	while (scan_next(&look->leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		all &= lease_end_if_expired(&look->leases, Anum_egress_lease_session_id, true);
+		if (!lease_is_cooling(&look->leases))
+			all &= lease_end_if_free(&look->leases, Anum_egress_lease_session_id, cool_down);
 	}
 	return all;
 }

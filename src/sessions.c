@@ -57,6 +57,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "errors.h"
+#include "lease.h"
 #include "query.h"
 #include "scan.h"
 
@@ -674,7 +675,7 @@ egress_orphaned_sessions(PG_FUNCTION_ARGS)
 		bool		isnull = false;
 
 		CHECK_FOR_INTERRUPTS();
-		if (session_is_orphaned(DatumGetTextPCopy(session_id), snapshot))
+		if (!lease_is_cooling(&leases) && session_is_orphaned(DatumGetTextPCopy(session_id), snapshot))
 			tuplestore_putvalues(result->setResult, result->setDesc, &session_id, &isnull);
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(row_context);

@@ -36,8 +36,8 @@ static const char *const columns[EGRESS_TABLE_COUNT] = {
 	[TABLE_CREDENTIAL_GATEWAY] = "III",
 	[TABLE_GROUP_MEMBER] = "TT",
 	[TABLE_WORKSPACE] = "TB",
-	[TABLE_LEASE] = "TIITtZn",
-	[TABLE_LEASE_EXPIRY] = "TIZB",
+	[TABLE_LEASE] = "TIITtZnB",
+	[TABLE_LEASE_EXPIRY] = "TIZ",
 	[TABLE_LEASE_HISTORY] = "ITITITTttTtZZT",
 	[TABLE_REPORT] = "IiitZ",
 	[TABLE_FAILURE] = "IZTTITITTT",
@@ -47,7 +47,7 @@ static const char *const columns[EGRESS_TABLE_COUNT] = {
 static const int columns_before[EGRESS_TABLE_COUNT] = {
 	[TABLE_PROVIDER] = Anum_egress_provider_enable_new_managed_gateways,
 	[TABLE_CREDENTIAL] = Anum_egress_credential_provider_type,
-	[TABLE_LEASE_EXPIRY] = Anum_egress_lease_expiry_expires_at,
+	[TABLE_LEASE] = Anum_egress_lease_slot,
 };
 
 /* stands for a column of an index that is computed, a text */
@@ -86,7 +86,7 @@ static const struct
 	[INDEX_CREDENTIAL_GATEWAY_GATEWAY] = {false, 1, 0, {Anum_egress_credential_gateway_egress_gateway_id}},
 	[INDEX_LEASE_SESSION] = {true, 1, 0, {Anum_egress_lease_session_id}},
 	[INDEX_LEASE_SLOT] = {true, 2, 0, {Anum_egress_lease_egress_credential_id, Anum_egress_lease_slot,
-			Anum_egress_lease_egress_gateway_id}},
+			Anum_egress_lease_cooling, Anum_egress_lease_egress_gateway_id}},
 	[INDEX_LEASE_GATEWAY] = {false, 2, 1, {Anum_egress_lease_egress_gateway_id,
 			Anum_egress_lease_egress_credential_id}},
 	[INDEX_LEASE_EXPIRY_SESSION] = {true, 1, 0, {Anum_egress_lease_expiry_session_id}},

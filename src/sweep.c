@@ -54,13 +54,8 @@ sweep(Oid function, int64 max_leases, BlockNumber *page)
 	scan_start_pass(&expiries, NULL, *page);
 	*page = InvalidBlockNumber;
 	while (ended < max_leases && lease_next_expired(&expiries, NULL))
-	{
-		/* what has cooled down is no lease any more */
-		bool		is_lease = !lease_is_cooling(&expiries);
-
-		if (lease_end_if_expired(&expiries, Anum_egress_lease_expiry_session_id, true) && is_lease && ++ended == max_leases)
+		if (lease_end_if_expired(&expiries, Anum_egress_lease_expiry_session_id) && ++ended == max_leases)
 			*page = ItemPointerGetBlockNumber(&expiries.slot->tts_tid);
-	}
 	scan_close(&expiries);
 	return ended;
 }

@@ -24,6 +24,7 @@
 
 #include "arguments.h"
 #include "compat.h"
+#include "lease.h"
 #include "scan.h"
 
 /*
@@ -196,6 +197,8 @@ count_all(Counting *counting, Snapshot snapshot)
 		bool		found;
 
 		CHECK_FOR_INTERRUPTS();
+		if (lease_is_cooling(&leases))
+			continue;
 		if (expired != NULL &&
 			expireds_lookup(expired, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id))) != NULL)
 			continue;
@@ -238,7 +241,8 @@ count_one(Counting *counting, Usage *usage, Snapshot snapshot)
 	while (counting->budget-- > 0 && scan_next(&leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!has_expired(counting, &expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), snapshot))
+		if (!lease_is_cooling(&leases) &&
+			!has_expired(counting, &expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), snapshot))
 			count_lease(usage, &leases);
 	}
 	scan_close(&expiries);

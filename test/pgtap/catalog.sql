@@ -110,14 +110,14 @@ SELECT results_eq($$SELECT columns_of('egress_lease')$$, ARRAY[
     'user_id text collate C not null',
     'workspace_id text collate C',
     'acquired_at timestamp with time zone not null',
-    'slot integer'
+    'slot integer',
+    'cooling boolean not null default false'
 ], 'columns of egress_lease');
 
 SELECT results_eq($$SELECT columns_of('egress_lease_expiry')$$, ARRAY[
     'session_id text collate C not null',
     'egress_credential_id bigint not null',
-    'expires_at timestamp with time zone not null',
-    'cooling boolean not null default false'
+    'expires_at timestamp with time zone not null'
 ], 'columns of egress_lease_expiry');
 
 SELECT results_eq($$SELECT columns_of('egress_lease_history')$$, ARRAY[
@@ -327,7 +327,7 @@ ARRAY[
     'egress_gateway UNIQUE (egress_provider_id, name)',
     'egress_group_member PRIMARY KEY (user_id, group_id)',
     'egress_lease PRIMARY KEY (session_id)',
-    'egress_lease UNIQUE (egress_credential_id, slot) INCLUDE (egress_gateway_id)',
+    'egress_lease UNIQUE (egress_credential_id, slot) INCLUDE (cooling, egress_gateway_id)',
     'egress_lease_expiry PRIMARY KEY (session_id)',
     'egress_lease_history PRIMARY KEY (egress_lease_history_id)',
     'egress_provider PRIMARY KEY (egress_provider_id)',
@@ -443,7 +443,7 @@ ARRAY[
     'vpn.egress_group_member_pkey: vpn.egress_group_member (user_id, group_id) unique',
     'vpn.egress_workspace_pkey: vpn.egress_workspace (workspace_id) unique',
     'vpn.egress_lease_pkey: vpn.egress_lease (session_id) unique',
-    'vpn.egress_lease_egress_credential_id_slot_key: vpn.egress_lease (egress_credential_id, slot, egress_gateway_id) unique',
+    'vpn.egress_lease_egress_credential_id_slot_key: vpn.egress_lease (egress_credential_id, slot, cooling, egress_gateway_id) unique',
     'vpn.egress_lease_gateway: vpn.egress_lease (egress_gateway_id, egress_credential_id)',
     'vpn.egress_lease_expiry_pkey: vpn.egress_lease_expiry (session_id) unique',
     'vpn.egress_lease_expiry_credential: vpn.egress_lease_expiry (egress_credential_id)',

@@ -26,7 +26,8 @@ CREATE FUNCTION explained() RETURNS text LANGUAGE sql AS
     $$SELECT verdict || ': ' || regexp_replace(detail, '\d{4}-\d\d-\d\d [0-9:.]+[0-9+-]+', 'T') FROM egress_explain_access('ann', NULL, 11)$$;
 -- time passes for what has ended
 CREATE FUNCTION elapse(by interval) RETURNS void LANGUAGE sql AS
-    'UPDATE egress_lease_expiry SET expires_at = expires_at - by';
+    'UPDATE egress_lease SET acquired_at = acquired_at - by WHERE cooling;
+     UPDATE egress_lease_expiry SET expires_at = expires_at - by';
 
 SELECT is(free(), 2::bigint, 'two connections');
 SELECT is(acquire('a'), '1', 'one is taken');
@@ -91,10 +92,9 @@ SELECT is((SELECT count(*) FROM egress_connection), 0::bigint, '... though nobod
 SELECT is(egress_expire_leases(), 1::bigint, 'a sweep ends it');
 SELECT is(egress_expire_leases(), 0::bigint, '... once');
 SELECT is(acquire('h'), 'NG004', '... and it cools down as before');
-SELECT is((SELECT count(*) FROM egress_lease_expiry WHERE cooling), 2::bigint, 'two connections do');
+SELECT is((SELECT count(*) FROM egress_lease WHERE cooling), 2::bigint, 'two connections do');
 SELECT elapse('2 hours');
 SELECT is(egress_expire_leases(), 0::bigint, 'what has cooled down is no lease that a sweep ends');
-SELECT is((SELECT count(*) FROM egress_lease) + (SELECT count(*) FROM egress_lease_expiry), 0::bigint, '... but it cleans up');
 SELECT is(acquire('g', ttl => '1 minute'), '1', 'the same session');
 UPDATE egress_lease_expiry SET expires_at = clock_timestamp() - interval '1 second';
 SELECT is(acquire('g'), '1', '... acquires again');
@@ -102,11 +102,11 @@ SELECT is(acquire('h'), 'NG004', '... beside what cools down');
 
 -- what holds a connection that cools down has an id that is no session's
 SELECT egress_release_credential('g') AS released \gset
-SELECT session_id AS cooling FROM egress_lease JOIN egress_lease_expiry USING (session_id) WHERE cooling ORDER BY acquired_at DESC LIMIT 1 \gset
+SELECT session_id AS cooling FROM egress_lease WHERE cooling ORDER BY acquired_at DESC LIMIT 1 \gset
 SELECT is(egress_release_credential(:'cooling'), false, 'nobody can release it');
 SELECT is(egress_renew_lease(:'cooling', '1 hour'), NULL, '... nor renew it');
 SELECT is(acquire(:'cooling'), '22023', '... nor acquire in its name');
-SELECT is((SELECT count(*) FROM egress_lease_expiry WHERE session_id = :'cooling' AND cooling), 1::bigint, '... and it goes on');
+SELECT is((SELECT count(*) FROM egress_lease WHERE session_id = :'cooling' AND cooling), 1::bigint, '... and it goes on');
 SELECT elapse('2 hours');
 SELECT is(acquire('g'), '1', 'until it is over');
 
@@ -114,9 +114,9 @@ SELECT is(acquire('g'), '1', 'until it is over');
 SELECT elapse('2 hours');
 SAVEPOINT before;
 SELECT egress_release_credential('g') AS released \gset
-SELECT is((SELECT count(*) FROM egress_lease_expiry WHERE NOT cooling OR expires_at > clock_timestamp() - interval '1 hour'), 1::bigint, 'in a savepoint');
+SELECT is((SELECT count(*) FROM egress_lease WHERE cooling AND acquired_at > clock_timestamp() - interval '1 hour'), 1::bigint, 'in a savepoint');
 ROLLBACK TO before;
-SELECT is((SELECT count(*) FROM egress_lease_expiry WHERE expires_at > clock_timestamp() - interval '1 hour'), 0::bigint, '... rolled back');
+SELECT is((SELECT count(*) FROM egress_lease WHERE cooling AND acquired_at > clock_timestamp() - interval '1 hour'), 0::bigint, '... rolled back');
 
 -- at each gateway once, without a limit
 UPDATE egress_credential SET limit_active_connections = false, once_per_gateway = true;
@@ -128,9 +128,14 @@ SELECT is(acquire('i', 12), '1', '... there one does');
 SELECT elapse('2 hours');
 SELECT is(acquire('j'), '1', 'until it is over');
 
--- what cools down keeps nothing from being deleted
+-- what cools down keeps its gateway, and not its credential
 SELECT egress_release_credential('i'), egress_release_credential('j') \gset released_
-SELECT lives_ok('DELETE FROM egress_gateway WHERE egress_gateway_id = 12', 'a gateway goes');
+SELECT throws_ok('DELETE FROM egress_gateway WHERE egress_gateway_id = 12', '23503',
+    'gateway 12 cannot be deleted while a lease uses it', 'a gateway stays');
+SAVEPOINT over;
+SELECT elapse('2 hours');
+SELECT lives_ok('DELETE FROM egress_gateway WHERE egress_gateway_id = 12', '... until it is over');
+ROLLBACK TO over;
 SELECT lives_ok('DELETE FROM egress_credential', 'a credential goes');
 SELECT is((SELECT count(*) FROM egress_lease), 0::bigint, '... with what held its connections');
 SELECT throws_ok($$UPDATE egress_provider SET name = name; INSERT INTO egress_credential (egress_provider_id, name, subject_type, cool_down)
@@ -145,7 +150,7 @@ SELECT is(acquire('q'), 'NG004', '... to the last');
 SELECT egress_release_credential('p7') AS released \gset
 SELECT is(acquire('q'), 'NG004', 'one cools down');
 SELECT is(free(), 0::bigint, '... in the menu, too');
-UPDATE egress_lease_expiry SET expires_at = expires_at - interval '2 hours';
+SELECT elapse('2 hours');
 SELECT is(free(), 1::bigint, 'until it is over');
 SELECT is(acquire('q'), '107', '... and that one is found');
 

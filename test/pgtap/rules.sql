@@ -56,7 +56,8 @@ RETURNS SETOF record LANGUAGE sql STABLE AS $$
     CROSS JOIN LATERAL (SELECT count(*) AS everywhere, count(*) FILTER (WHERE l.egress_gateway_id = gateway) AS here
                         FROM egress_lease l LEFT JOIN egress_lease_expiry e USING (session_id)
                         WHERE l.egress_credential_id = c.egress_credential_id
-                          AND coalesce(e.expires_at + coalesce(c.cool_down, '0') > clock_timestamp(), true)) live
+                          AND coalesce(CASE WHEN l.cooling THEN l.acquired_at ELSE e.expires_at END
+                                       + coalesce(c.cool_down, '0') > clock_timestamp(), true)) live
     WHERE g.egress_gateway_id = gateway AND c.enabled AND is_subject(c.subject_type, c.subject_id, u, w)
       AND (c.allow_all_gateways
            OR EXISTS (SELECT FROM egress_credential_gateway s
@@ -191,6 +192,8 @@ BEGIN
     -- time passes for some
     WHEN 7, 10, 12 THEN UPDATE egress_lease_expiry SET expires_at = least(expires_at, clock_timestamp()) - pick('0', '10 minutes', '2 hours')::interval
                         WHERE chance(0.5);
+                        UPDATE egress_lease SET acquired_at = acquired_at - pick('0', '10 minutes', '2 hours')::interval
+                        WHERE cooling AND chance(0.5);
     WHEN 9 THEN INSERT INTO egress_workspace VALUES (pick('a', 'b', 'c'), chance(0.5))
                 ON CONFLICT (workspace_id) DO UPDATE SET override_egress_gateways = NOT egress_workspace.override_egress_gateways;
     ELSE PERFORM egress_release_credential(session_id) FROM egress_lease WHERE chance(0.5);
