@@ -1252,12 +1252,12 @@ COMMENT ON FUNCTION egress_gateway_leases(bigint) IS
 Works on a hot standby. SQLSTATE: 22004 egress_gateway_id is NULL.';
 
 CREATE FUNCTION egress_credential_leases(
-    egress_credential_id bigint, OUT active_connections bigint, OUT oldest_lease_at timestamptz)
+    egress_credential_id bigint, OUT active_connections bigint, OUT cooling_connections bigint, OUT oldest_lease_at timestamptz)
 RETURNS record
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 REVOKE ALL ON FUNCTION egress_credential_leases(bigint) FROM PUBLIC;
 COMMENT ON FUNCTION egress_credential_leases(bigint) IS
-'What the view egress_credential_usage calls: how many live leases a credential has, and when the oldest of them was acquired, NULL without any.
+'What the view egress_credential_usage calls: how many live leases a credential has; how many connections of leases that have ended cool down; and when the oldest live one was acquired, NULL without any.
 egress_credential_id: the credential, or no longer one. Works on a hot standby. SQLSTATE: 22004 egress_credential_id is NULL.';
 
 CREATE VIEW egress_credential_usage AS
@@ -1271,18 +1271,13 @@ SELECT c.egress_credential_id,
        (c.leases).active_connections AS active_connections,
        c.active_connection_limit,
        CASE WHEN c.active_connection_limit IS NOT NULL
-            THEN greatest(c.active_connection_limit - (c.leases).active_connections - c.cooling, 0) END AS available_connections,
+            THEN greatest(c.active_connection_limit - (c.leases).active_connections - (c.leases).cooling_connections, 0)
+            END AS available_connections,
        (c.leases).oldest_lease_at AS oldest_lease_at,
        c.once_per_gateway AS once_per_gateway
 FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, once_per_gateway,
              CASE WHEN limit_active_connections THEN active_connection_limit END AS active_connection_limit,
-             egress_credential_leases(egress_credential_id) AS leases,
-             CASE WHEN cool_down IS NULL THEN 0 ELSE (
-                 SELECT count(*) FROM egress_lease l LEFT JOIN egress_lease_expiry e USING (session_id)
-                 WHERE l.egress_credential_id = egress_credential.egress_credential_id
-                   AND (l.cooling OR e.expires_at <= clock_timestamp())
-                   AND coalesce(e.expires_at, l.acquired_at) AT TIME ZONE 'UTC' + cool_down
-                       > clock_timestamp() AT TIME ZONE 'UTC') END AS cooling
+             egress_credential_leases(egress_credential_id) AS leases
       FROM egress_credential) c
 JOIN egress_provider p USING (egress_provider_id);
 REVOKE ALL ON egress_credential_usage FROM PUBLIC;

@@ -39,6 +39,9 @@ typedef struct Usage
 	int64		id;				/* hash key */
 	int64		active;
 	TimestampTz oldest;			/* when the first of these was acquired */
+	int64		cooling;		/* of a credential: connections that cool down; */
+	bool		asked;			/* its cool_down is known, */
+	const Interval *cool_down;	/* this one, or NULL */
 	char		status;
 } Usage;
 
@@ -57,6 +60,7 @@ typedef struct Usage
 typedef struct Expired
 {
 	text	   *session_id;		/* hash key */
+	TimestampTz expires_at;
 	uint32		hash;
 	char		status;
 } Expired;
@@ -155,6 +159,51 @@ count_lease(Usage *usage, EgressScan *lease)
 	usage->active++;
 }
 
+/* cool_down_of -- a credential's cool_down, by the query's snapshot */
+static const Interval *
+cool_down_of(Counting *counting, int64 credential_id)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(counting->context);
+	const Interval *result = NULL;
+	EgressScan	credential;
+
+	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
+	if (scan_find_id(&credential, credential_id, GetActiveSnapshot()))
+		result = lease_cool_down(&credential);
+	scan_close(&credential);
+	MemoryContextSwitchTo(old_context);
+	return result;
+}
+
+/* note_ended -- a lease has ended, by itself or so that its connection cools down; count that, if it does */
+static void
+note_ended(Counting *counting, Usage *usage, TimestampTz ended_at)
+{
+	if (counting->kind != &by_credential)
+		return;
+	if (!usage->asked)
+		usage->cool_down = cool_down_of(counting, usage->id);
+	usage->asked = true;
+	if (usage->cool_down != NULL && lease_free_at(ended_at, usage->cool_down) > counting->moment)
+		usage->cooling++;
+}
+
+/* usage_of -- what was counted of an id, made if need be */
+static Usage *
+usage_of(usages_hash *counted, int64 id)
+{
+	bool		found;
+	Usage	   *usage = usages_insert(counted, id, &found);
+
+	if (!found)
+	{
+		usage->active = 0;
+		usage->cooling = 0;
+		usage->asked = false;
+	}
+	return usage;
+}
+
 /* find_expired -- the sessions whose leases have expired; NULL when there are none */
 static expireds_hash *
 find_expired(Counting *counting, Snapshot snapshot)
@@ -166,14 +215,16 @@ find_expired(Counting *counting, Snapshot snapshot)
 	scan_start_pass(&expiries, snapshot, 0);
 	while (scan_next(&expiries))
 	{
+		TimestampTz expires_at = scan_timestamp(&expiries, Anum_egress_lease_expiry_expires_at);
 		bool		found;
 
 		CHECK_FOR_INTERRUPTS();
-		if (scan_timestamp(&expiries, Anum_egress_lease_expiry_expires_at) > counting->moment)
+		if (expires_at > counting->moment)
 			continue;
 		if (result == NULL)
 			result = expireds_create(CurrentMemoryContext, 1024, NULL);
-		(void) expireds_insert(result, DatumGetTextPCopy(scan_value(&expiries, Anum_egress_lease_expiry_session_id)), &found);
+		expireds_insert(result, DatumGetTextPCopy(scan_value(&expiries, Anum_egress_lease_expiry_session_id)),
+						&found)->expires_at = expires_at;
 	}
 	scan_close(&expiries);
 	return result;
@@ -193,19 +244,17 @@ count_all(Counting *counting, Snapshot snapshot)
 	scan_start_pass(&leases, snapshot, 0);
 	while (scan_next(&leases))
 	{
-		Usage	   *usage;
-		bool		found;
+		Usage	   *usage = usage_of(counted, scan_id(&leases, counting->kind->id));
+		Expired    *ended = expired == NULL ? NULL :
+			expireds_lookup(expired, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)));
 
 		CHECK_FOR_INTERRUPTS();
 		if (lease_is_cooling(&leases))
-			continue;
-		if (expired != NULL &&
-			expireds_lookup(expired, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id))) != NULL)
-			continue;
-		usage = usages_insert(counted, scan_id(&leases, counting->kind->id), &found);
-		if (!found)
-			usage->active = 0;
-		count_lease(usage, &leases);
+			note_ended(counting, usage, scan_timestamp(&leases, Anum_egress_lease_acquired_at));
+		else if (ended != NULL)
+			note_ended(counting, usage, ended->expires_at);
+		else
+			count_lease(usage, &leases);
 	}
 	scan_close(&leases);
 	MemoryContextSwitchTo(old_context);
@@ -241,8 +290,11 @@ count_one(Counting *counting, Usage *usage, Snapshot snapshot)
 	while (counting->budget-- > 0 && scan_next(&leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!lease_is_cooling(&leases) &&
-			!has_expired(counting, &expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), snapshot))
+		if (lease_is_cooling(&leases))
+			note_ended(counting, usage, scan_timestamp(&leases, Anum_egress_lease_acquired_at));
+		else if (has_expired(counting, &expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), snapshot))
+			note_ended(counting, usage, scan_timestamp(&expiries, Anum_egress_lease_expiry_expires_at));
+		else
 			count_lease(usage, &leases);
 	}
 	scan_close(&expiries);
@@ -265,7 +317,7 @@ count(FunctionCallInfo fcinfo, Counting *counting, int64 id)
 		count_all(counting, GetActiveSnapshot());
 	}
 	found = usages_lookup(counting->counted, id);
-	usage.active = 0;
+	usage.active = usage.cooling = 0;
 	return found == NULL ? usage : *found;
 }
 
@@ -283,14 +335,15 @@ egress_credential_leases(PG_FUNCTION_ARGS)
 {
 	Counting   *counting = begin(fcinfo, &by_credential);
 	Usage		usage;
-	Datum		values[2];
-	bool		nulls[2] = {false};
+	Datum		values[3];
+	bool		nulls[3] = {false};
 
 	check_not_null(fcinfo, 0, "egress_credential_id");
 	usage = count(fcinfo, counting, PG_GETARG_INT64(0));
 	values[0] = Int64GetDatum(usage.active);
-	values[1] = TimestampTzGetDatum(usage.oldest);
-	nulls[1] = usage.active == 0;
+	values[1] = Int64GetDatum(usage.cooling);
+	values[2] = TimestampTzGetDatum(usage.oldest);
+	nulls[2] = usage.active == 0;
 
 	if (counting->result == NULL)
 	{

@@ -534,7 +534,7 @@ ARRAY[
     'egress_connections_at(moment timestamp with time zone, egress_gateway_id bigint DEFAULT NULL::bigint) -> '
         'SETOF egress_lease_history',
     'egress_credential_leases(egress_credential_id bigint, OUT active_connections bigint, '
-        'OUT oldest_lease_at timestamp with time zone) -> record',
+        'OUT cooling_connections bigint, OUT oldest_lease_at timestamp with time zone) -> record',
     'egress_credential_public_key(egress_credential_id bigint) -> text',
     'egress_detach_group_members(member_table regclass) -> void',
     'egress_detach_sessions(session_table regclass) -> void',

@@ -123,7 +123,7 @@ BEGIN
     END LOOP;
 END $$;
 -- the copy of an index that includes a column is named after all of its columns
-ALTER INDEX pg_temp.egress_lease_egress_credential_id_slot_egress_gateway_id_key RENAME TO egress_lease_egress_credential_id_slot_key;
+ALTER INDEX pg_temp.egress_lease_egress_credential_id_slot_cooling_egress_gatew_key RENAME TO egress_lease_egress_credential_id_slot_key;
 INSERT INTO pg_temp.egress_provider
 VALUES (1, 'shadow', 'custom', true, false, false), (2, 'shadow 2', 'custom', true, false, false);
 INSERT INTO pg_temp.egress_gateway
