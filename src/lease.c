@@ -252,6 +252,23 @@ lease_try_remove(EgressScan *lease)
 	return !TransactionIdIsValid(lease->dirty.xmin) && !TransactionIdIsValid(lease->dirty.xmax) && scan_try_delete(lease);
 }
 
+/* cool_down_of -- the cool_down of the lease's credential, as it is now */
+static const Interval *
+cool_down_of(EgressScan *lease)
+{
+	const Interval *result = NULL;
+	EgressScan	credential;
+	Snapshot	snapshot;
+
+	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (scan_find_id(&credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot))
+		result = lease_cool_down(&credential);
+	UnregisterSnapshot(snapshot);
+	scan_close(&credential);
+	return result;
+}
+
 /* cooling_id -- the session's id of a lease that nobody holds: no session's */
 static text *
 cooling_id(void)
@@ -269,18 +286,19 @@ cooling_id(void)
  * high_slot -- a slot for a lease that nobody holds, in the place of one that had none
  *
  * One that is free, drawn by chance far above the limits that there are; so that they lie by themselves in the index of slots, and each
- * such end can remove a few of those that have cooled down, without a look at the leases that are held. Before: the caller holds
- * LOCK_CREDENTIAL, exclusive.
+ * such end can remove a few of those that have cooled down, without a look at the leases that are held. Before: the lease is the
+ * current row, and the caller holds LOCK_CREDENTIAL, exclusive.
  */
 static int32
-high_slot(int64 credential_id, const Interval *cool_down)
+high_slot(EgressScan *lease)
 {
+	const Interval *cool_down = cool_down_of(lease);
 	int32		result = (int32) pg_prng_uint64_range(&pg_global_prng_state, FIRST_HIGH_SLOT, LAST_HIGH_SLOT);
 	int			removed = 0;
 	EgressScan	slots;
 
 	scan_open_entries(&slots, INDEX_LEASE_SLOT);
-	scan_key_id(&slots, credential_id);
+	scan_key_id(&slots, scan_id(lease, Anum_egress_lease_egress_credential_id));
 	scan_key_at_least(&slots, result);
 	scan_start_dirty(&slots);
 	/* those without a slot come last */
@@ -303,7 +321,7 @@ high_slot(int64 credential_id, const Interval *cool_down)
 
 /* insert_cooling -- insert a lease that nobody holds in the place of one that has ended */
 static void
-insert_cooling(EgressScan *lease, TimestampTz ended_at, const Interval *cool_down)
+insert_cooling(EgressScan *lease, TimestampTz ended_at)
 {
 	Datum		values[Natts_egress_lease];
 	bool		nulls[Natts_egress_lease] = {false};
@@ -316,8 +334,7 @@ insert_cooling(EgressScan *lease, TimestampTz ended_at, const Interval *cool_dow
 	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(ended_at);
 	scan_put(lease, Anum_egress_lease_slot, Anum_egress_lease_slot - 1, values, nulls);
 	if (nulls[Anum_egress_lease_slot - 1])
-		values[Anum_egress_lease_slot - 1] =
-			Int32GetDatum(high_slot(scan_id(lease, Anum_egress_lease_egress_credential_id), cool_down));
+		values[Anum_egress_lease_slot - 1] = Int32GetDatum(high_slot(lease));
 	nulls[Anum_egress_lease_slot - 1] = false;
 	values[Anum_egress_lease_cooling - 1] = BoolGetDatum(true);
 	insert_row(lease->table, Natts_egress_lease, values, nulls);
@@ -343,7 +360,7 @@ cool(EgressScan *lease, EgressScan *credential, TimestampTz ended_at, TimestampT
 	if (cool_down == NULL || lease_free_at(ended_at, cool_down) <= now)
 		return;
 	lock_take(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
-	insert_cooling(lease, ended_at, cool_down);
+	insert_cooling(lease, ended_at);
 	lock_give(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
 }
 
@@ -420,15 +437,31 @@ get_ttl(FunctionCallInfo fcinfo, int argno)
 	return ttl;
 }
 
+/* is_free -- has the connection of the lease that was looked at, which has expired, cooled down? By the cool_down as it is now */
+static bool
+is_free(LeaseLook *look)
+{
+	TimestampTz now = GetCurrentTimestamp();	/* before that is read, as for cool() */
+
+	return lease_free_at(scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), cool_down_of(&look->lease)) <= now;
+}
+
+/* What becomes of the connection of an expired lease that is ended. */
+typedef enum Connection
+{
+	CONNECTION_COOLS_DOWN,		/* if it has to */
+	CONNECTION_IS_TAKEN,		/* so it must have cooled down */
+	CONNECTION_IS_GONE			/* with its credential */
+} Connection;
+
 /*
  * end_if_expired -- end the lease of the session in a row, if it has expired and nobody else is about to do something with it
  *
- * cools: its connection may have to cool down. Otherwise it must have: by cool_down, NULL for whoever does not ask.
  * Waits for nobody who takes, renews or ends it: false, and it is left to them. Before: lease_lock_tables(). The caller may hold
  * other short locks: the session's is only tried, so that no wait can be a circle.
  */
 static bool
-end_if_expired(EgressScan *row, AttrNumber session_column, bool cools, const Interval *cool_down)
+end_if_expired(EgressScan *row, AttrNumber session_column, Connection connection)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "egress expiry", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(context);
@@ -440,11 +473,9 @@ end_if_expired(EgressScan *row, AttrNumber session_column, bool cools, const Int
 	if (lock_try(LOCK_SESSION, key, ExclusiveLock))
 	{
 		lease_open(&look);
-		expired = lease_look(&look, session_id) == LEASE_EXPIRED &&
-			(cools || lease_free_at(scan_timestamp(&look.expiry, Anum_egress_lease_expiry_expires_at), cool_down) <=
-			 GetCurrentTimestamp());
+		expired = lease_look(&look, session_id) == LEASE_EXPIRED && (connection != CONNECTION_IS_TAKEN || is_free(&look));
 		if (expired)
-			end_expired(&look, cools);
+			end_expired(&look, connection == CONNECTION_COOLS_DOWN);
 		lease_close(&look);
 		lock_give(LOCK_SESSION, key, ExclusiveLock);
 	}
@@ -457,41 +488,26 @@ end_if_expired(EgressScan *row, AttrNumber session_column, bool cools, const Int
 bool
 lease_end_if_expired(EgressScan *row, AttrNumber session_column)
 {
-	return end_if_expired(row, session_column, true, NULL);
+	return end_if_expired(row, session_column, CONNECTION_COOLS_DOWN);
 }
 
-/* lease_end_if_free -- for whoever needs the connection: only if that has cooled down; the credential's lock is held, exclusive */
+/* lease_end_if_free -- for whoever needs the connection: only if that has cooled down */
 bool
-lease_end_if_free(EgressScan *row, AttrNumber session_column, const Interval *cool_down)
+lease_end_if_free(EgressScan *row, AttrNumber session_column)
 {
-	return end_if_expired(row, session_column, false, cool_down);
+	return end_if_expired(row, session_column, CONNECTION_IS_TAKEN);
 }
 
-/* cool_down_of -- the cool_down of the lease's credential, as it is now */
-static const Interval *
-cool_down_of(EgressScan *lease)
-{
-	const Interval *result = NULL;
-	EgressScan	credential;
-	Snapshot	snapshot;
-
-	scan_open(&credential, INDEX_CREDENTIAL_ID, AccessShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (scan_find_id(&credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot))
-		result = lease_cool_down(&credential);
-	UnregisterSnapshot(snapshot);
-	scan_close(&credential);
-	return result;
-}
-
-/* remove_cooled -- delete the current row, of a lease that nobody holds, beside nobody who counts what is held, alone (limit.c) */
+/* remove_cooled -- delete the current row, of a lease that nobody holds, if it has cooled down, or its credential goes */
 static void
-remove_cooled(EgressScan *lease)
+remove_cooled(EgressScan *lease, bool gone)
 {
 	int64		credential_id = scan_id(lease, Anum_egress_lease_egress_credential_id);
 
+	/* not beside one who looks for a slot alone: what he finds in the way came before (limit.c) */
 	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
-	(void) lease_try_remove(lease);
+	if (gone || lease_has_cooled(lease, cool_down_of(lease)))
+		(void) lease_try_remove(lease);
 	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
 }
 
@@ -514,9 +530,9 @@ lease_end_expired_of(EgressIndex index, int64 id, bool gone)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!lease_is_cooling(&leases))
-			(void) end_if_expired(&leases, Anum_egress_lease_session_id, !gone, NULL);
-		else if (gone || lease_has_cooled(&leases, cool_down_of(&leases)))
-			remove_cooled(&leases);
+			(void) end_if_expired(&leases, Anum_egress_lease_session_id, gone ? CONNECTION_IS_GONE : CONNECTION_COOLS_DOWN);
+		else
+			remove_cooled(&leases, gone);
 	}
 	scan_close(&leases);
 }
@@ -568,7 +584,7 @@ lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number, c
 	scan_key_id(expiries, credential_id);
 	scan_start_dirty(expiries);
 	while (ended < number && lease_next_expired(expiries, cool_down))
-		if (lease_end_if_free(expiries, Anum_egress_lease_expiry_session_id, cool_down))
+		if (lease_end_if_free(expiries, Anum_egress_lease_expiry_session_id))
 			ended++;
 	return ended >= number;
 }

@@ -66,7 +66,7 @@ extern bool lease_has_cooled(EgressScan *lease, const Interval *cool_down);
 extern bool lease_try_remove(EgressScan *lease);
 extern bool lease_next_expired(EgressScan *expiries, const Interval *cool_down);
 extern bool lease_end_if_expired(EgressScan *row, AttrNumber session_column);
-extern bool lease_end_if_free(EgressScan *row, AttrNumber session_column, const Interval *cool_down);
+extern bool lease_end_if_free(EgressScan *row, AttrNumber session_column);
 extern bool lease_so_many_expired(EgressScan *expiries, int64 credential_id, int64 number, const Interval *cool_down);
 extern bool lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number, const Interval *cool_down);
 extern void lease_end_expired_of(EgressIndex index, int64 id, bool gone);

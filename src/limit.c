@@ -243,13 +243,15 @@ typedef enum RowState
 /*
  * row_state -- what the current entry's row is
  *
- * Visits it, unless it is a lease's on a page that is visible to all, and lets the index know when it is dead to all.
+ * Visits it, unless it is a lease's on a page that is visible to all, and lets the index know when it is dead to all. After:
+ * scan->dirty says which open transactions have inserted or deleted it.
  */
 static RowState
 row_state(LimitSearch *search, EgressScan *scan)
 {
 	bool		cooling = lease_entry_is_cooling(scan);
 
+	scan->dirty.xmin = scan->dirty.xmax = InvalidTransactionId;
 	if (!cooling && scan_page_is_all_visible(scan))
 		return ROW_HELD;
 	if (!index_fetch_heap(scan->desc, scan->slot))
@@ -283,45 +285,70 @@ slot_any_outside(LimitSearch *search, int64 credential_id, int32 limit, bool tid
 	return false;
 }
 
+/* any_ended -- has one of these transactions ended? */
+static bool
+any_ended(List *transactions)
+{
+	ListCell   *cell;
+
+	foreach(cell, transactions)
+		if (!TransactionIdIsInProgress((TransactionId) lfirst_int(cell)))
+			return true;
+	return false;
+}
+
 /*
- * count_held -- how many leases are held, counted up to a limit
+ * count_once -- how many connections are held, counted up to a limit; *open are the transactions that must not have ended meanwhile
  *
- * Those of one slot are one connection: a transaction that ends a lease leaves another in its slot, which cools down; or takes the
- * connection again. One that cools down in the place of a lease without a slot has a slot by itself. While its transaction is open
- * it does not count, for then that lease does, which comes before it in a scan backwards.
+ * Those of one slot are one connection: a transaction that ends a lease may leave another in its slot, which cools down; or take the
+ * connection again. What it leaves in the place of a lease without a slot has a slot by itself. While the transaction is open that
+ * does not count, because the lease does.
  */
 static int32
-count_held(LimitSearch *search, int64 credential_id, int32 limit)
+count_once(LimitSearch *search, int64 credential_id, int32 limit, List **open)
 {
 	int32		count = 0;
-	int32		last = SLOT_NONE;	/* the slot that the scan is at; */
-	bool		held = false;	/* whether it is held; */
-	TransactionId open = InvalidTransactionId;	/* or by what this one leaves to cool down */
+	int32		counted = SLOT_NONE;	/* the slot that was counted last */
 	int32		slot;
 
 	scan_key_id(&search->all, credential_id);
 	scan_start_dirty(&search->all);
+	while (count < limit && (slot = next_slot(&search->all, BackwardScanDirection)) != SLOT_END)
+	{
+		EgressScan *row = &search->all;
+
+		if ((slot != SLOT_NONE && slot == counted) || row_state(search, row) != ROW_HELD)
+			continue;
+		if (lease_entry_is_cooling(row) && TransactionIdIsValid(row->dirty.xmin))
+		{
+			*open = lappend_int(*open, (int) row->dirty.xmin);
+			continue;
+		}
+		if (slot == SLOT_NONE && TransactionIdIsValid(row->dirty.xmax))
+			*open = lappend_int(*open, (int) row->dirty.xmax);
+		counted = slot;
+		count++;
+	}
+	return count;
+}
+
+/*
+ * count_held -- how many connections are held, counted up to a limit
+ *
+ * Before: the caller holds the credential's lock, exclusive. A transaction that ends while the leases are counted may have been seen
+ * before and after: then they are counted again.
+ */
+static int32
+count_held(LimitSearch *search, int64 credential_id, int32 limit)
+{
+	List	   *open;
+	int32		count;
+
 	do
 	{
-		slot = next_slot(&search->all, BackwardScanDirection);
-		if (slot != last)
-		{
-			/* it has ended since: the row may have been visited before that, and the lease after */
-			held |= TransactionIdIsValid(open) && !TransactionIdIsInProgress(open);
-			count += held ? 1 : 0;
-			held = false;
-			open = InvalidTransactionId;
-			last = slot;
-		}
-		if (slot == SLOT_END || row_state(search, &search->all) != ROW_HELD)
-			continue;
-		if (slot == SLOT_NONE)
-			count++;
-		else if (lease_entry_is_cooling(&search->all) && TransactionIdIsValid(search->all.dirty.xmin))
-			open = search->all.dirty.xmin;
-		else
-			held = true;
-	} while (slot != SLOT_END && count < limit);
+		open = NIL;
+		count = count_once(search, credential_id, limit, &open);
+	} while (any_ended(open));
 	return count;
 }
 
@@ -590,7 +617,7 @@ end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in
 
 	scan_open(&expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
 	ended = lease_so_many_expired(&expiries, credential_id, Max(at_gateway, in_all), cool_down) && is_usable(search) &&
-		(at_gateway == 0 || once_end_expired(&search->once, credential_id, search->lease->gateway_id, cool_down)) &&
+		(at_gateway == 0 || once_end_expired(&search->once, credential_id, search->lease->gateway_id)) &&
 		(in_all <= at_gateway || lease_end_expired_for(&expiries, credential_id, in_all - at_gateway, cool_down));
 	scan_close(&expiries);
 	return ended;

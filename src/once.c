@@ -139,7 +139,7 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
  * Before: once_look() said ONCE_EXPIRED, under the credential's lock, exclusive, which is still held.
  */
 bool
-once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down)
+once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id)
 {
 	bool		all = true;
 
@@ -148,7 +148,7 @@ once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id, const In
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!lease_is_cooling(&look->leases))
-			all &= lease_end_if_free(&look->leases, Anum_egress_lease_session_id, cool_down);
+			all &= lease_end_if_free(&look->leases, Anum_egress_lease_session_id);
 	}
 	return all;
 }
