@@ -10,6 +10,7 @@
  *	- What was reported while it was benched counts for nothing.
  *	- Of a round, each session counts once. With the report of the bench_after-th session the round is over, and it is benched from
  *	  then on for bench_for, doubled with each round before, an hour at most.
+ *	- What was reported in the future, by a clock that has been set back since, counts for nothing.
  * So a bench ends by the clock, nobody has to do anything for that, and a change of the settings counts at once. Rounds that
  * make no difference, because an hour is the most, are spare: whoever reports next deletes them. So few rows are read however
  * long something has been broken.
@@ -87,9 +88,9 @@ bench_rule(EgressScan *provider)
 	return rule;
 }
 
-/* report_of -- the report in a scan's current row, in the current memory context */
-static BenchReport *
-report_of(EgressScan *reports)
+/* bench_report -- the report in a scan's current row, in the current memory context */
+BenchReport *
+bench_report(EgressScan *reports)
 {
 	BenchReport *report = palloc0(sizeof(BenchReport));
 	text	   *session_id = scan_text(reports, Anum_egress_report_session_id);
@@ -97,22 +98,7 @@ report_of(EgressScan *reports)
 	report->id = scan_id(reports, Anum_egress_report_egress_report_id);
 	report->reported_at = scan_timestamp(reports, Anum_egress_report_reported_at);
 	report->session_id = session_id == NULL ? NULL : DatumGetTextPCopy(PointerGetDatum(session_id));
-	report->tid = reports->slot->tts_tid;
 	return report;
-}
-
-/* bench_read -- the reports of a scan, which has been started: a List of BenchReport, in the current memory context */
-List *
-bench_read(EgressScan *reports)
-{
-	List	   *result = NIL;
-
-	while (scan_next(reports))
-	{
-		CHECK_FOR_INTERRUPTS();
-		result = lappend(result, report_of(reports));
-	}
-	return result;
 }
 
 /* compare_reports -- in the order in which they were made */
@@ -189,12 +175,13 @@ spare_before(List *reports, int position)
 }
 
 /*
- * bench_state -- what the reports about something come to; the list is sorted, and what is spare is marked
+ * bench_state -- what the reports about something come to now; the list is sorted, and what is spare is marked
  *
- * Before: rule->after is not 0. After: bench->last and bench->round point to what the reports have.
+ * What was reported after now counts for nothing: the clock has been set back since, and nobody is to be benched until it is there
+ * again. Before: rule->after is not 0. After: bench->last and bench->round point to what the reports have.
  */
 void
-bench_state(Bench *bench, List *reports, const BenchRule *rule)
+bench_state(Bench *bench, List *reports, const BenchRule *rule, TimestampTz now)
 {
 	int64		enough = 1;		/* rounds: with more, it would not be benched for longer */
 	List	   *ends = NIL;		/* where the rounds end */
@@ -207,7 +194,10 @@ bench_state(Bench *bench, List *reports, const BenchRule *rule)
 	{
 		BenchReport *report = list_nth(reports, i);
 
-		if (report->session_id == NULL)
+		if (report->reported_at > now)
+			/* what another reports at this very moment is not */
+			report->spare = report->reported_at > now + LONGEST_BENCH;
+		else if (report->session_id == NULL)
 		{
 			start_anew(bench);
 			spare_before(reports, i);
@@ -268,7 +258,7 @@ read_all(BenchLook *look)
 		entry = no_gateway ?
 			entry_of(look->targets, BENCH_CREDENTIAL, scan_id(&reports, Anum_egress_report_egress_credential_id)) :
 			entry_of(look->targets, BENCH_GATEWAY, DatumGetInt64(gateway_id));
-		entry->reports = lappend(entry->reports, report_of(&reports));
+		entry->reports = lappend(entry->reports, bench_report(&reports));
 	}
 	scan_close(&reports);
 	MemoryContextSwitchTo(old_context);
@@ -287,6 +277,7 @@ bench_begin(BenchLook *look, Snapshot snapshot, bool reads_many)
 	BlockNumber pages;
 
 	look->snapshot = snapshot;
+	look->now = GetCurrentTimestamp();
 	look->context = CurrentMemoryContext;
 	look->nothing = true;
 	look->targets = NULL;
@@ -307,12 +298,16 @@ static List *
 look_up(BenchLook *look, BenchKind kind, int64 id)
 {
 	EgressScan	reports;
-	List	   *result;
+	List	   *result = NIL;
 
 	scan_open(&reports, bench_index(kind), AccessShareLock);
 	scan_key_id(&reports, id);
 	scan_start(&reports, look->snapshot);
-	result = bench_read(&reports);
+	while (scan_next(&reports))
+	{
+		CHECK_FOR_INTERRUPTS();
+		result = lappend(result, bench_report(&reports));
+	}
 	scan_close(&reports);
 	return result;
 }
@@ -342,7 +337,7 @@ bench_find(BenchLook *look, BenchKind kind, int64 id, const BenchRule *rule, Tim
 
 	if (reports == NIL)
 		return false;
-	bench_state(bench, reports, rule);
+	bench_state(bench, reports, rule, look->now);
 	return bench->until > moment;
 }
 

@@ -35,7 +35,6 @@ typedef struct BenchReport
 	TimestampTz reported_at;
 	text	   *session_id;		/* that could not connect; NULL: a success, before which nothing counts */
 	bool		spare;			/* after bench_state(): it makes no difference, and may go */
-	ItemPointerData tid;
 } BenchReport;
 
 /* What the reports about a gateway or credential come to. */
@@ -52,6 +51,7 @@ typedef struct Bench
 typedef struct BenchLook
 {
 	Snapshot	snapshot;
+	TimestampTz now;			/* when it began */
 	MemoryContext context;		/* of what is kept */
 	bool		nothing;		/* there is no report at all */
 	HTAB	   *targets;		/* all that there are, or NULL: they are looked up one by one, */
@@ -60,8 +60,8 @@ typedef struct BenchLook
 
 extern void bench_lock_tables(LOCKMODE lockmode);
 extern BenchRule bench_rule(EgressScan *provider);
-extern List *bench_read(EgressScan *reports);
-extern void bench_state(Bench *bench, List *reports, const BenchRule *rule);
+extern BenchReport *bench_report(EgressScan *reports);
+extern void bench_state(Bench *bench, List *reports, const BenchRule *rule, TimestampTz now);
 extern void bench_begin(BenchLook *look, Snapshot snapshot, bool reads_many);
 extern bool bench_find(BenchLook *look, BenchKind kind, int64 id, const BenchRule *rule, TimestampTz moment, Bench *bench);
 extern char *bench_label(const Bench *bench);

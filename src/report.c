@@ -221,74 +221,124 @@ any_open(EgressScan *reports, int64 id)
 }
 
 /*
- * success_open -- has another open transaction said that something is well?
+ * read_reports -- the reports about something: *now as they are, *then as they are when what others have open commits
  *
- * That is, deleted reports about it, or written that none counts.
+ * A failure that another open transaction has reported is in neither. Returns whether the two differ: then one has said that something
+ * is well.
  */
 static bool
-success_open(EgressScan *reports, int64 id)
+read_reports(EgressScan *rows, int64 id, List **now, List **then)
 {
-	bool		open = false;
+	bool		differ = false;
 
-	start(reports, id, true);
-	while (!open && scan_next(reports))
-		open = TransactionIdIsValid(reports->dirty.xmax) ||
-			(TransactionIdIsValid(reports->dirty.xmin) && scan_text(reports, Anum_egress_report_session_id) == NULL);
-	return open;
+	*now = NIL;
+	*then = NIL;
+	start(rows, id, true);
+	while (scan_next(rows))
+	{
+		BenchReport *report = bench_report(rows);
+		bool		inserted = !TransactionIdIsValid(rows->dirty.xmin);
+		bool		deleted = TransactionIdIsValid(rows->dirty.xmax);
+
+		CHECK_FOR_INTERRUPTS();
+		if (inserted)
+			*now = lappend(*now, report);
+		if (!deleted && (inserted || report->session_id == NULL))
+			*then = lappend(*then, report);
+		differ |= deleted || (!inserted && report->session_id == NULL);
+	}
+	return differ;
 }
 
-/* is_spare -- is the report in the current row one of those that make no difference? */
-static bool
-is_spare(EgressScan *row, List *reports)
+/* compare_ids -- for qsort() and bsearch() */
+static int
+compare_ids(const void *a, const void *b)
 {
-	int64		id = scan_id(row, Anum_egress_report_egress_report_id);
+	int64		left = *(const int64 *) a;
+	int64		right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* spare_ids -- the ids of those reports that make no difference, sorted; returns how many */
+static int
+spare_ids(List *reports, int64 **ids)
+{
+	int			count = 0;
 	ListCell   *cell;
 
+	*ids = palloc(Max(list_length(reports), 1) * sizeof(int64));
 	foreach(cell, reports)
-		if (((BenchReport *) lfirst(cell))->id == id)
-			return ((BenchReport *) lfirst(cell))->spare;
-	return false;
+		if (((BenchReport *) lfirst(cell))->spare)
+			(*ids)[count++] = ((BenchReport *) lfirst(cell))->id;
+	qsort(*ids, count, sizeof(int64), compare_ids);
+	return count;
 }
 
-/* clear -- delete the reports about something that are committed, or of this transaction: all, or the spare ones of a list */
-static void
-clear(EgressScan *rows, int64 id, List *spare)
+/*
+ * clear -- delete the reports about something that are committed, or of this transaction: all, or those of sorted ids
+ *
+ * Returns whether all could be: one that another transaction is deleting, or that somebody has locked by hand, stays.
+ */
+static bool
+clear(EgressScan *rows, int64 id, const int64 *ids, int count)
 {
+	bool		all = true;
+
 	start(rows, id, false);
 	while (scan_next(rows))
 	{
+		int64		report_id = scan_id(rows, Anum_egress_report_egress_report_id);
+
 		CHECK_FOR_INTERRUPTS();
-		if (spare == NIL || is_spare(rows, spare))
-			(void) scan_try_delete(rows);
+		if (ids == NULL || bsearch(&report_id, ids, count, sizeof(int64), compare_ids) != NULL)
+			all &= scan_try_delete(rows);
 	}
+	return all;
 }
 
-/* any_spare -- is one of these reports spare? */
-static bool
-any_spare(List *reports)
+/* first_to_stay -- the position of the first of these reports, which bench_state() has sorted, that is not spare */
+static int
+first_to_stay(List *reports)
 {
-	ListCell   *cell;
+	int			position = 0;
 
-	foreach(cell, reports)
-		if (((BenchReport *) lfirst(cell))->spare)
-			return true;
-	return false;
+	while (position < list_length(reports) && ((BenchReport *) list_nth(reports, position))->spare)
+		position++;
+	return position;
+}
+
+/* cut_off -- let nothing count of the rounds that are spare, of which not every row could be deleted */
+static void
+cut_off(BenchKind kind, int64 id, List *reports)
+{
+	int			position = first_to_stay(reports);
+
+	/* a success says that already */
+	if (position == 0 || position == list_length(reports) ||
+		((BenchReport *) list_nth(reports, position))->session_id == NULL)
+		return;
+	insert_report(kind, id, NULL, ((BenchReport *) list_nth(reports, position - 1))->reported_at);
 }
 
 /*
  * clear_spare -- delete those of the reports about something that make no difference
  *
- * Where another open transaction deletes some, it may take that back: then it is left for another time, since the rest must not lack
- * a part of a round.
+ * The rest must not have a part of a round before it. Where another open transaction deletes some, it may take that back: then it is
+ * left for another time. Where somebody has locked some by hand, a row says that they do not count. Before: the gateway or credential
+ * is the current row of the other scan.
  */
 static void
-clear_spare(EgressScan *rows, BenchKind kind, int64 id, List *reports)
+clear_spare(EgressScan *rows, BenchKind kind, int64 id, List *reports, EgressScan *row)
 {
-	if (!any_spare(reports))
+	int64	   *ids;
+	int			count = spare_ids(reports, &ids);
+
+	if (count == 0)
 		return;
 	lock_take(lock_of(kind), id, ExclusiveLock);
-	if (!any_open(rows, id))
-		clear(rows, id, reports);
+	if (!any_open(rows, id) && !clear(rows, id, ids, count) && !scan_row_ends(row))
+		cut_off(kind, id, reports);
 	lock_give(lock_of(kind), id, ExclusiveLock);
 }
 
@@ -309,25 +359,34 @@ counts(Report *report, const Bench *bench, TimestampTz now)
 /*
  * report_failure -- let a report of a failure count, if it does
  *
- * Where a success is open, it may count when that commits: then it is among the first after it.
+ * Where a success is open, it is written also when it counts once that commits.
  */
 static void
 report_failure(Report *report, BenchKind kind, TimestampTz now)
 {
 	int64		id = target_id(report, kind);
+	EgressScan *row = target(report, kind);
 	EgressScan	rows;
 	List	   *reports;
+	List	   *then;
+	bool		differ;
+	bool		written;
 	Bench		bench;
 
 	scan_open(&rows, bench_index(kind), RowExclusiveLock);
-	start(&rows, id, false);
-	reports = bench_read(&rows);
-	bench_state(&bench, reports, &report->rule);
-	clear_spare(&rows, kind, id, reports);
-	if (counts(report, &bench, now) || success_open(&rows, id))
+	differ = read_reports(&rows, id, &reports, &then);
+	bench_state(&bench, reports, &report->rule, now);
+	written = counts(report, &bench, now);
+	clear_spare(&rows, kind, id, reports, row);
+	if (!written && differ)
+	{
+		bench_state(&bench, then, &report->rule, now);
+		written = counts(report, &bench, now);
+	}
+	if (written)
 	{
 		lock_take(lock_of(kind), id, ShareLock);
-		if (!scan_row_ends(target(report, kind)))
+		if (!scan_row_ends(row))
 			insert_report(kind, id, report->session_id, now);
 		lock_give(lock_of(kind), id, ShareLock);
 	}
@@ -337,14 +396,15 @@ report_failure(Report *report, BenchKind kind, TimestampTz now)
 /*
  * begin_anew -- let nothing count that was reported of a gateway or credential until now
  *
- * Its reports are deleted. Where other open transactions have written some, or delete some and may take that back, a row says that
- * they do not count. Before: the gateway or credential is the current row of the other scan.
+ * Its reports are deleted. Where other open transactions have written some, or delete some and may take that back, or somebody has
+ * locked some by hand, a row says that they do not count. Before: the gateway or credential is the current row of the other scan.
  */
 static void
 begin_anew(BenchKind kind, int64 id, EgressScan *row)
 {
 	EgressScan	rows;
 	bool		open;
+	bool		all;
 
 	scan_open(&rows, bench_index(kind), RowExclusiveLock);
 	start(&rows, id, true);
@@ -352,8 +412,8 @@ begin_anew(BenchKind kind, int64 id, EgressScan *row)
 	{
 		lock_take(lock_of(kind), id, ExclusiveLock);
 		open = any_open(&rows, id);
-		clear(&rows, id, NIL);
-		if (open && !scan_row_ends(row))
+		all = clear(&rows, id, NULL, 0);
+		if ((open || !all) && !scan_row_ends(row))
 			insert_report(kind, id, NULL, GetCurrentTimestamp());
 		lock_give(lock_of(kind), id, ExclusiveLock);
 	}

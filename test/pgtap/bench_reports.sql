@@ -11,7 +11,7 @@ CREATE EXTENSION egress SCHEMA vpn;
 SET LOCAL search_path = vpn, public, tap;
 
 INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (1, 'Lanternway', 'custom');
-INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) SELECT i, 1, 'gateway ' || i FROM generate_series(1, 3) i;
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, country) SELECT i, 1, 'gateway ' || i, 'country ' || i FROM generate_series(1, 3) i;
 INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (1, 'everyone');
 INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type)
     SELECT i, 1, 'credential ' || i, 'everyone' FROM generate_series(1, 2) i;
@@ -40,6 +40,17 @@ BEGIN
     RAISE EXCEPTION 'undo' USING ERRCODE = 'UNDO0';
 EXCEPTION
     WHEN SQLSTATE 'UNDO0' THEN RETURN credential::text;
+    WHEN OTHERS THEN RETURN SQLSTATE;
+END $$;
+-- what a wish would get, which is undone
+CREATE FUNCTION wish(countries text[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    answer text;
+BEGIN
+    SELECT concat_ws(' ', egress_gateway_id, egress_credential_id) INTO answer FROM egress_acquire_gateway('bruno', NULL, 'probe', countries);
+    RAISE EXCEPTION 'undo' USING ERRCODE = 'UNDO0';
+EXCEPTION
+    WHEN SQLSTATE 'UNDO0' THEN RETURN answer;
     WHEN OTHERS THEN RETURN SQLSTATE;
 END $$;
 CREATE FUNCTION menu() RETURNS text LANGUAGE sql AS $$
@@ -77,6 +88,8 @@ SELECT matches(explain(1),
     '^benched none the gateway is benched until [-0-9: .+]+, after 3 reports of sessions that could not connect, the last of session ''5'': call egress_unbench\(egress_gateway_id => 1\), or wait until then$',
     'the explanation says after which reports, and how to lift it');
 SELECT is((SELECT egress_credential_id FROM egress_acquire_credential('ana', NULL, 1, '1')), 1::bigint, 'who is there stays, and may ask again');
+SELECT is((SELECT egress_gateway_id || ' ' || egress_credential_id FROM egress_acquire_gateway('ana', NULL, '1', '{"country 1"}')), '1 1', 'also by a wish');
+SELECT is(wish('{"country 1"}') || ' ' || wish('{"country 1","country 2"}'), 'NG002 2 1', 'another''s goes on to the next');
 SELECT fail(7), fail(9), fail(11), fail(1) \g /dev/null
 SELECT is(benched(), 'gateway 1: 3, 60 s', 'what is reported while it is benched counts for nothing');
 SELECT later('50 s') \g /dev/null
@@ -106,6 +119,7 @@ SELECT is(benched(), 'none', 'until one there is connected');
 
 -- an administrator
 SELECT fail(1), fail(3), fail(5), fail(1, 'credential'), fail(3, 'credential'), fail(5, 'credential') \g /dev/null
+SELECT is((SELECT egress_credential_id FROM egress_acquire_credential('ana', NULL, 1, '1')), 1::bigint, 'who has both stays, and may ask again');
 SELECT is(menu(), '2, 3', 'a benched credential leaves the others');
 SELECT is(acquire(2), '2', 'and is passed over');
 SELECT matches(explain(2), '^available 2 credential 2 ''credential 2'' has no limit; passed over: credential 1 ''credential 1'' is benched until [-0-9: .+]+, after 3 reports of sessions that could not connect, the last of session ''5'': call egress_unbench\(egress_credential_id => 1\), or wait until then$',
@@ -176,6 +190,16 @@ INSERT INTO egress_lease (session_id, egress_credential_id, egress_gateway_id, u
 INSERT INTO egress_lease_expiry VALUES ('late', 1, clock_timestamp());
 SELECT is(left(outcome($$SELECT egress_report_failure('late', 'gateway')$$), 5), '22023', 'who has had a lease, and has none any more');
 
+UPDATE egress_credential SET cool_down = '1 hour' WHERE egress_credential_id = 1;
+SELECT egress_release_credential('11') \g /dev/null
+SELECT is(left(outcome($$SELECT egress_report_failure('11', 'gateway')$$), 5), '22023', 'whose connection cools down');
+SELECT is(left(outcome(format('SELECT egress_report_failure(%L, ''gateway'')', session_id)), 5), '22023', 'that connection itself')
+FROM egress_lease WHERE session_id LIKE 'egress%' OR session_id NOT SIMILAR TO '[0-9]+|late' LIMIT 1;
+UPDATE egress_credential SET cool_down = NULL;
+DELETE FROM egress_lease WHERE session_id NOT SIMILAR TO '[0-9]+|late';
+DELETE FROM egress_lease_history;
+INSERT INTO egress_lease (session_id, egress_credential_id, egress_gateway_id, user_id, acquired_at) VALUES ('11', 1, 1, 'ana', now());
+
 /* ---------------------------------------------------------- the history of it */
 
 SELECT is((SELECT count(*) FROM egress_failure), 50::bigint, 'each report is in the history, whatever it counted for');
@@ -193,6 +217,49 @@ SELECT is(egress_prune_history('1 day'), 43::bigint, 'and the rest of what is ol
 SELECT is(egress_prune_history('1 day', 7), 0::bigint, 'no more are left');
 SELECT is((SELECT count(*) FROM egress_failure), 5::bigint, 'what is not stays');
 
+/* ---------------------------------------------------------- lengths and clocks */
+
+-- lengths of any kind
+UPDATE egress_provider SET bench_for = '1 month -29 days -23 hours';
+SELECT fail(1), fail(3), fail(5) \g /dev/null
+SELECT is(benched(), 'gateway 1: 3, 3600 s', 'months and days that almost cancel each other');
+UPDATE egress_provider SET bench_for = '170000000 years';
+SELECT is(benched(), 'gateway 1: 3, 3600 s', 'the longest that there are');
+UPDATE egress_provider SET bench_for = '1 microsecond';
+SELECT is(benched() || ' ' || acquire(1), 'none 1', 'a microsecond is over at once');
+SELECT fail(1), fail(3), fail(5), later('1 hour') FROM generate_series(1, 50) \g /dev/null
+SELECT cmp_ok((SELECT count(*)::int FROM egress_report), '<=', 3 * 35, 'and fifty rounds of it do not fill the table');
+SELECT fail(1), fail(3), fail(5) \g /dev/null
+SELECT matches(benched(), '^gateway 1: [0-9]+, 3600 s$', 'but come to an hour');
+UPDATE egress_provider SET bench_for = DEFAULT;
+SELECT egress_unbench(1) \g /dev/null
+
+-- a clock that is set back, by a day: what was reported then is in the future
+SELECT fail(1), fail(3), fail(5), fail(1, 'credential'), fail(3, 'credential'), fail(5, 'credential') \g /dev/null
+SELECT later('-1 day') \g /dev/null
+SELECT is(benched() || ' ' || menu() || ' ' || acquire(1) || ' ' || wish('{"country 1"}'), 'none 1, 2, 3 1 1 1', 'nothing stays benched until the clock is there again');
+SELECT fail(1), fail(3) \g /dev/null
+SELECT is(benched(), 'none', 'it takes three anew');
+SELECT fail(5) \g /dev/null
+SELECT is(benched(), 'gateway 1: 3, 60 s', 'who bench as ever');
+SELECT later('1 day') \g /dev/null
+SELECT is(benched(), 'credential 1: 3, 60 s', 'and who reports takes away what would come again');
+SELECT egress_unbench(1, 1), later('-1 day') \g /dev/null
+SELECT fail(1), fail(3), fail(5), later('-10 s') \g /dev/null
+SELECT is(benched(), 'none', 'by a few seconds: then they count later');
+SELECT later('10 s') \g /dev/null
+SELECT is(benched(), 'gateway 1: 3, 60 s', 'when it is time');
+SELECT egress_unbench(1) \g /dev/null
+
+-- who is the same
+SELECT fail(1), egress_release_credential('1') \g /dev/null
+SELECT egress_acquire_credential('ana', NULL, 1, '1') \g /dev/null
+SELECT fail(1), fail(3) \g /dev/null
+SELECT is(benched(), 'none', 'a session that left and came back is the same');
+SELECT fail(5) \g /dev/null
+SELECT is(benched(), 'gateway 1: 3, 60 s', 'it takes another');
+SELECT egress_unbench(1) \g /dev/null
+
 /* ---------------------------------------------------------- what goes with what */
 
 SELECT fail(2), fail(4), fail(6), fail(2, 'credential'), fail(4, 'credential'), fail(6, 'credential') \g /dev/null
@@ -201,7 +268,7 @@ DELETE FROM egress_gateway WHERE egress_gateway_id = 2;
 SELECT is(benched(), 'credential 2: 3, 60 s', 'the reports of a gateway go with it');
 DELETE FROM egress_credential WHERE egress_credential_id = 2;
 SELECT is((SELECT count(*) FROM egress_report), 0::bigint, 'and those of a credential');
-INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) VALUES (2, 1, 'gateway 2');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, country) VALUES (2, 1, 'gateway 2', 'country 2');
 INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type) VALUES (2, 1, 'credential 2', 'everyone');
 INSERT INTO egress_lease (session_id, egress_credential_id, egress_gateway_id, user_id, acquired_at)
     SELECT i, 2, 2, 'ana', now() FROM generate_series(2, 12, 2) i;
@@ -243,17 +310,17 @@ CREATE FUNCTION benched_by_view(rounds int) RETURNS text LANGUAGE sql AS $$
         ON o.kind = CASE WHEN b.egress_gateway_id IS NULL THEN 'credential' ELSE 'gateway' END
        AND o.id = coalesce(b.egress_gateway_id, b.egress_credential_id)
 $$;
--- what the menu, and acquires of gateways 1 and 2, should say, and do say
+-- what the menu, acquires and wishes should say of each gateway, and do say
 CREATE FUNCTION oracle_access(clock float8) RETURNS text LANGUAGE sql AS $$
     WITH benched AS (SELECT kind, id FROM oracle WHERE until > clock),
          free AS (SELECT min(c) AS first FROM generate_series(1, 2) c WHERE ('credential', c) NOT IN (SELECT kind, id FROM benched))
-    SELECT string_agg(CASE WHEN ('gateway', g) IN (SELECT kind, id FROM benched) THEN 'NG002, not listed, benched none'
-                           ELSE concat_ws(', ', coalesce(first::text, 'NG004'), CASE WHEN first IS NULL THEN 'full' ELSE 'listed' END,
+    SELECT string_agg(CASE WHEN ('gateway', g) IN (SELECT kind, id FROM benched) THEN 'NG002, NG002, not listed, benched none'
+                           ELSE concat_ws(', ', coalesce(first::text, 'NG004'), coalesce(g || ' ' || first, 'NG004'), CASE WHEN first IS NULL THEN 'full' ELSE 'listed' END,
                                           CASE WHEN first IS NULL THEN 'at_limit none' ELSE 'available ' || first END) END, '; ' ORDER BY g)
     FROM generate_series(1, 3) g, free
 $$;
 CREATE FUNCTION access() RETURNS text LANGUAGE sql AS $$
-    SELECT string_agg(concat_ws(', ', acquire(g), CASE WHEN m.egress_gateway_id IS NULL THEN 'not listed'
+    SELECT string_agg(concat_ws(', ', acquire(g), wish(ARRAY['country ' || g]), CASE WHEN m.egress_gateway_id IS NULL THEN 'not listed'
                                                        WHEN available_connections = 0 THEN 'full' ELSE 'listed' END,
                                 e.verdict || ' ' || coalesce(e.egress_credential_id::text, 'none')), '; ' ORDER BY g)
     FROM generate_series(1, 3) g
