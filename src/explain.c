@@ -228,11 +228,15 @@ passed_over(List *credentials, EgressEntitlement *before, bool lack)
 	return result;
 }
 
-/* benched -- how a gateway or credential is benched, and after whose report */
+/* benched -- how a gateway or credential is benched, after whose report, and when that was */
 static char *
 benched(const Bench *bench)
 {
-	return psprintf("%s, the last of session '%s'", bench_label(bench), text_to_cstring(bench->last->session_id));
+	char	   *label = bench_label(bench);
+
+	/* each call of timestamptz_to_str() overwrites what the one before returned */
+	return psprintf("%s, the last of session '%s' at %s", label, text_to_cstring(bench->last->session_id),
+					timestamptz_to_str(bench->last->reported_at));
 }
 
 /* lift_bench -- what an administrator would do about that; argument is egress_unbench()'s */

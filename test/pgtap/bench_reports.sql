@@ -85,7 +85,7 @@ SELECT matches(outcome($$SELECT egress_acquire_credential('bruno', NULL, 1, 'pro
     '^NG002 gateway 1 "gateway 1" is not available to user "bruno" without a workspace \| It is benched until [-0-9: .+]+, after 3 reports of sessions that could not connect\. \| Acquire another gateway, or try again then\.$',
     'and says until when');
 SELECT matches(explain(1),
-    '^benched none the gateway is benched until [-0-9: .+]+, after 3 reports of sessions that could not connect, the last of session ''5'': call egress_unbench\(egress_gateway_id => 1\), or wait until then$',
+    '^benched none the gateway is benched until [-0-9: .+]+, after 3 reports of sessions that could not connect, the last of session ''5'' at [-0-9: .+]+: call egress_unbench\(egress_gateway_id => 1\), or wait until then$',
     'the explanation says after which reports, and how to lift it');
 SELECT is((SELECT egress_credential_id FROM egress_acquire_credential('ana', NULL, 1, '1')), 1::bigint, 'who is there stays, and may ask again');
 SELECT is((SELECT egress_gateway_id || ' ' || egress_credential_id FROM egress_acquire_gateway('ana', NULL, '1', '{"country 1"}')), '1 1', 'also by a wish');
@@ -122,7 +122,7 @@ SELECT fail(1), fail(3), fail(5), fail(1, 'credential'), fail(3, 'credential'), 
 SELECT is((SELECT egress_credential_id FROM egress_acquire_credential('ana', NULL, 1, '1')), 1::bigint, 'who has both stays, and may ask again');
 SELECT is(menu(), '2, 3', 'a benched credential leaves the others');
 SELECT is(acquire(2), '2', 'and is passed over');
-SELECT matches(explain(2), '^available 2 credential 2 ''credential 2'' has no limit; passed over: credential 1 ''credential 1'' is benched until [-0-9: .+]+, after 3 reports of sessions that could not connect, the last of session ''5'': call egress_unbench\(egress_credential_id => 1\), or wait until then$',
+SELECT matches(explain(2), '^available 2 credential 2 ''credential 2'' has no limit; passed over: credential 1 ''credential 1'' is benched until [-0-9: .+]+, after 3 reports of sessions that could not connect, the last of session ''5'' at [-0-9: .+]+: call egress_unbench\(egress_credential_id => 1\), or wait until then$',
     'as the explanation says');
 SELECT fail(2, 'credential'), fail(4, 'credential'), fail(6, 'credential') \g /dev/null
 SELECT is(menu(), '2 full, 3 full', 'all of them leave none');
