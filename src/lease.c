@@ -233,12 +233,19 @@ lease_entry_is_cooling(EgressScan *leases)
 		DatumGetBool(index_getattr(desc->xs_itup, COOLING_COLUMN, desc->xs_itupdesc, &isnull));
 }
 
-/* lease_has_cooled -- is the lease in a scan's current row one that nobody holds, and its connection free? */
+/* has_cooled_by -- is the lease in a scan's current row one that nobody holds, and its connection free at a moment? */
+static bool
+has_cooled_by(EgressScan *lease, const Interval *cool_down, TimestampTz moment)
+{
+	return lease_is_cooling(lease) &&
+		lease_free_at(scan_timestamp(lease, Anum_egress_lease_acquired_at), cool_down) <= moment;
+}
+
+/* lease_has_cooled -- and now? For whoever has the credential as it is now */
 bool
 lease_has_cooled(EgressScan *lease, const Interval *cool_down)
 {
-	return lease_is_cooling(lease) &&
-		lease_free_at(scan_timestamp(lease, Anum_egress_lease_acquired_at), cool_down) <= GetCurrentTimestamp();
+	return has_cooled_by(lease, cool_down, GetCurrentTimestamp());
 }
 
 /*
@@ -252,7 +259,11 @@ lease_try_remove(EgressScan *lease)
 	return !TransactionIdIsValid(lease->dirty.xmin) && !TransactionIdIsValid(lease->dirty.xmax) && scan_try_delete(lease);
 }
 
-/* cool_down_of -- the cool_down of the lease's credential, as it is now */
+/*
+ * cool_down_of -- the cool_down of the lease's credential, as it is now
+ *
+ * It may change after that. So what it is compared with is the moment before: what was over then was so by the cool_down of then.
+ */
 static const Interval *
 cool_down_of(EgressScan *lease)
 {
@@ -292,6 +303,7 @@ cooling_id(void)
 static int32
 high_slot(EgressScan *lease)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	const Interval *cool_down = cool_down_of(lease);
 	int32		result = (int32) pg_prng_uint64_range(&pg_global_prng_state, FIRST_HIGH_SLOT, LAST_HIGH_SLOT);
 	int			removed = 0;
@@ -310,7 +322,7 @@ high_slot(EgressScan *lease)
 			break;
 		if (!index_fetch_heap(slots.desc, slots.slot))
 			continue;
-		if (removed < MOST_REMOVED && lease_has_cooled(&slots, cool_down) && lease_try_remove(&slots))
+		if (removed < MOST_REMOVED && has_cooled_by(&slots, cool_down, now) && lease_try_remove(&slots))
 			removed++;
 		else if (slot == result)
 			result++;
@@ -441,7 +453,7 @@ get_ttl(FunctionCallInfo fcinfo, int argno)
 static bool
 is_free(LeaseLook *look)
 {
-	TimestampTz now = GetCurrentTimestamp();	/* before that is read, as for cool() */
+	TimestampTz now = GetCurrentTimestamp();
 
 	return lease_free_at(scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), cool_down_of(&look->lease)) <= now;
 }
@@ -503,10 +515,11 @@ static void
 remove_cooled(EgressScan *lease, bool gone)
 {
 	int64		credential_id = scan_id(lease, Anum_egress_lease_egress_credential_id);
+	TimestampTz now = GetCurrentTimestamp();
 
 	/* not beside one who looks for a slot alone: what he finds in the way came before (limit.c) */
 	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
-	if (gone || lease_has_cooled(lease, cool_down_of(lease)))
+	if (gone || has_cooled_by(lease, cool_down_of(lease), now))
 		(void) lease_try_remove(lease);
 	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
 }
