@@ -135,7 +135,7 @@ access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snaps
 		!(purpose == ACCESS_TO_READ && IsolationIsSerializable());
 	call->overrides = workspace_id != NULL && overrides(workspace_id, snapshot);
 	/* an acquire goes by what is committed, and no report is a reason that it could not be serialized */
-	bench_begin(&call->benches, purpose == ACCESS_TO_ACQUIRE ? SnapshotSelf : snapshot, purpose != ACCESS_TO_ACQUIRE);
+	bench_begin(&call->benches, purpose == ACCESS_TO_ACQUIRE ? SnapshotSelf : snapshot, false);
 	call->subjects = NIL;
 	call->counts = NIL;
 

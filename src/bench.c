@@ -15,9 +15,9 @@
  * make no difference, because an hour is the most, are spare: whoever reports next deletes them. So few rows are read however
  * long something has been broken.
  *
- * Where nothing is reported the table has no page, or one without a row: that is found out once a call, and is all that it
- * costs. Who asks about many reads the table once. An acquire looks up the gateway and the credentials that it comes to, unless
- * the table is small.
+ * Where nothing is reported the table has no page: that is found out once a call, and is all that it costs. Else the gateways and
+ * credentials that a call comes to are looked up one by one, so that what is reported of others costs nothing. Who has looked up
+ * so many that it would have been cheaper to read the table reads it: that is twice the cost at most.
  */
 #include "bench.h"
 
@@ -30,10 +30,8 @@
 /* the longest that something is benched at a time */
 #define LONGEST_BENCH USECS_PER_HOUR
 
-/* a table of so many pages is read at once, */
-#define SMALL_TABLE 2
-/* and one of any size after so many look-ups */
-#define MOST_LOOK_UPS 64
+/* so many look-ups cost as much as to read a page of the table */
+#define LOOK_UPS_PER_PAGE 16
 
 /* What is reported about: a hash key. */
 typedef struct BenchTarget
@@ -267,11 +265,11 @@ read_all(BenchLook *look)
 /*
  * bench_begin -- get ready to find out what is benched
  *
- * reads_many: it will be asked about much. The snapshot stays registered or active as long as it is asked, and the current
+ * reads_all: bench_targets() will be called. The snapshot stays registered or active as long as it is asked, and the current
  * memory context stays.
  */
 void
-bench_begin(BenchLook *look, Snapshot snapshot, bool reads_many)
+bench_begin(BenchLook *look, Snapshot snapshot, bool reads_all)
 {
 	Relation	table;
 	BlockNumber pages;
@@ -281,7 +279,7 @@ bench_begin(BenchLook *look, Snapshot snapshot, bool reads_many)
 	look->context = CurrentMemoryContext;
 	look->nothing = true;
 	look->targets = NULL;
-	look->looked_up = 0;
+	look->look_ups = 0;
 	if (!catalog_has_table(TABLE_REPORT))
 		return;
 
@@ -289,7 +287,8 @@ bench_begin(BenchLook *look, Snapshot snapshot, bool reads_many)
 	pages = RelationGetNumberOfBlocks(table);
 	table_close(table, NoLock);
 	look->nothing = pages == 0;
-	if (pages > 0 && (reads_many || pages <= SMALL_TABLE))
+	look->look_ups = (int64) pages * LOOK_UPS_PER_PAGE;
+	if (pages > 0 && reads_all)
 		read_all(look);
 }
 
@@ -321,7 +320,7 @@ reports_about(BenchLook *look, BenchKind kind, int64 id)
 
 	if (look->nothing)
 		return NIL;
-	if (look->targets == NULL && look->looked_up++ < MOST_LOOK_UPS)
+	if (look->targets == NULL && look->look_ups-- > 0)
 		return look_up(look, kind, id);
 	if (look->targets == NULL)
 		read_all(look);
@@ -350,7 +349,7 @@ bench_label(const Bench *bench)
 					timestamptz_to_str(bench->until), bench->failures);
 }
 
-/* bench_targets -- of which gateways, or credentials, there are reports: a List of int64 *; before: reads_many */
+/* bench_targets -- of which gateways, or credentials, there are reports: a List of int64 *; before: reads_all */
 List *
 bench_targets(BenchLook *look, BenchKind kind)
 {

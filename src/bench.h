@@ -55,14 +55,14 @@ typedef struct BenchLook
 	MemoryContext context;		/* of what is kept */
 	bool		nothing;		/* there is no report at all */
 	HTAB	   *targets;		/* all that there are, or NULL: they are looked up one by one, */
-	int			looked_up;		/* so many until now */
+	int64		look_ups;		/* so many more */
 } BenchLook;
 
 extern void bench_lock_tables(LOCKMODE lockmode);
 extern BenchRule bench_rule(EgressScan *provider);
 extern BenchReport *bench_report(EgressScan *reports);
 extern void bench_state(Bench *bench, List *reports, const BenchRule *rule, TimestampTz now);
-extern void bench_begin(BenchLook *look, Snapshot snapshot, bool reads_many);
+extern void bench_begin(BenchLook *look, Snapshot snapshot, bool reads_all);
 extern bool bench_find(BenchLook *look, BenchKind kind, int64 id, const BenchRule *rule, TimestampTz moment, Bench *bench);
 extern char *bench_label(const Bench *bench);
 extern EgressIndex bench_index(BenchKind kind);

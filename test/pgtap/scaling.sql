@@ -1,7 +1,7 @@
 -- scaling.sql -- every look-up costs what the user has, not what is in the tables
 --
--- One user and her credentials, first alone, then among 1,000,000 users, 100,000 credentials, 20,000 gateways and
--- 1,000,000 leases of others. The same calls are made in both worlds, and what they read is counted by PostgreSQL:
+-- One user and her credentials, first alone, then among 1,000,000 users, 100,000 credentials, 20,000 gateways,
+-- 1,000,000 leases and 40,000 reports of others. The same calls are made in both worlds, and what they read is counted by PostgreSQL:
 -- scans and rows of the extension's tables, and buffers. Nothing is timed. No statistics are gathered in between.
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -45,6 +45,8 @@ INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, s
                                limit_active_connections, active_connection_limit)
 VALUES (7, 4, 'hot', 'user', 'hot', false, true, 100000);
 INSERT INTO egress_credential_gateway VALUES (7, 41);
+-- and a gateway that somebody could not connect to
+INSERT INTO egress_report (egress_gateway_id, session_id, reported_at) VALUES (14, 'elsewhere', now());
 
 /* ------------------------------------------------------ what is counted */
 
@@ -57,6 +59,8 @@ EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE;
 END $$;
 CREATE FUNCTION release(session text) RETURNS boolean LANGUAGE sql AS 'SELECT egress_release_credential(session)';
+CREATE FUNCTION fail(session text) RETURNS text LANGUAGE sql AS $$ SELECT 'done' || egress_report_failure(session, 'gateway')::text $$;
+CREATE FUNCTION succeed(session text) RETURNS text LANGUAGE sql AS $$ SELECT 'done' || egress_report_success(session)::text $$;
 CREATE FUNCTION end_session(session text) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM sessions WHERE id = session;
@@ -78,7 +82,9 @@ INSERT INTO calls VALUES
     (11, $$release('live')$$, 'true'),
     (12, $$release('none')$$, 'false'),
     (13, $$end_session('live')$$, '0'),
-    (14, $$acquire('hot', 41, 'new')$$, '7');
+    (14, $$acquire('hot', 41, 'new')$$, '7'),
+    (15, $$fail('live')$$, 'done'),
+    (16, $$succeed('live')$$, 'done');
 
 CREATE FUNCTION counters(OUT seq_scans bigint, OUT index_scans bigint, OUT rows_read bigint, OUT rows_written bigint)
 LANGUAGE sql AS $$
@@ -181,6 +187,11 @@ INSERT INTO egress_lease SELECT 'h' || lpad(n::text, 7, '0'), 7, 41, 'hot', NULL
 INSERT INTO egress_lease_history (session_id, egress_credential_id, credential_name, egress_gateway_id, gateway_name,
                                   provider_name, user_id, acquired_at, released_at, release_reason)
 SELECT 's' || n, 1, 'c', 11, 'g', 'p', 'ann', now(), now(), 'released' FROM generate_series(1, 100000) n;
+-- of all the gateways and of a fifth of the credentials there was a report
+INSERT INTO egress_report (egress_gateway_id, egress_credential_id, session_id, reported_at)
+SELECT gateway_id, credential_id, 's', now()
+FROM (SELECT egress_gateway_id, NULL FROM egress_gateway WHERE egress_gateway_id > 1000
+      UNION ALL SELECT NULL, egress_credential_id FROM egress_credential WHERE egress_credential_id BETWEEN 1001 AND 21000) r (gateway_id, credential_id);
 INSERT INTO sessions SELECT 's' || lpad(n::text, 7, '0') FROM generate_series(1, 100000) n;
 
 SET LOCAL session_replication_role = origin;
@@ -189,7 +200,8 @@ SELECT cmp_ok(has, '>=', wants, what || ' of the big world')
 FROM (VALUES ((SELECT count(DISTINCT user_id) FROM egress_group_member), 1000000::bigint, 'users'),
              ((SELECT count(*) FROM egress_credential), 100000, 'credentials'),
              ((SELECT count(*) FROM egress_gateway), 20000, 'gateways'),
-             ((SELECT count(*) FROM egress_lease), 1000000, 'leases')) big (has, wants, what);
+             ((SELECT count(*) FROM egress_lease), 1000000, 'leases'),
+             ((SELECT count(*) FROM egress_report), 40000, 'reports')) big (has, wants, what);
 
 SELECT measure('big');
 
