@@ -150,14 +150,19 @@ time_passes(void)
 	{
 		m->rows[i].end = aged(m->rows[i].end);
 		m->rows[i].renewed_end = aged(m->rows[i].renewed_end);
+		if (m->rows[i].cooling && m->rows[i].age < COOL_DOWNS - 1)
+			m->rows[i].age++;
 	}
 	for (int c = 1; c <= CREDENTIALS; c++)
 		for (int g = 0; g < GROUPS; g++)
 			m->entries[g][c].wake = aged(m->entries[g][c].wake);
 	for (int proc = 0; proc < PROCS; proc++)
+	{
 		m->procs[proc].wake = aged(m->procs[proc].wake);
+		m->procs[proc].age += m->procs[proc].ending;
+	}
 	if (tracing)
-		printf("#   time passes: leases with an end%s have expired\n", config->ends ? " ahead" : "");
+		printf(config->clock ? "#   time passes: leases with an end%s have expired\n" : "#   time passes%s\n", config->ends ? " ahead" : "");
 }
 
 /* play -- make a move in the state m; false when it is not possible there */
@@ -192,8 +197,12 @@ play(Move *move)
 		return false;
 	if (result == DONE)
 	{
+		byte		serial = p->serial[0];
+
 		memset(p, 0, sizeof(*p));
 		p->at = OVER;
+		/* whoever waits for its last transaction learns by that that it is over */
+		p->serial[0] = serial;
 	}
 	promises_hold();
 	return true;
@@ -413,13 +422,19 @@ tell(const State *start, Move *moves, int n, bool at_end)
 	m = &state;
 	for (int c = 1; c <= CREDENTIALS; c++)
 		printf("#   limit of credential %d: %s\n", c, limit_name(m->objects[c].limit));
+	if (config->cool)
+		for (int c = 1; c <= CREDENTIALS; c++)
+			printf("#   cool_down of credential %d: %s\n", c, m->objects[c].cool == 0 ? "none" : m->objects[c].cool == 1 ? "short" : "long");
 	if (config->once)
 		printf("#   credential 1 is%s once per gateway\n", m->objects[1].once ? "" : " not");
 	for (int i = 0; i < ROWS; i++)
 		if (m->rows[i].xmin)
-			printf("#   session %d has a lease of credential %d at gateway %d, slot %s%s\n", m->rows[i].session,
+			printf("#   %s %d %s credential %d at gateway %d, slot %s%s\n",
+				   m->rows[i].cooling ? "since time passed so often:" : "session",
+				   m->rows[i].cooling ? m->rows[i].age : m->rows[i].session,
+				   m->rows[i].cooling ? "a connection cools down of" : "has a lease of",
 				   m->rows[i].credential, m->rows[i].gateway,
-				   m->rows[i].slot == SLOT_NONE ? "none" : limit_name(m->rows[i].slot),
+				   m->rows[i].slot == SLOT_NONE ? "none" : m->rows[i].slot >= SLOT_HIGH ? "above any limit" : limit_name(m->rows[i].slot),
 				   m->rows[i].end == END_AHEAD ? ", with an end" : m->rows[i].end == END_LATER ? ", with a later end" : "");
 	if (m->entries[0][1].state == POOL_FULL)
 		printf("#   the entry of credential 1 is FULL %s\n",
@@ -693,7 +708,7 @@ add_start(int limit1, int limit2, const int slots[2], const int ends[2], bool fu
 			if (state->rows[i].end > state->entries[0][1].wake)
 				state->entries[0][1].wake = state->rows[i].end;
 	}
-	state->clock = config->clock;
+	state->clock = config->clock + config->cool_clock;
 	state->kills = config->kills;
 	state->possible = 1;
 }
@@ -740,6 +755,43 @@ add_places(int limit1, int limit2, const int slots[2])
 		}
 }
 
+/* add_cool_downs -- with each cool_down, and each of the leases at first one that has ended so long ago, or not */
+static void
+add_cool_downs(int limit1, int limit2, const int slots[2])
+{
+	const char *names = config->cooling ? config->cooling : "-";
+
+	for (const char *cool = config->cool ? config->cool : "0"; *cool; cool++)
+		for (const char *a = names; *a; a++)
+			for (const char *b = names; *b; b++)
+			{
+				int			first = nstarts;
+
+				if ((!slots[0] && a != names) || (!slots[1] && b != names))
+					continue;
+				add_places(limit1, limit2, slots);
+				for (int i = first; i < nstarts; i++)
+				{
+					starts[i].objects[1].cool = starts[i].objects[2].cool = *cool - '0';
+					for (int row = 0; row < 2; row++)
+					{
+						Row		   *r = &starts[i].rows[row];
+						char		age = r->session == 4 ? *a : r->session == 5 ? *b : '-';
+
+						if (age == '-')
+							continue;
+						starts[i].expected[r->session] = 0;
+						r->session = 0;
+						r->entries &= ~ENTRY_SESSION;
+						r->cooling = true;
+						r->age = age - '0';
+						if (r->slot == SLOT_NONE)
+							r->slot = SLOT_HIGH + row;
+					}
+				}
+			}
+}
+
 /* make_starts -- all of a configuration's */
 static void
 make_starts(void)
@@ -754,8 +806,8 @@ make_starts(void)
 				{
 					if (slots[j] && (slots[i] == 0 || (slots[i] == slots[j] && slots[i] != SLOT_NONE)))
 						continue;
-					add_places(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0',
-							   (int[2]) {slots[i], slots[j]});
+					add_cool_downs(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0',
+								   (int[2]) {slots[i], slots[j]});
 				}
 }
 

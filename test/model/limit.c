@@ -102,7 +102,7 @@ scan_row_is_own(void)
 
 	return is_mine(object->xmax) &&
 		(object->changed[0] || object->changed[1] || object->moved[0] || object->moved[1] ||
-		 object->switched[0] || object->switched[1]);
+		 object->switched[0] || object->switched[1] || object->cooled[0] || object->cooled[1]);
 }
 
 /* scan_row_is_changing (scan.c) -- does another open transaction change or delete the credential, or has one since it was read? */
@@ -236,7 +236,7 @@ pool_insert(void)
 
 	BEGIN;
 	if (mutant != change_takes_no_lock && mutant != change_takes_the_lock_first &&
-		!(mutant == switch_takes_no_lock && p->op == 't'))
+		!(mutant == switch_takes_no_lock && p->op == 't') && !(mutant == new_cool_down_takes_no_lock && p->op == 'k'))
 	{
 		TAKE(CREDENTIAL_LOCK, EXCLUSIVE, "LOCK_CREDENTIAL");
 		GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
@@ -260,7 +260,7 @@ in_statement(int proc)
 {
 	const Proc *q = &m->procs[proc];
 
-	return q->pc[1] != 0 && !q->killed && strchr("aAoOrnxmldvgt", q->op) != NULL;
+	return q->pc[1] != 0 && !q->killed && strchr("aAoOrnxmldvgtk", q->op) != NULL;
 }
 
 /*
@@ -331,15 +331,31 @@ next_entry(bool backward)
 		next_entry(backward); \
 	} while (0)
 
-/* is_held (src/limit.c) -- is the present entry's lease held? */
+/* row_is_there -- is the present entry's row there, over or not? */
+static bool
+row_is_there(void)
+{
+	return p->entry != GONE_ROW && row_is_held(&m->rows[p->entry - 1], self);
+}
+
+/* is_over -- is the present entry's row there, and over, by the credential's cool_down as it was read? */
+static bool
+is_over(void)
+{
+	return row_is_there() && has_cooled_down(&m->rows[p->entry - 1], p->cool);
+}
+
+/* is_held (src/limit.c) -- is the present entry's row one that counts? */
 static bool
 is_held(void)
 {
 	const Row  *row;
 
-	if (p->entry == GONE_ROW)
+	if (p->entry == GONE_ROW || is_over())
 		return false;
 	row = &m->rows[p->entry - 1];
+	if (row->cooling && mutant == cooling_does_not_count)
+		return false;
 	if (mutant == slots_by_latest_snapshot || mutant == open_acquire_is_free)
 		return row_is_held(row, self) && !is_other(row->xmin);
 	if (mutant == open_release_is_free)
@@ -349,14 +365,61 @@ is_held(void)
 	return row_is_held(row, self);
 }
 
+/* is_in_the_way -- is the present entry's row one beside which nobody may insert another in its slot? */
+static bool
+is_in_the_way(void)
+{
+	const Row  *row;
+
+	if (!is_over())
+		return is_held();
+	row = &m->rows[p->entry - 1];
+	return mutant == over_is_no_gap || (is_other(row->xmin) && mutant != over_of_open_transaction_is_a_gap) ||
+		(is_other(row->xmax) && mutant != over_and_being_deleted_is_a_gap);
+}
+
+/* what a row is, for the trace */
+static const char *
+held_name(void)
+{
+	return is_held() ? "held" : is_over() ? is_in_the_way() ? "over, and in the way" : "over" : "dead";
+}
+
+/* scan_try_delete (scan.c) -- delete a row, if nobody has to be waited for; returns whether it did; number: + 1, or GONE_ROW */
+static bool
+scan_try_delete(int number)
+{
+	Row		   *row = &m->rows[number - 1];
+
+	if (number == GONE_ROW || is_mine(row->xmax))
+		return false;
+	if (is_other(row->xmin))
+		violation("attempted to delete invisible tuple");
+	if (is_other(row->xmax))
+	{
+		if (mutant == taker_waits && holds_a_lock(self))
+			violation("waits for an open transaction, holding one of the short locks");
+		return false;
+	}
+	row_goes(number - 1);
+	row->xmax = MINE;
+	return true;
+}
+
 /* the entry's slot, for the trace */
 static const char *
 slot_name(int slot)
 {
-	return slot == SLOT_NONE ? "none" : slot == 1 ? "1" : "2";
+	static const char *const names[] = {"0", "1", "2", "2^30", "2^30 + 1", "2^30 + 2"};
+
+	return slot == SLOT_NONE ? "none" : names[slot];
 }
 
-/* slot_any_outside (src/limit.c) -- p->answer: is a lease held that has no slot, or one above p->limit? */
+/*
+ * slot_any_outside (src/limit.c) -- p->answer: is a lease held that has no slot, or one above p->limit?
+ *
+ * Beside others, what is over there is deleted.
+ */
 static Result
 slot_any_outside(void)
 {
@@ -370,11 +433,16 @@ slot_any_outside(void)
 		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "slot_any_outside");
 		if (p->entry == 0 || (p->entry_slot != SLOT_NONE && p->entry_slot <= p->limit))
 			RETURN;
-		STEP("slot_any_outside: visits slot %s, %s", slot_name(p->entry_slot), is_held() ? "held" : "dead");
-		if (is_held())
+		STEP("slot_any_outside: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		if (mutant == over_is_outside ? row_is_there() : mutant == cooling_is_not_outside ? is_held() && !m->rows[p->entry - 1].cooling : is_held())
 		{
 			p->answer = true;
 			RETURN;
+		}
+		if (is_over() && !is_in_the_way() && (!p->alone || mutant == over_is_deleted_alone_outside))
+		{
+			STEP("slot_any_outside: scan_try_delete");
+			(void) scan_try_delete(p->entry);
 		}
 	}
 	END;
@@ -387,27 +455,57 @@ count_held(void)
 	enum { D = 5 };
 
 	BEGIN;
-	start_scan(0, false);
+	start_scan(0, true);
 	p->count = 0;
-	while (p->count < p->to)
+	p->at_slot = SLOT_NONE;
+	p->held = false;
+	p->open = NOBODY;
+	do
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "count_held");
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "count_held");
+		if (p->entry == 0 || p->entry_slot != p->at_slot)
+		{
+			if (p->open)
+			{
+				STEP("count_held: is who leaves this to cool down still in progress?");
+				p->held |= !is_running(p->open, p->open_serial);
+			}
+			p->count += p->held;
+			p->held = false;
+			p->open = NOBODY;
+			p->at_slot = p->entry == 0 ? 0 : p->entry_slot;
+		}
 		if (p->entry == 0)
 			RETURN;
-		STEP("count_held: visits slot %s, %s", slot_name(p->entry_slot), is_held() ? "held" : "dead");
-		p->count += is_held();
-	}
+		STEP("count_held: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		if (!(mutant == over_is_counted || mutant == over_is_outside ? row_is_there() : is_held()))
+			continue;
+		if (p->entry_slot == SLOT_NONE)
+			p->count++;
+		else if (m->rows[p->entry - 1].cooling && is_other(m->rows[p->entry - 1].xmin))
+		{
+			p->open = m->rows[p->entry - 1].xmin;
+			p->open_serial = serial_of(p->open);
+		}
+		else
+			p->held = true;
+	} while (p->count < p->to);
 	END;
 }
 
-/* find_gap (src/limit.c) -- p->candidate: the first slot from there to p->to that is not held, SLOT_NONE if there is none */
+/*
+ * find_gap (src/limit.c) -- p->candidate: the first slot from there to p->to that is free, SLOT_NONE if there is none
+ *
+ * p->over: the row that is over in it, and is to be deleted first.
+ */
 static Result
 find_gap(void)
 {
-	enum { D = 6 };
+	enum { D = 8 };
 
 	BEGIN;
 	start_scan(p->candidate, false);
+	p->over = 0;
 	while (p->candidate <= p->to)
 	{
 		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "find_gap");
@@ -415,11 +513,18 @@ find_gap(void)
 			RETURN;
 		if (p->entry_slot == p->candidate)
 		{
-			STEP("find_gap: visits slot %s, %s", slot_name(p->entry_slot), is_held() ? "held" : "dead");
-			p->candidate += is_held();
+			STEP("find_gap: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+			if (is_in_the_way())
+			{
+				p->candidate++;
+				p->over = 0;
+			}
+			else if (is_over())
+				p->over = p->entry;
 		}
 	}
 	p->candidate = SLOT_NONE;
+	p->over = 0;
 	END;
 }
 
@@ -439,6 +544,24 @@ gap_around(void)
 		p->to = p->wanted - 1;
 		CALL(find_gap());
 	}
+	END;
+}
+
+/* delete_over (src/limit.c) -- p->answer: is the slot that find_gap() has found free now? */
+static Result
+delete_over(void)
+{
+	enum { D = 4 };
+
+	BEGIN;
+	p->answer = true;
+	if (!p->over || mutant == over_stays)
+		RETURN;
+	STEP("delete_over: scan_try_delete");
+	p->answer = scan_try_delete(p->over) || mutant == over_not_deleted_is_free;
+	if (tracing && !p->answer)
+		say("somebody is quicker");
+	p->over = 0;
 	END;
 }
 
@@ -465,10 +588,16 @@ slot_claim(void)
 		}
 		if (mutant == claim_not_looked_at && p->tries > 0)
 			RETURN;
-		CALL(gap_around());
+		if (mutant != over_not_looked_at_again || p->tries == 0)
+			CALL(gap_around());
 		p->slot = p->candidate;
 		if (p->slot == p->wanted)
-			RETURN;
+		{
+			CALL(delete_over());
+			if (p->answer)
+				RETURN;
+			p->slot = p->wanted % p->limit + 1;
+		}
 		GIVE(SLOT_LOCK(p->wanted), "LOCK_SLOT");
 	}
 	p->slot = SLOT_NONE;
@@ -621,6 +750,28 @@ insert_cooling(void)
 	Row		   *row;
 
 	BEGIN;
+	p->slot = m->rows[p->row - 1].slot;
+	if (p->slot == SLOT_NONE)
+	{
+		/* a slot that no limit is about, and that is free */
+		p->cool = p->cools;
+		p->candidate = SLOT_HIGH + choose(2);
+		do
+		{
+			p->to = SLOT_HIGH + SLOTS_HIGH - 1;
+			CALL(find_gap());
+			p->slot = p->candidate;
+			if (p->slot == SLOT_NONE)
+			{
+				violation("the model has too few slots above any limit");
+				RAISE;
+			}
+			if (!p->over)
+				break;
+			STEP("insert_cooling: scan_try_delete");
+			p->candidate = p->slot;
+		} while (!scan_try_delete(p->over));
+	}
 	STEP("insert_cooling: the row that holds the connection of session %d", p->look);
 	for (p->entry = 1; m->rows[p->entry - 1].xmin != NOBODY; p->entry++)
 		if (p->entry == ROWS)
@@ -631,7 +782,9 @@ insert_cooling(void)
 	row = &m->rows[p->entry - 1];
 	row->credential = m->rows[p->row - 1].credential;
 	row->gateway = m->rows[p->row - 1].gateway;
-	row->slot = m->rows[p->row - 1].slot;
+	row->slot = p->slot;
+	row->cooling = true;
+	row->age = p->age;
 	row->xmin = MINE;
 	for (int proc = 0; proc < PROCS; proc++)
 		row->since |= m->procs[proc].snapshot_taken << proc;
@@ -667,6 +820,8 @@ end_lease(void)
 		violation("a lease is ended twice, or its end waits for an open transaction");
 	else
 		m->rows[p->row - 1].xmax = MINE;
+	p->ending = config->cool != NULL;
+	p->age = 0;
 	p->said[p->level][p->look] = HAS_NOT;
 	if (config->pool)
 		p->owes |= 1 << m->rows[p->row - 1].credential;
@@ -677,8 +832,14 @@ end_lease(void)
 	}
 	if (config->cool)
 	{
-		/* cool() */
+		STEP("cool: GetLatestSnapshot");
 		p->credential = m->rows[p->row - 1].credential;
+		p->cools = cool_seen(p->credential, self);
+		if (tracing)
+			say(p->cools <= p->age ? "nothing cools down" : "the connection cools down");
+	}
+	if (config->cool && p->cools > p->age)
+	{
 		if (mutant == cool_down_shares_the_lock)
 			TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
 		else if (mutant != cool_down_without_lock)
@@ -687,6 +848,7 @@ end_lease(void)
 		if (mutant != cool_down_without_lock)
 			GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
 	}
+	p->ending = false;
 	if (mutant != end_leaves_full && mutant != opened_before_the_end)
 		CALL(freed_connection(m->rows[p->row - 1].credential));
 	END;
@@ -846,9 +1008,12 @@ read_credential(void)
 	p->replaced &= ~(1 << p->credential);
 	p->limit = limit_seen(p->credential, self);
 	p->once = once_seen(p->credential, self);
+	p->cool = cool_seen(p->credential, self);
 	p->found = object_is_there(p->credential, self);
 	if (tracing)
 		say(p->limit == NO_LIMIT ? "credential %d has no limit" : "the limit of credential %d is %d", p->credential, p->limit);
+	if (tracing && config->cools)
+		say(p->cool == 0 ? "and no cool_down" : p->cool == 1 ? "and a cool_down" : "and a long cool_down");
 	if (tracing && config->once)
 		say(p->once ? "credential %d is once per gateway" : "credential %d is not once per gateway", p->credential);
 }
@@ -870,9 +1035,11 @@ is_at_place(void)
 {
 	const Row  *row;
 
-	if (p->entry == GONE_ROW)
+	if (p->entry == GONE_ROW || (is_over() && mutant != over_keeps_the_place))
 		return false;
 	row = &m->rows[p->entry - 1];
+	if (row->cooling && mutant == cooling_leaves_the_place)
+		return false;
 	return row_is_held(row, self) && !(mutant == open_acquire_leaves_the_place && is_other(row->xmin)) &&
 		!(mutant == open_release_leaves_the_place && is_other(row->xmax));
 }
@@ -946,6 +1113,7 @@ lease_beside_others(void)
 
 	BEGIN;
 	p->answer = false;
+	p->alone = false;
 	if (mutant == limit_read_before_the_lock || mutant == outside_looked_for_before_the_lock)
 	{
 		STEP("lease_beside_others: GetLatestSnapshot");
@@ -963,7 +1131,7 @@ lease_beside_others(void)
 	}
 	if (p->found)
 	{
-		STEP_IF(config->deletes || config->moves || *config->changes, "lease_beside_others: scan_row_is_changing: %s",
+		STEP_IF(config->deletes || config->moves || *config->changes || config->cools, "lease_beside_others: scan_row_is_changing: %s",
 				scan_row_is_changing() ? "yes" : "no");
 		if (!scan_row_is_changing() && !scan_row_is_own())
 		{
@@ -1072,6 +1240,7 @@ lease_alone(void)
 	enum { D = 2 };
 
 	BEGIN;
+	p->alone = true;
 	if (mutant == busy_credential_is_full)
 	{
 		STEP("lease_alone: lock_try(LOCK_CREDENTIAL)");
@@ -1114,11 +1283,23 @@ lease_alone(void)
 			break;
 		}
 		p->answer = false;
-		if (mutant == change_not_seen_when_counted || mutant == limit_read_before_the_lock)
-			break;
-		STEP("lease_alone: scan_row_is_replaced: %s", scan_row_is_replaced() ? "yes" : "no");
-		p->answer = scan_row_is_replaced();
-	} while (p->answer);
+		if (mutant == over_deleted_before_the_change_is_seen)
+		{
+			CALL(delete_over());
+			p->leased = p->answer;
+			if (!p->leased)
+				continue;
+		}
+		if (mutant != change_not_seen_when_counted && mutant != limit_read_before_the_lock)
+		{
+			STEP("lease_alone: scan_row_is_replaced: %s", scan_row_is_replaced() ? "yes" : "no");
+			p->leased = !scan_row_is_replaced();
+			if (!p->leased)
+				continue;
+		}
+		CALL(delete_over());
+		p->leased = p->answer;
+	} while (!p->leased);
 	if (p->leased)
 		CALL(insert_lease());
 	if (mutant != no_credential_lock && mutant != credential_locked_to_commit)
@@ -1165,7 +1346,8 @@ was_held(void)
 		return false;
 	row = &m->rows[p->entry - 1];
 	return row_is_held(row, self) && !is_other(row->xmin) &&
-		(!(row->since & 1 << self) || mutant == full_with_later_leases);
+		(!(row->since & 1 << self) || mutant == full_with_later_leases) &&
+		(!has_cooled_down(row, p->snapshot_cool[p->credential] - 1) || mutant == full_with_what_is_over);
 }
 
 /* was_at_place -- the same, for a look at the place */
@@ -1249,7 +1431,8 @@ counts_as_full(void)
 	if (p->entry == GONE_ROW)
 		return false;
 	row = &m->rows[p->entry - 1];
-	if (!row_is_held(row, self) || (is_other(row->xmax) && mutant != open_end_is_full))
+	if (!row_is_held(row, self) || (is_other(row->xmax) && mutant != open_end_is_full) ||
+		has_cooled_down(row, p->snapshot_cool[p->credential] - 1))
 		return false;
 	p->mine |= is_mine(row->xmin);
 	return mutant == open_acquire_is_full ||
@@ -1397,6 +1580,7 @@ take_snapshot(void)
 		{
 			p->snapshot[c] = limit_seen(c, self) + 1;
 			p->snapshot_once |= once_seen(c, self) << c;
+			p->snapshot_cool[c] = cool_seen(c, self) + 1;
 		}
 	for (int i = 0; i < ROWS; i++)
 		if (is_other(m->rows[i].xmin))
@@ -1729,6 +1913,27 @@ switch_once(void)
 	END;
 }
 
+/* change_cool_down -- UPDATE egress_credential SET cool_down = ... */
+static Result
+change_cool_down(void)
+{
+	enum { D = 1 };
+	int			cool;
+
+	BEGIN;
+	p->credential = p->arg;
+	TOUCH(p->credential);
+	cool = config->cools[choose(strlen(config->cools))] - '0';
+	m->objects[p->credential].cooled[p->level] = cool + 1;
+	if (tracing)
+		say(cool == 0 ? "UPDATE: credential %d has no cool_down" : cool == 1 ? "UPDATE: credential %d has a cool_down" :
+			"UPDATE: credential %d has a long cool_down", p->credential);
+	if (config->pool)
+		p->owes |= 1 << p->credential;
+	CALL(pool_insert());
+	END;
+}
+
 /* committed_lease -- a lease that the check of the foreign key finds; 0 for none */
 static int
 committed_lease(int id)
@@ -1858,7 +2063,7 @@ is_end(byte op)
  *	aN, AN	acquire for session N at gateway 1; without and with a ttl; oN, ON: at gateway 2
  *	rN, nN	release, renew; x: sweep; m: menu
  *	s, b	savepoint, rollback to it
- *	lN, tN	change the limit of credential N, its once_per_gateway; vN: move it to the other group
+ *	lN, tN	change the limit of credential N, its once_per_gateway; kN: its cool_down; vN: move it to the other group
  *	dN, g	delete credential N, gateway 1
  *	c, q, e	commit; roll back; either
  *	-		nothing
@@ -1923,6 +2128,8 @@ run_op(void)
 			return change_limit();
 		case 't':
 			return switch_once();
+		case 'k':
+			return change_cool_down();
 		case 'v':
 			return move();
 		case 'd':

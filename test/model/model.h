@@ -20,10 +20,15 @@ typedef uint8_t byte;
 #define NO_LIMIT	3
 #define ROWS		10			/* of egress_lease, those that somebody may still see */
 #define SESSIONS	9			/* 1..8 */
-#define DEPTH		8			/* of functions that call each other */
+#define DEPTH		9			/* of functions that call each other */
 
-/* a lease's slot is 1..2; this is NULL, which sorts last */
+/* a lease's slot is 1..2; of what cools down without a limit, from here on, so many; the last is NULL, which sorts so */
+#define SLOT_HIGH	3
+#define SLOTS_HIGH	3
 #define SLOT_NONE	7
+
+/* A cool_down: none, or after so many times that time has passed it is over. */
+#define COOL_DOWNS	3
 
 /* Who wrote something: nobody, a committed transaction, or an open one of connection p, at level 1 after its savepoint. */
 #define NOBODY		0
@@ -52,6 +57,9 @@ typedef struct Row
 	byte		renewed_end;	/* END_ then; END_NONE: its row goes */
 	byte		renewing;		/* connection + 1 that has seen it live, and is about to renew it */
 	byte		over;			/* it has expired for good: it does not count, and must not again */
+	byte		cooling;		/* the lease of this row's slot has ended */
+	byte		age;			/* how often time has passed since */
+	byte		going;			/* connection + 1 whose present statement deletes it, for it was over before */
 } Row;
 
 #define ENTRY_SESSION	1
@@ -76,6 +84,8 @@ typedef struct Object
 	byte		moved[2];		/* its new group + 1, by level */
 	byte		once;			/* once_per_gateway of a credential */
 	byte		switched[2];	/* the new one + 1, by level */
+	byte		cool;			/* cool_down of a credential */
+	byte		cooled[2];		/* the new one + 1, by level */
 } Object;
 
 /*
@@ -135,11 +145,13 @@ typedef struct Proc
 	byte		state;
 	byte		snapshot[CREDENTIALS + 1];	/* credentials as of the acquire's snapshot: limit + 1, 0 when not there */
 	byte		snapshot_once;	/* those of them that are once per gateway */
+	byte		snapshot_cool[CREDENTIALS + 1];	/* and their cool_down */
 	byte		credential;
 	byte		gateway_locked;
 	byte		full;
 	byte		limit;			/* the credential's, read under its lock */
 	byte		once;			/* the same */
+	byte		cool;			/* the same */
 	byte		place;			/* PLACE_ */
 	byte		place_locked;
 	byte		expired;		/* leases at the place, which have all expired */
@@ -156,8 +168,17 @@ typedef struct Proc
 	byte		wanted;
 	byte		tries;
 	byte		candidate;
+	byte		over;			/* + 1: the row that is over and in the slot p->candidate; GONE_ROW when it is no more */
+	byte		alone;			/* it has LOCK_CREDENTIAL, exclusive */
+	byte		ending;			/* it ends a lease, */
+	byte		age;			/* and so often has time passed since; */
+	byte		cools;			/* the credential's cool_down then */
 	byte		to;
 	byte		count;
+	byte		at_slot;		/* the slot that is being counted, */
+	byte		held;			/* whether it is held, */
+	byte		open;			/* or by what an open transaction leaves to cool down: that, and which of its connection */
+	byte		open_serial;
 	byte		found;
 	byte		excess;
 	byte		snapshot_taken;
@@ -176,6 +197,7 @@ typedef struct Proc
 	byte		owes;			/* credentials whose entry is to be made OPEN before this statement is over */
 	byte		group;			/* where that is looked for */
 
+	uint16_t	was_over;		/* rows that were over at a moment of this statement */
 	byte		acquiring;
 	byte		was_full;		/* credentials that were full at a moment of this acquire */
 	byte		was_full_if;	/* the same, if expired leases count */
@@ -220,7 +242,10 @@ typedef struct Config
 	bool		looks_first;	/* they look at a credential before that, not when they have found it full */
 	bool		moves;			/* a credential may get another subject */
 	const char *once;			/* may once_per_gateway of credential 1 be on? at first: of 0 and 1 */
-	bool		cool;			/* the credentials have a cool_down, which is over only when everything else is */
+	const char *cool;			/* cool_down of the credentials at first: of 0 (none), 1 and 2, so often time passes until it is over */
+	const char *cools;			/* what it may become */
+	int			cool_clock;		/* how often that may be, of a configuration without ends */
+	const char *cooling;		/* what the leases at first may be: - a lease, 0..2 cooling down, and time has passed so often since */
 	bool		at_both;		/* the lease of session 5 at first may be at gateway 2 */
 	const char *ends;			/* of leases at first, and what renewals make of them: of a (ahead), l (later) and - */
 	bool		all;			/* only with EGRESS_TEST_ALL */
@@ -295,6 +320,23 @@ extern bool tracing;
 	MUTANT(renewal_revives, "an expired lease, a renewal") \
 	MUTANT(cool_down_without_lock, "a connection cools down, two acquires") \
 	MUTANT(cool_down_shares_the_lock, "a connection cools down, an acquire") \
+	MUTANT(new_cool_down_takes_no_lock, "x") \
+	MUTANT(cooling_does_not_count, "x") \
+	MUTANT(cooling_is_not_outside, "x") \
+	MUTANT(over_is_no_gap, "x") \
+	MUTANT(over_of_open_transaction_is_a_gap, "x") \
+	MUTANT(over_and_being_deleted_is_a_gap, "x") \
+	MUTANT(over_is_outside, "x") \
+	MUTANT(over_is_counted, "x") \
+	MUTANT(over_is_deleted_alone_outside, "x") \
+	MUTANT(over_deleted_before_the_change_is_seen, "x") \
+	MUTANT(over_stays, "x") \
+	MUTANT(over_not_looked_at_again, "x") \
+	MUTANT(over_not_deleted_is_free, "x") \
+	MUTANT(taker_waits, "x") \
+	MUTANT(over_keeps_the_place, "x") \
+	MUTANT(cooling_leaves_the_place, "x") \
+	MUTANT(full_with_what_is_over, "x") \
 	MUTANT(place_not_looked_at, "a place, two acquires") \
 	MUTANT(no_place_lock, "a place, two acquires") \
 	MUTANT(place_lock_given_back_before_the_insertion, "a place, two acquires") \
@@ -367,6 +409,7 @@ extern int	held_lock(int proc);
 extern Lock *queued(int proc, int *position);
 extern bool is_mine(int stamp);
 extern bool is_other(int stamp);
+extern byte serial_of(int stamp);
 extern bool is_running(int stamp, byte serial);
 extern void wait_for(int stamp);
 extern void remove_row(int i);
@@ -379,6 +422,9 @@ extern bool row_is_held(const Row *row, int proc);
 extern int	limit_seen(int credential, int proc);
 extern int	group_seen(int credential, int proc);
 extern bool once_seen(int credential, int proc);
+extern int	cool_seen(int credential, int proc);
+extern bool has_cooled_down(const Row *row, int cool);
+extern bool is_settled(const Row *row);
 extern void pool_forget(void);
 extern int	end_named(char name);
 
@@ -395,6 +441,7 @@ extern void pool_remembers_full(void);
 extern void menu_begins(void);
 extern void menu_says_full(void);
 extern void operation_ends(bool well);
+extern void row_goes(int i);
 extern void promises_hold(void);
 extern void promises_hold_at_the_end(void);
 extern int	connections_left(int credential, const byte *gateways, int number);

@@ -45,22 +45,28 @@ whose(const Row *row)
 		OPEN(row->renewed) ? OWNER(row->renewed) : OPEN(row->end_xmin) ? OWNER(row->end_xmin) : -1;
 }
 
-/* counts -- is a row a lease that counts, when so much of its transaction is kept? */
+static int	taker = -1;		/* the connection whose acquire is asked about */
+
+/*
+ * counts -- is a row one that counts, by a cool_down, when so much of its transaction is kept?
+ *
+ * What an acquire deletes because it is over must be over when it gets its connection.
+ */
 static bool
-counts(const Row *row, int levels)
+counts(const Row *row, int levels, int cool)
 {
 	int			end = kept(row->renewed, levels) ? row->renewed_end : kept(row->end_xmin, levels) ? row->end : END_NONE;
 
-	return row->entries & ENTRY_SLOT && !row->taking && kept(row->xmin, levels) && !kept(row->xmax, levels) &&
-		(end != END_PAST || row->renewing);
+	return row->entries & ENTRY_SLOT && !row->taking && kept(row->xmin, levels) && (!kept(row->xmax, levels) || (row->going && row->going == taker + 1)) &&
+		(end != END_PAST || row->renewing) && !has_cooled_down(row, cool);
 }
 
 /*
- * worst -- the most leases of a credential (at a gateway, 0: at all), or of a session, that there may be; extra: connections with
- * one more
+ * worst -- the most leases of a credential (at a gateway, 0: at all), or of a session, that there may be; cool: the cool_down;
+ * extra: connections with one more
  */
 static int
-worst(int credential, int gateway, int session, int extra)
+worst(int credential, int gateway, int session, int cool, int extra)
 {
 	int			number[PROCS + 1][3] = {0};
 	int			total = 0;
@@ -72,7 +78,7 @@ worst(int credential, int gateway, int session, int extra)
 		if (row->xmin != NOBODY && (credential ? row->credential == credential : row->session == session) &&
 			(gateway == 0 || row->gateway == gateway))
 			for (int levels = 0; levels < 3; levels++)
-				number[whose(row) + 1][levels] += counts(row, levels);
+				number[whose(row) + 1][levels] += counts(row, levels, cool);
 	}
 	for (int proc = -1; proc < PROCS; proc++)
 	{
@@ -126,13 +132,16 @@ taking(void)
 				for (int c = 1; c <= CREDENTIALS; c++)
 				{
 					int			limit = limit_seen(c, proc);
+					int			cool = cool_seen(c, proc);
 					int			gateway = m->procs[proc].gateway;
 					int			who = who_took(way, c) | 1 << proc;
 
+					taker = proc;
 					if (fits(proc, c) && !(m->possible & 1u << (way + c * power[proc])) &&
-						(limit == NO_LIMIT || worst(c, 0, 0, who) <= limit) &&
-						(!once_seen(c, proc) || worst(c, gateway, 0, at_gateway(who, gateway)) <= 1))
+						(limit == NO_LIMIT || worst(c, 0, 0, cool, who) <= limit) &&
+						(!once_seen(c, proc) || worst(c, gateway, 0, cool, at_gateway(who, gateway)) <= 1))
 						m->possible |= 1u << (way + c * power[proc]);
+					taker = -1;
 				}
 			}
 }
@@ -162,8 +171,11 @@ is_full(int credential, int proc, bool with_expired)
 {
 	Object	   *object = &m->objects[credential];
 	int			limit = limit_seen(credential, proc);
+	int			cool = cool_seen(credential, proc);
 	int			held = 0;
 	int			here = 0;
+	int			slots = 0;		/* of what is held: what is in one slot is one connection; what an open transaction leaves is its lease's */
+	int			in_the_way = 0;	/* slots that nobody could take without waiting for a transaction */
 
 	if (object->gone || object->deleted[0] || object->deleted[1] ||
 		m->objects[0].gone || m->objects[0].deleted[0] || m->objects[0].deleted[1])
@@ -171,14 +183,25 @@ is_full(int credential, int proc, bool with_expired)
 	for (int i = 0; i < ROWS; i++)
 	{
 		Row		   *row = &m->rows[i];
+		bool		open = OPEN(row->xmin) && OWNER(row->xmin) != proc;
 
-		if (row->credential == credential && row->entries & ENTRY_SLOT &&
-			row_is_held(row, proc) && (row->end != END_PAST || is_undecided(row) || with_expired))
+		if (row->credential != credential || !(row->entries & ENTRY_SLOT) || !row_is_held(row, proc))
+			continue;
+		if (has_cooled_down(row, cool))
+			in_the_way |= (open || OPEN(row->xmax)) << row->slot;
+		else if (row->end != END_PAST || is_undecided(row) || with_expired)
 		{
-			held++;
 			here += row->gateway == m->procs[proc].gateway;
+			if (row->slot == SLOT_NONE)
+				held++;
+			else if (!row->cooling || !open)
+				slots |= 1 << row->slot;
 		}
 	}
+	if (limit != NO_LIMIT)
+		slots |= in_the_way & ((1 << (limit + 1)) - 1);
+	for (; slots; slots &= slots - 1)
+		held++;
 	return (limit != NO_LIMIT && held >= limit) || (once_seen(credential, proc) && here > 0);
 }
 
@@ -277,6 +300,8 @@ operation_ends(bool well)
 		violation("NOBODY WAITS: a short lock is held after the statement");
 	for (int i = 0; i < ROWS; i++)
 	{
+		if (m->rows[i].going == self + 1)
+			m->rows[i].going = 0;
 		if (m->rows[i].renewing == self + 1)
 			m->rows[i].renewing = 0;
 		if (well && m->rows[i].taking && OWNER(m->rows[i].xmin) == self)
@@ -293,9 +318,9 @@ operation_ends(bool well)
 	}
 }
 
-/* fewest -- the fewest leases of a credential that there may be, if so much of connection changer's transaction is kept */
+/* fewest -- the fewest leases of a credential that there may be, by a cool_down, if so much of connection changer's transaction is kept */
 static int
-fewest(int credential, int changer, int kept_levels)
+fewest(int credential, int cool, int changer, int kept_levels)
 {
 	int			number[PROCS + 1][3] = {0};
 	int			total = 0;
@@ -303,7 +328,7 @@ fewest(int credential, int changer, int kept_levels)
 	for (int i = 0; i < ROWS; i++)
 		if (m->rows[i].xmin != NOBODY && m->rows[i].credential == credential)
 			for (int levels = 0; levels < 3; levels++)
-				number[whose(&m->rows[i]) + 1][levels] += counts(&m->rows[i], levels);
+				number[whose(&m->rows[i]) + 1][levels] += counts(&m->rows[i], levels, cool);
 	for (int proc = -1; proc < PROCS; proc++)
 	{
 		int		   *of = number[proc + 1];
@@ -325,13 +350,15 @@ has_one_free(int credential, int group)
 	{
 		int			limit = object->limit;
 		int			is_in = object->group;
+		int			cool = object->cool;
 
 		for (int l = 0; l < levels; l++)
 		{
 			limit = object->changed[l] ? object->changed[l] - 1 : limit;
 			is_in = object->moved[l] ? object->moved[l] - 1 : is_in;
+			cool = object->cooled[l] ? object->cooled[l] - 1 : cool;
 		}
-		if (is_in == group && (limit == NO_LIMIT || fewest(credential, changer, levels) < limit))
+		if (is_in == group && (limit == NO_LIMIT || fewest(credential, cool, changer, levels) < limit))
 			return true;
 	}
 	return false;
@@ -352,6 +379,21 @@ full_is_full(void)
 				violation("FULL: credential %d has a connection free, or may have one, and will be passed over", c);
 }
 
+/*
+ * row_goes -- the row of what has cooled down is about to be deleted: has it, or had it, at some moment of this statement?
+ *
+ * If the cool_down has changed since, whoever deletes it must have his connection from that moment.
+ */
+void
+row_goes(int i)
+{
+	if (has_cooled_down(&m->rows[i], cool_seen(m->rows[i].credential, self)))
+		return;
+	if (!(p->was_over & 1 << i))
+		violation("COOLED: a connection of credential %d is let go that still cools down", m->rows[i].credential);
+	m->rows[i].going = self + 1;
+}
+
 /* promises_hold -- after each step */
 void
 promises_hold(void)
@@ -364,7 +406,7 @@ promises_hold(void)
 		if ((OPEN(row->xmax) && OWNER(row->xmax) != owner) || (OPEN(row->renewed) && OWNER(row->renewed) != owner))
 			violation("two open transactions change the lease of session %d", row->session);
 		for (int levels = 0; levels < 3; levels++)
-			if (row->over && counts(row, levels))
+			if (row->over && counts(row, levels, 0))
 				violation("EXACT: the lease of session %d had expired, and counts again", row->session);
 		row->over |= row->end == END_PAST && !is_undecided(row);
 		if (row->xmin != NOBODY && (m->objects[0].gone || m->objects[row->credential].gone))
@@ -372,11 +414,16 @@ promises_hold(void)
 					  m->objects[0].gone ? "gateway" : "credential");
 	}
 	for (int s = 1; s < SESSIONS; s++)
-		if (worst(0, 0, s, 0) > 1)
+		if (worst(0, 0, s, 0, 0) > 1)
 			violation("session %d may have two leases", s);
 	for (int proc = 0; proc < PROCS; proc++)
+	{
 		if (m->procs[proc].acquiring)
 			look_at_full(proc);
+		for (int i = 0; i < ROWS && config->cool; i++)
+			if (m->procs[proc].pc[1] != 0)
+				m->procs[proc].was_over |= (m->rows[i].cooling && has_cooled_down(&m->rows[i], cool_seen(m->rows[i].credential, proc))) << i;
+	}
 	taking();
 	if (config->pool)
 		full_is_full();
@@ -390,7 +437,8 @@ leases_of(int session, int credential)
 
 	for (int i = 0; i < ROWS; i++)
 		number += m->rows[i].xmin != NOBODY &&
-			(session ? m->rows[i].session == session : m->rows[i].credential == credential && m->rows[i].end != END_PAST);
+			(session ? m->rows[i].session == session : m->rows[i].credential == credential && m->rows[i].end != END_PAST &&
+			 !has_cooled_down(&m->rows[i], m->objects[credential].cool));
 	return number;
 }
 
@@ -417,7 +465,7 @@ is_there(int credential, int gateway)
 
 	for (int i = 0; i < ROWS; i++)
 		there |= m->rows[i].xmin != NOBODY && m->rows[i].credential == credential && m->rows[i].gateway == gateway &&
-			m->rows[i].end != END_PAST;
+			m->rows[i].end != END_PAST && !has_cooled_down(&m->rows[i], m->objects[credential].cool);
 	return there;
 }
 

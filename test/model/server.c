@@ -147,7 +147,7 @@ is_other(int stamp)
 }
 
 /* serial_of -- which transaction of its connection an open one is */
-static byte
+byte
 serial_of(int stamp)
 {
 	Proc	   *owner = &m->procs[OWNER(stamp)];
@@ -185,6 +185,9 @@ remove_row(int i)
 			q->entry = GONE_ROW;
 		if (q->row == i + 1)
 			q->row = GONE_ROW;
+		if (q->over == i + 1)
+			q->over = GONE_ROW;
+		q->was_over &= ~(1 << i);
 	}
 }
 
@@ -245,6 +248,33 @@ once_seen(int id, int proc)
 			if (object->switched[l])
 				return object->switched[l] - 1;
 	return object->once;
+}
+
+/* cool_seen -- the cool_down of a credential in a new snapshot of a connection */
+int
+cool_seen(int id, int proc)
+{
+	Object	   *object = &m->objects[id];
+
+	if (OPEN(object->xmax) && OWNER(object->xmax) == proc)
+		for (int l = 1; l >= 0; l--)
+			if (object->cooled[l])
+				return object->cooled[l] - 1;
+	return object->cool;
+}
+
+/* has_cooled_down -- is a row that of a connection that has cooled down, by a cool_down? */
+bool
+has_cooled_down(const Row *row, int cool)
+{
+	return row->cooling && row->age >= cool;
+}
+
+/* is_settled -- does no other open transaction insert or delete a row? */
+bool
+is_settled(const Row *row)
+{
+	return !is_other(row->xmin) && !is_other(row->xmax);
 }
 
 /*
@@ -328,12 +358,14 @@ commits(void)
 		object->limit = limit_seen(i, self);
 		object->group = group_seen(i, self);
 		object->once = once_seen(i, self);
+		object->cool = cool_seen(i, self);
 		object->gone = object->deleted[0] || object->deleted[1];
 		object->xmax = NOBODY;
 		memset(object->changed, 0, sizeof(object->changed));
 		memset(object->deleted, 0, sizeof(object->deleted));
 		memset(object->moved, 0, sizeof(object->moved));
 		memset(object->switched, 0, sizeof(object->switched));
+		memset(object->cooled, 0, sizeof(object->cooled));
 		for (int proc = 0; proc < PROCS; proc++)
 		{
 			if (m->procs[proc].acquiring)
@@ -382,8 +414,8 @@ aborts(int level)
 		if (!is_mine(object->xmax))
 			continue;
 		for (int l = level; l < 2; l++)
-			object->changed[l] = object->deleted[l] = object->moved[l] = object->switched[l] = 0;
-		if (!object->changed[0] && !object->deleted[0] && !object->moved[0] && !object->switched[0])
+			object->changed[l] = object->deleted[l] = object->moved[l] = object->switched[l] = object->cooled[l] = 0;
+		if (!object->changed[0] && !object->deleted[0] && !object->moved[0] && !object->switched[0] && !object->cooled[0])
 			object->xmax = NOBODY;
 	}
 	m->committing &= ~(1 << self);
