@@ -148,10 +148,10 @@ time_passes(void)
 	m->clock--;
 	for (int i = 0; i < ROWS; i++)
 	{
+		if ((m->rows[i].cooling || (m->rows[i].end == END_PAST && config->cool)) && m->rows[i].age < COOL_DOWNS - 1)
+			m->rows[i].age++;
 		m->rows[i].end = aged(m->rows[i].end);
 		m->rows[i].renewed_end = aged(m->rows[i].renewed_end);
-		if (m->rows[i].cooling && m->rows[i].age < COOL_DOWNS - 1)
-			m->rows[i].age++;
 	}
 	for (int c = 1; c <= CREDENTIALS; c++)
 		for (int g = 0; g < GROUPS; g++)
@@ -776,6 +776,8 @@ add_cool_downs(int limit1, int limit2, const int slots[2])
 					for (int row = 0; row < 2; row++)
 					{
 						Row		   *r = &starts[i].rows[row];
+						Entry	   *entry = &starts[i].entries[0][1];
+						int			left;
 						char		age = r->session == 4 ? *a : r->session == 5 ? *b : '-';
 
 						if (age == '-')
@@ -787,6 +789,12 @@ add_cool_downs(int limit1, int limit2, const int slots[2])
 						r->age = age - '0';
 						if (r->slot == SLOT_NONE)
 							r->slot = SLOT_HIGH + row;
+						/* a FULL entry is so until the first of them is over */
+						left = starts[i].objects[1].cool - r->age;
+						if (left <= 0)
+							*entry = (Entry) {0};
+						else if (entry->state == POOL_FULL && END_PAST - left > entry->wake)
+							entry->wake = END_PAST - left;
 					}
 				}
 			}

@@ -338,11 +338,17 @@ row_is_there(void)
 	return p->entry != GONE_ROW && row_is_held(&m->rows[p->entry - 1], self);
 }
 
-/* is_over -- is the present entry's row there, and over, by the credential's cool_down as it was read? */
+/*
+ * is_over -- is the present entry's row there, and over, by the credential's cool_down as it was read?
+ *
+ * For who ends a lease: was it over when that was read?
+ */
 static bool
 is_over(void)
 {
-	return row_is_there() && has_cooled_down(&m->rows[p->entry - 1], p->cool);
+	int			later = p->ending && mutant != over_by_the_old_cool_down ? p->read_at - m->clock : 0;
+
+	return row_is_there() && has_cooled_down(&m->rows[p->entry - 1], p->cool + later);
 }
 
 /* is_held (src/limit.c) -- is the present entry's row one that counts? */
@@ -401,7 +407,8 @@ scan_try_delete(int number)
 			violation("waits for an open transaction, holding one of the short locks");
 		return false;
 	}
-	row_goes(number - 1);
+	if (!p->gone)
+		row_goes(number - 1);
 	row->xmax = MINE;
 	return true;
 }
@@ -448,14 +455,33 @@ slot_any_outside(void)
 	END;
 }
 
-/* count_held (src/limit.c) -- p->count: how many leases are held, counted up to p->to */
+/* an_ender_has_ended -- has a transaction ended that was seen ending a lease without a slot? What it left may have been counted, too */
+static bool
+an_ender_has_ended(void)
+{
+	for (int i = 0; i < PROCS; i++)
+		if (p->enders[i] && !is_running(p->enders[i], p->ender_serials[i]))
+			return mutant != counted_twice_while_it_ends;
+	return false;
+}
+
+/*
+ * count_held (src/limit.c) -- p->count: how many connections are held, counted up to p->to
+ *
+ * What is in one slot is one connection. What an open transaction leaves to cool down is its lease's, which is in the same slot
+ * or, without one, comes before it.
+ */
 static Result
 count_held(void)
 {
 	enum { D = 5 };
+	const Row  *row;
 
 	BEGIN;
+again:
 	start_scan(0, true);
+	memset(p->enders, 0, sizeof(p->enders));
+	memset(p->ender_serials, 0, sizeof(p->ender_serials));
 	p->count = 0;
 	p->at_slot = SLOT_NONE;
 	p->held = false;
@@ -476,20 +502,31 @@ count_held(void)
 			p->at_slot = p->entry == 0 ? 0 : p->entry_slot;
 		}
 		if (p->entry == 0)
-			RETURN;
+			break;
 		STEP("count_held: visits slot %s, %s", slot_name(p->entry_slot), held_name());
 		if (!(mutant == over_is_counted || mutant == over_is_outside ? row_is_there() : is_held()))
 			continue;
+		row = &m->rows[p->entry - 1];
 		if (p->entry_slot == SLOT_NONE)
-			p->count++;
-		else if (m->rows[p->entry - 1].cooling && is_other(m->rows[p->entry - 1].xmin))
 		{
-			p->open = m->rows[p->entry - 1].xmin;
+			p->count++;
+			if (config->cool && is_other(row->xmax))
+			{
+				p->enders[OWNER(row->xmax)] = row->xmax;
+				p->ender_serials[OWNER(row->xmax)] = serial_of(row->xmax);
+			}
+		}
+		else if (row->cooling && is_other(row->xmin))
+		{
+			p->open = row->xmin;
 			p->open_serial = serial_of(p->open);
 		}
 		else
 			p->held = true;
 	} while (p->count < p->to);
+	STEP_IF(config->cool, "count_held: has a transaction ended that was ending a lease without a slot? %s", an_ender_has_ended() ? "yes" : "no");
+	if (an_ender_has_ended())
+		goto again;
 	END;
 }
 
@@ -816,12 +853,14 @@ end_lease(void)
 	if (mutant == opened_before_the_end)
 		CALL(freed_connection(m->rows[p->row - 1].credential));
 	STEP("scan_delete: ends the lease of session %d", p->look);
+	if (p->for_free)
+		row_goes(p->row - 1);
 	if (p->row == GONE_ROW || is_other(m->rows[p->row - 1].xmax) || is_mine(m->rows[p->row - 1].xmax))
 		violation("a lease is ended twice, or its end waits for an open transaction");
 	else
 		m->rows[p->row - 1].xmax = MINE;
 	p->ending = config->cool != NULL;
-	p->age = 0;
+	p->age = m->rows[p->row - 1].age;
 	p->said[p->level][p->look] = HAS_NOT;
 	if (config->pool)
 		p->owes |= 1 << m->rows[p->row - 1].credential;
@@ -830,15 +869,16 @@ end_lease(void)
 		STEP("scan_delete: the row of egress_lease_expiry");
 		m->rows[p->row - 1].end_xmax = MINE;
 	}
-	if (config->cool)
+	if (config->cool && !p->for_free && !(mutant == swept_does_not_cool_down && p->op == 'x'))
 	{
 		STEP("cool: GetLatestSnapshot");
 		p->credential = m->rows[p->row - 1].credential;
 		p->cools = cool_seen(p->credential, self);
+		p->read_at = m->clock;
 		if (tracing)
 			say(p->cools <= p->age ? "nothing cools down" : "the connection cools down");
 	}
-	if (config->cool && p->cools > p->age)
+	if (config->cool && !p->for_free && p->cools > p->age)
 	{
 		if (mutant == cool_down_shares_the_lock)
 			TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
@@ -854,7 +894,12 @@ end_lease(void)
 	END;
 }
 
-/* lease_end_if_expired (lease.c) -- p->answer: end the lease of the session p->look, if it has expired and nobody else is at it */
+/*
+ * lease_end_if_expired, lease_end_if_free (lease.c) -- p->answer: end the lease of the session p->look, if it has expired and nobody
+ * else is at it
+ *
+ * p->for_free: and if its connection has cooled down.
+ */
 static Result
 lease_end_if_expired(void)
 {
@@ -872,6 +917,19 @@ lease_end_if_expired(void)
 	}
 	CALL(lease_look());
 	p->answer = p->state == LEASE_EXPIRED;
+	if (p->answer && p->for_free && config->cool)
+	{
+		if (mutant != ended_by_the_old_cool_down)
+		{
+			STEP("lease_end_if_free: GetLatestSnapshot");
+			p->cools = cool_seen(m->rows[p->row - 1].credential, self);
+		}
+		else
+			p->cools = p->cool;
+		p->answer = m->rows[p->row - 1].age >= p->cools;
+		if (tracing)
+			say(p->answer ? "it has cooled down" : "it cools down");
+	}
 	if (p->answer)
 		CALL(end_lease());
 	if (mutant != takeover_without_session_lock)
@@ -912,7 +970,7 @@ is_expired(void)
 	if (p->entry == GONE_ROW)
 		return false;
 	row = &m->rows[p->entry - 1];
-	return end_seen(row) == END_PAST && !is_other(row->end_xmin) &&
+	return end_seen(row) == END_PAST && (row->age >= p->cool || mutant == expired_is_free_at_once) && !is_other(row->end_xmin) &&
 		!is_other(row->end_xmax) && (!is_other(row->renewed) || mutant == open_renewal_not_seen);
 }
 
@@ -1207,6 +1265,7 @@ slot_alone(void)
 		RETURN;
 
 	/* end_expired() */
+	p->for_free = true;
 	p->excess = 0;
 	if (p->full_of_slots)
 		CALL(slot_excess());
@@ -1331,7 +1390,8 @@ any_over(void)
 	while (!p->answer && next_end())
 	{
 		STEP("any_over: visits a row");
-		p->answer = p->entry != GONE_ROW && end_seen(&m->rows[p->entry - 1]) == END_PAST;
+		p->answer = p->entry != GONE_ROW && end_seen(&m->rows[p->entry - 1]) == END_PAST &&
+			m->rows[p->entry - 1].age >= p->snapshot_cool[p->credential] - 1;
 	}
 	END;
 }
@@ -1411,32 +1471,12 @@ once_was_taken(void)
 		if (!config->clock || mutant == place_seen_with_expired_leases)
 			RETURN;
 		STEP("has_expired");
-		p->answer = p->entry == GONE_ROW || end_seen(&m->rows[p->entry - 1]) != END_PAST;
+		p->answer = p->entry == GONE_ROW || end_seen(&m->rows[p->entry - 1]) != END_PAST ||
+			m->rows[p->entry - 1].age < p->snapshot_cool[p->credential] - 1;
 		if (p->answer)
 			RETURN;
 	}
 	END;
-}
-
-/*
- * counts_as_full (was_held of src/limit.c) -- does the present entry's lease prove that its slot is held, whatever becomes of other open transactions?
- *
- * And of this one, unless the lease is its own: p->mine.
- */
-static bool
-counts_as_full(void)
-{
-	const Row  *row;
-
-	if (p->entry == GONE_ROW)
-		return false;
-	row = &m->rows[p->entry - 1];
-	if (!row_is_held(row, self) || (is_other(row->xmax) && mutant != open_end_is_full) ||
-		has_cooled_down(row, p->snapshot_cool[p->credential] - 1))
-		return false;
-	p->mine |= is_mine(row->xmin);
-	return mutant == open_acquire_is_full ||
-		(!is_other(row->xmin) && (!(row->since & 1 << self) || mutant == later_acquire_is_full));
 }
 
 /*
@@ -1456,6 +1496,31 @@ sooner(int end, int inserter, int ender, int unseen)
 	p->mine |= (is_mine(inserter) || is_mine(ender)) && mutant != own_renewed_end_not_seen;
 	if (end > p->wake)
 		p->wake = end;
+}
+
+/*
+ * counts_as_full (was_held of src/limit.c) -- does the present entry's lease prove that its slot is held, whatever becomes of other open transactions?
+ *
+ * And of this one, unless the lease is its own: p->mine.
+ */
+static bool
+counts_as_full(void)
+{
+	const Row  *row;
+
+	if (p->entry == GONE_ROW)
+		return false;
+	row = &m->rows[p->entry - 1];
+	if (!row_is_held(row, self) || (is_other(row->xmax) && mutant != open_end_is_full) ||
+		has_cooled_down(row, p->snapshot_cool[p->credential] - 1))
+		return false;
+	p->mine |= is_mine(row->xmin);
+	if (mutant != open_acquire_is_full && (is_other(row->xmin) || (row->since & 1 << self && mutant != later_acquire_is_full)))
+		return false;
+	/* free when it is over */
+	if (row->cooling && mutant != full_until_nothing_cools_down)
+		sooner(END_PAST - (p->snapshot_cool[p->credential] - 1 - row->age), NOBODY, NOBODY, NO_MUTANT);
+	return true;
 }
 
 /* visit_end (counts of src/limit.c) -- look at the version of the next entry; new_version() has what becomes of those that go before */
@@ -1524,16 +1589,20 @@ settle(void)
 	start_scan(0, false);
 	p->count = 0;
 	p->mine = false;
+	p->wake = END_NONE;
+	p->uncertain = false;
 	while (p->count < p->limit)
 	{
 		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "settle");
+		p->answer = false;
 		if (p->entry == 0)
 			RETURN;
-		STEP("settle: visits slot %s: %s", slot_name(p->entry_slot), counts_as_full() ? "full" : "not certain");
-		p->count += counts_as_full();
+		STEP("settle: visits slot %s", slot_name(p->entry_slot));
+		p->answer = counts_as_full();
+		if (tracing)
+			say(p->answer ? "full" : "not certain");
+		p->count += p->answer;
 	}
-	p->wake = END_NONE;
-	p->uncertain = false;
 	if (config->clock)
 	{
 		STEP("settle: reads the entries of egress_lease_expiry");
@@ -1618,7 +1687,7 @@ acquire(int gateway, bool ttl)
 	STEP("egress_acquire_credential: GetLatestSnapshot");
 	take_snapshot();
 	acquire_begins();
-	if (!object_is_there(0, self))
+	if (p->gateway == 1 && !object_is_there(0, self))
 	{
 		if (tracing) say("NG001");
 		RAISE;
@@ -1655,7 +1724,7 @@ acquire(int gateway, bool ttl)
 				pool_says_full();
 				continue;
 			}
-			if (!p->gateway_locked && config->deletes)
+			if (!p->gateway_locked && config->deletes && p->gateway == 1)
 			{
 				if (mutant != no_gateway_lock)
 					TAKE(LOCK_GATEWAY, SHARE, "LOCK_GATEWAY");
@@ -1940,14 +2009,46 @@ committed_lease(int id)
 {
 	for (int i = 0; i < ROWS; i++)
 		if (m->rows[i].xmin != NOBODY && !is_other(m->rows[i].xmin) && !is_mine(m->rows[i].xmax) &&
-			(id == 0 || m->rows[i].credential == id))
+			(id == 0 ? m->rows[i].gateway == 1 : m->rows[i].credential == id))
 			return i + 1;
 	return 0;
 }
 
+/* lease_end_expired_of (lease.c) -- delete the rows of a credential's connections that cool down, or a gateway's (0) that have */
+static Result
+lease_end_expired_of(int id)
+{
+	enum { D = 2 };
+
+	BEGIN;
+	start_scan(0, false);
+	for (;;)
+	{
+		NEXT_ENTRY(id, id ? ENTRY_SLOT : ENTRY_GATEWAY, false, "lease_end_expired_of");
+		if (p->entry == 0)
+			RETURN;
+		STEP("lease_end_expired_of: visits a row");
+		if (!row_is_there() || !is_settled(&m->rows[p->entry - 1]) || !m->rows[p->entry - 1].cooling)
+			continue;
+		p->credential = m->rows[p->entry - 1].credential;
+		p->cool = cool_seen(p->credential, self);
+		if (id ? mutant == deleter_leaves_what_cools_down : (!is_over() && mutant != deleter_takes_what_cools_down) ||
+			mutant == deleter_leaves_what_is_over)
+			continue;
+		if (mutant != deleter_removes_without_lock)
+			TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
+		STEP("remove_cooled: scan_try_delete");
+		p->gone = id != 0;
+		(void) scan_try_delete(p->entry);
+		if (mutant != deleter_removes_without_lock)
+			GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
+	}
+	END;
+}
+
 /*
- * delete -- DELETE of a credential, or of the gateway (0): the row, the foreign key's check, and then
- * egress_refuse_delete_in_use() of integrity.c
+ * delete -- DELETE of a credential, or of the gateway (0): egress_end_expired_leases(), of what cools down; the row, the foreign
+ * key's check, and then egress_refuse_delete_in_use() of integrity.c
  */
 static Result
 delete(int id)
@@ -1957,6 +2058,8 @@ delete(int id)
 	BEGIN;
 	p->credential = p->arg;
 	p->gateway = 1;
+	if (config->cool)
+		CALL(lease_end_expired_of(id));
 	TOUCH(id);
 	if (!object_is_there(id, self))
 		RETURN;
@@ -1971,10 +2074,15 @@ delete(int id)
 		if (!p->row)
 			break;
 		if (!is_other(m->rows[p->row - 1].xmax))
+		{
+			delete_refused();
 			RAISE;
+		}
 		wait_for(m->rows[p->row - 1].xmax);
 		WAIT_FOR_TRANSACTION;
 	}
+	if (config->cool)
+		CALL(lease_end_expired_of(id));
 	if (mutant == deleter_does_not_look)
 		RETURN;
 	if (mutant == deleter_shares_the_lock)
@@ -1996,13 +2104,17 @@ delete(int id)
 		if (p->entry == 0)
 			break;
 		STEP("lease_any_held: visits a row");
-		p->answer = p->entry != GONE_ROW && row_is_held(&m->rows[p->entry - 1], self) &&
+		p->cool = p->entry == GONE_ROW ? 0 : cool_seen(m->rows[p->entry - 1].credential, self);
+		p->answer = row_is_there() && !(mutant == deleter_steps_over_what_is_over && is_over()) &&
 			!(mutant == deleter_looks_at_committed && is_other(m->rows[p->entry - 1].xmin));
 	}
 	if (mutant != deleter_without_lock)
 		GIVE(LOCK_CREDENTIAL + id, "the lock of the deleted row");
 	if (p->answer)
+	{
+		delete_refused();
 		RAISE;
+	}
 	END;
 }
 

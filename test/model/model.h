@@ -58,7 +58,7 @@ typedef struct Row
 	byte		renewing;		/* connection + 1 that has seen it live, and is about to renew it */
 	byte		over;			/* it has expired for good: it does not count, and must not again */
 	byte		cooling;		/* the lease of this row's slot has ended */
-	byte		age;			/* how often time has passed since */
+	byte		age;			/* how often time has passed since, or since the lease has expired */
 	byte		going;			/* connection + 1 whose present statement deletes it, for it was over before */
 } Row;
 
@@ -169,16 +169,21 @@ typedef struct Proc
 	byte		tries;
 	byte		candidate;
 	byte		over;			/* + 1: the row that is over and in the slot p->candidate; GONE_ROW when it is no more */
+	byte		gone;			/* the credential is being deleted, and what cools down with it */
 	byte		alone;			/* it has LOCK_CREDENTIAL, exclusive */
 	byte		ending;			/* it ends a lease, */
 	byte		age;			/* and so often has time passed since; */
-	byte		cools;			/* the credential's cool_down then */
+	byte		cools;			/* the credential's cool_down then; */
+	byte		read_at;		/* the clock when it was read; */
+	byte		for_free;		/* it is ended only if that is over */
 	byte		to;
 	byte		count;
 	byte		at_slot;		/* the slot that is being counted, */
 	byte		held;			/* whether it is held, */
 	byte		open;			/* or by what an open transaction leaves to cool down: that, and which of its connection */
 	byte		open_serial;
+	byte		enders[PROCS];	/* who was seen ending a lease without a slot, and which transaction of theirs */
+	byte		ender_serials[PROCS];
 	byte		found;
 	byte		excess;
 	byte		snapshot_taken;
@@ -197,6 +202,7 @@ typedef struct Proc
 	byte		owes;			/* credentials whose entry is to be made OPEN before this statement is over */
 	byte		group;			/* where that is looked for */
 
+	byte		in_use;			/* what this statement deletes was, at a moment */
 	uint16_t	was_over;		/* rows that were over at a moment of this statement */
 	byte		acquiring;
 	byte		was_full;		/* credentials that were full at a moment of this acquire */
@@ -328,6 +334,14 @@ extern bool tracing;
 	MUTANT(over_and_being_deleted_is_a_gap, "x") \
 	MUTANT(over_is_outside, "x") \
 	MUTANT(over_is_counted, "x") \
+	MUTANT(deleter_steps_over_what_is_over, "x") \
+	MUTANT(deleter_leaves_what_is_over, "x") \
+	MUTANT(deleter_takes_what_cools_down, "x") \
+	MUTANT(deleter_leaves_what_cools_down, "x") \
+	MUTANT(deleter_removes_without_lock, "x") \
+	MUTANT(full_until_nothing_cools_down, "x") \
+	MUTANT(over_by_the_old_cool_down, "x") \
+	MUTANT(counted_twice_while_it_ends, "an expired lease cools down, a release or a sweep") \
 	MUTANT(over_is_deleted_alone_outside, "x") \
 	MUTANT(over_deleted_before_the_change_is_seen, "x") \
 	MUTANT(over_stays, "x") \
@@ -337,6 +351,9 @@ extern bool tracing;
 	MUTANT(over_keeps_the_place, "x") \
 	MUTANT(cooling_leaves_the_place, "x") \
 	MUTANT(full_with_what_is_over, "x") \
+	MUTANT(ended_by_the_old_cool_down, "x") \
+	MUTANT(expired_is_free_at_once, "x") \
+	MUTANT(swept_does_not_cool_down, "x") \
 	MUTANT(place_not_looked_at, "a place, two acquires") \
 	MUTANT(no_place_lock, "a place, two acquires") \
 	MUTANT(place_lock_given_back_before_the_insertion, "a place, two acquires") \
@@ -442,6 +459,7 @@ extern void menu_begins(void);
 extern void menu_says_full(void);
 extern void operation_ends(bool well);
 extern void row_goes(int i);
+extern void delete_refused(void);
 extern void promises_hold(void);
 extern void promises_hold_at_the_end(void);
 extern int	connections_left(int credential, const byte *gateways, int number);

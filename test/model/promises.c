@@ -12,6 +12,8 @@
  * was committed then, or what the acquire's own transaction has set, the credential is once per gateway. A credential is full
  * for an acquire, too, when one is there.
  *
+ * What cools down. Its row is deleted when that is over, or with its credential, and makes no other deletion fail then.
+ *
  * Nobody waits. No short lock is held between statements or while waiting for a transaction (then a wait for one ends
  * without anybody's commit), and there is no deadlock with one. An acquire waits for a transaction only in lease_wait(), for
  * its own session. And NG004 is justified: each credential that fits was full at a moment between snapshot and answer. What an
@@ -56,9 +58,10 @@ static bool
 counts(const Row *row, int levels, int cool)
 {
 	int			end = kept(row->renewed, levels) ? row->renewed_end : kept(row->end_xmin, levels) ? row->end : END_NONE;
+	int			age = kept(row->renewed, levels) ? 0 : row->age;
 
 	return row->entries & ENTRY_SLOT && !row->taking && kept(row->xmin, levels) && (!kept(row->xmax, levels) || (row->going && row->going == taker + 1)) &&
-		(end != END_PAST || row->renewing) && !has_cooled_down(row, cool);
+		(end != END_PAST || row->renewing || age < cool) && !has_cooled_down(row, cool);
 }
 
 /*
@@ -178,7 +181,8 @@ is_full(int credential, int proc, bool with_expired)
 	int			in_the_way = 0;	/* slots that nobody could take without waiting for a transaction */
 
 	if (object->gone || object->deleted[0] || object->deleted[1] ||
-		m->objects[0].gone || m->objects[0].deleted[0] || m->objects[0].deleted[1])
+		(m->procs[proc].gateway == 1 &&
+		 (m->objects[0].gone || m->objects[0].deleted[0] || m->objects[0].deleted[1])))
 		return true;
 	for (int i = 0; i < ROWS; i++)
 	{
@@ -189,7 +193,7 @@ is_full(int credential, int proc, bool with_expired)
 			continue;
 		if (has_cooled_down(row, cool))
 			in_the_way |= (open || OPEN(row->xmax)) << row->slot;
-		else if (row->end != END_PAST || is_undecided(row) || with_expired)
+		else if (row->end != END_PAST || row->age < cool || is_undecided(row) || with_expired)
 		{
 			here += row->gateway == m->procs[proc].gateway;
 			if (row->slot == SLOT_NONE)
@@ -268,7 +272,7 @@ menu_begins(void)
 
 		for (int i = 0; i < ROWS; i++)
 			seen += m->rows[i].credential == c && m->rows[i].xmin != NOBODY && !is_other(m->rows[i].xmin) &&
-				!is_mine(m->rows[i].xmax);
+				!is_mine(m->rows[i].xmax) && !has_cooled_down(&m->rows[i], cool_seen(c, self));
 		p->full_by_snapshot |= (limit_seen(c, self) != NO_LIMIT && seen >= limit_seen(c, self)) << c;
 	}
 }
@@ -387,11 +391,29 @@ full_is_full(void)
 void
 row_goes(int i)
 {
-	if (has_cooled_down(&m->rows[i], cool_seen(m->rows[i].credential, self)))
+	if (m->rows[i].age >= cool_seen(m->rows[i].credential, self))
 		return;
-	if (!(p->was_over & 1 << i))
+	if (m->rows[i].cooling && !(p->was_over & 1 << i))
 		violation("COOLED: a connection of credential %d is let go that still cools down", m->rows[i].credential);
 	m->rows[i].going = self + 1;
+}
+
+/* is_in_use -- is a row a reason not to delete what a connection deletes? One that cools down is none for the credential's end */
+static bool
+is_in_use(const Row *row, const Proc *q)
+{
+	if (q->pc[1] == 0 || (q->op == 'd' ? row->credential != q->arg : q->op != 'g' || row->gateway != 1))
+		return false;
+	return OPEN(row->xmin) || OPEN(row->xmax) || !row->cooling ||
+		(q->op == 'g' && !has_cooled_down(row, cool_seen(row->credential, q - m->procs)));
+}
+
+/* delete_refused -- a deletion is refused */
+void
+delete_refused(void)
+{
+	if (!p->in_use)
+		violation("REFUSED: a deletion, and nothing was in use all the time");
 }
 
 /* promises_hold -- after each step */
@@ -408,10 +430,12 @@ promises_hold(void)
 		for (int levels = 0; levels < 3; levels++)
 			if (row->over && counts(row, levels, 0))
 				violation("EXACT: the lease of session %d had expired, and counts again", row->session);
-		row->over |= row->end == END_PAST && !is_undecided(row);
-		if (row->xmin != NOBODY && (m->objects[0].gone || m->objects[row->credential].gone))
+		row->over |= row->end == END_PAST && !is_undecided(row) && !config->cool;
+		if (row->xmin != NOBODY && ((m->objects[0].gone && row->gateway == 1) || m->objects[row->credential].gone))
 			violation("the lease of session %d is of a %s that was deleted", row->session,
 					  m->objects[0].gone ? "gateway" : "credential");
+		for (int proc = 0; proc < PROCS && row->xmin != NOBODY; proc++)
+			m->procs[proc].in_use |= is_in_use(row, &m->procs[proc]);
 	}
 	for (int s = 1; s < SESSIONS; s++)
 		if (worst(0, 0, s, 0, 0) > 1)
@@ -429,6 +453,15 @@ promises_hold(void)
 		full_is_full();
 }
 
+/* is_left -- does a row count when all is over? */
+static bool
+is_left(const Row *row)
+{
+	int			cool = m->objects[row->credential].cool;
+
+	return row->cooling || row->end == END_PAST ? row->age < cool : true;
+}
+
 /* leases_of -- how many rows a session, or a credential, has when all is over */
 static int
 leases_of(int session, int credential)
@@ -437,8 +470,7 @@ leases_of(int session, int credential)
 
 	for (int i = 0; i < ROWS; i++)
 		number += m->rows[i].xmin != NOBODY &&
-			(session ? m->rows[i].session == session : m->rows[i].credential == credential && m->rows[i].end != END_PAST &&
-			 !has_cooled_down(&m->rows[i], m->objects[credential].cool));
+			(session ? m->rows[i].session == session : m->rows[i].credential == credential && is_left(&m->rows[i]));
 	return number;
 }
 
@@ -465,7 +497,7 @@ is_there(int credential, int gateway)
 
 	for (int i = 0; i < ROWS; i++)
 		there |= m->rows[i].xmin != NOBODY && m->rows[i].credential == credential && m->rows[i].gateway == gateway &&
-			m->rows[i].end != END_PAST && !has_cooled_down(&m->rows[i], m->objects[credential].cool);
+			is_left(&m->rows[i]);
 	return there;
 }
 
@@ -477,13 +509,13 @@ connections_left(int credential, const byte *gateways, int number)
 	int			taken = 0;
 	bool		there[GATEWAYS + 1];
 
-	if (m->objects[0].gone || m->objects[credential].gone)
+	if (m->objects[credential].gone)
 		return 0;
 	for (int gateway = 1; gateway <= GATEWAYS; gateway++)
 		there[gateway] = is_there(credential, gateway);
 	for (int i = 0; i < number; i++)
 		if ((m->objects[credential].limit == NO_LIMIT || taken < left) &&
-			!(m->objects[credential].once && there[gateways[i]]))
+			!(m->objects[credential].once && there[gateways[i]]) && !(m->objects[0].gone && gateways[i] == 1))
 		{
 			there[gateways[i]] = true;
 			taken++;

@@ -341,6 +341,7 @@ commits(void)
 			new_version(i);
 			row->end = row->renewed_end;
 			row->renewed = row->renewed_end = 0;
+			row->age = 0;
 			if (row->end == END_NONE)
 				row->end_xmin = NOBODY;
 		}
