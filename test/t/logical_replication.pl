@@ -80,9 +80,10 @@ SELECT egress_attach_sessions('session', 'id');;
 SELECT FROM egress_acquire_credential('ann', NULL, 1, 'copied', '1 hour');;
 SELECT FROM egress_acquire_credential('ann', NULL, 1, 'ended');;
 SELECT egress_release_credential('ended');;
+SELECT egress_report_failure('copied', 'gateway'), egress_report_failure('copied', 'credential');;
 CREATE PUBLICATION egress FOR TABLES IN SCHEMA vpn
 SQL
-is(rows($here, 'SELECT count(*) FROM pg_publication_tables'), 11, 'the publication has eleven tables');
+is(rows($here, 'SELECT count(*) FROM pg_publication_tables'), 13, 'the publication has thirteen tables');
 is(rows($here, q{SELECT relname FROM pg_class c WHERE relnamespace = 'vpn'::regnamespace AND relkind = 'r'
 	AND NOT (relreplident = 'd' AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary))}), '',
 	'each with its primary key as the identity of its rows');
@@ -153,6 +154,29 @@ ok(wait_until { rows($here, 'SELECT stream_txns > 0 FROM pg_stat_replication_slo
 $here->do(q{SELECT egress_release_credential(session_id) FROM egress_lease});
 $here->do('UPDATE egress_credential SET active_connection_limit = 3 WHERE egress_credential_id = 1');
 arrives('the end of all its leases');
+
+# ---------------------------------------------------------------------------- reports
+
+my $benched = 'SELECT egress_gateway_id, egress_credential_id, failures FROM egress_benched ORDER BY 1, 2';
+$here->do('UPDATE egress_provider SET bench_after = 1 WHERE egress_provider_id = 1');
+is(acquire($here, 'reporter'), 'NG002', 'a change of bench_after benches for what was reported');
+arrives('what is benched arrives');
+is(rows($there, $benched), rows($here, $benched), 'and is benched there');
+$here->do('SELECT egress_unbench(1, 1)');
+is(acquire($here, 'reporter'), '', 'taken off');
+arrives('that arrives');
+is(rows($there, $benched), '', 'as an end of the bench');
+$here->do(q{SELECT egress_report_failure('reporter', 'gateway'), egress_report_failure('reporter', 'credential')});
+arrives('reports of failures');
+isnt(rows($there, $benched), '', 'bench there');
+$here->do(q{BEGIN; SELECT egress_report_success('reporter'); PREPARE TRANSACTION 'one'});
+$publisher->wait_for_catchup('subscriber');
+isnt(rows($there, $benched), '', 'a prepared success does not count');
+$here->do(q{COMMIT PREPARED 'one'});
+arrives('until it is committed');
+is(rows($there, $benched), '', 'then it does');
+$here->do('UPDATE egress_provider SET bench_after = DEFAULT WHERE egress_provider_id = 1');
+$here->do(q{SELECT egress_release_credential('reporter')});
 
 # ---------------------------------------------------------------- prepared transactions
 
