@@ -29,6 +29,16 @@ typedef enum EgressPurpose
 	ACCESS_TO_EXPLAIN			/* also what names the call and is disabled, and each credential */
 } EgressPurpose;
 
+/* Looking for the credentials of big pools that select a gateway. What is open stays so for an acquire, until access_end(). */
+typedef struct EgressSelections
+{
+	bool		opened;			/* the next two are: */
+	EgressScan	by_gateway;		/* selections, */
+	EgressScan	credentials;	/* and credentials by id */
+	bool		entries_opened;	/* the next is: */
+	EgressScan	entries;		/* selections by credential and gateway */
+} EgressSelections;
+
 /* Whose access is decided, and as of when. */
 typedef struct EgressCall
 {
@@ -41,6 +51,7 @@ typedef struct EgressCall
 	bool		overrides;		/* the workspace's override is on */
 	List	   *subjects;		/* of EgressSubject */
 	BenchLook	benches;
+	EgressSelections selections;
 	List	   *counts;			/* for access.c: how many credentials of each provider were read */
 } EgressCall;
 
@@ -90,6 +101,16 @@ typedef struct EgressAccess
 								 * connection free; for an acquire none is, and access_next_credential() finds them */
 	bool		credential_all; /* and one, full or not, allows all gateways */
 	bool		spent;			/* for an acquire: those that allow all gateways have no connection to give, at whichever */
+	bool		asked;			/* of a big pool: whether one selects a gateway was asked last of */
+	int64		asked_id;		/* this, */
+	bool		asked_selected; /* with this answer */
+	int			tried;			/* so many gateways found none in it; */
+	int			look_around_at; /* after so many it is looked where there may be one: */
+	int64		looked_to;		/* in the credentials below this id, */
+	List	   *hopes;			/* at these gateways, of int64 */
+	bool		looked_around;	/* that was all of them: where else there may be one is known, */
+	int			hope_count;		/* at these alone, by ascending id */
+	int64	   *hoped;
 	EgressCall *call;
 } EgressAccess;
 
@@ -102,10 +123,18 @@ typedef struct EgressFitting
 	List	   *list;			/* unless it is a big pool; */
 	int			first;			/* where in it the search begins, */
 	int			position;		/* and how far it is from there */
+	bool		listed;			/* of a big pool: those that fit are known from the gateway's side */
+	int64	   *ids;			/* if so, these, by ascending id; */
+	int			count;			/* of these */
+	int			next;			/* is the next, */
+	int			left;			/* and so many are left */
+	int			patience;		/* unless it is listed: how many may be elsewhere before that is tried */
 	OnceLook	once;
 	bool		at_gateway;		/* one was passed over because it is there, */
-	bool		elsewhere;		/* or because it does not select the gateway: another may get it; */
-	bool		benched;		/* or because it is benched */
+	int			elsewhere;		/* or, so many, because they do not select the gateway: another may get them; */
+	bool		benched;		/* or because it is benched; */
+	bool		full;			/* or because it is full, and was not given at all */
+	bool		everywhere;		/* one that allows all gateways is not spent, though it was not taken */
 } EgressFitting;
 
 /* A gateway that is in EgressAccess.selected. */
@@ -133,6 +162,7 @@ typedef enum EgressVerdict
 extern void access_lock_tables(void);
 extern void access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot, TimestampTz moment,
 						 EgressPurpose purpose);
+extern void access_end(EgressCall *call);
 extern bool access_gateway_required(text *workspace_id, Snapshot snapshot);
 extern List *access_to_providers(EgressCall *call);
 extern List *access_to_all_providers(EgressCall *call);
@@ -143,8 +173,12 @@ extern void access_fitting(EgressFitting *fitting, EgressAccess *access, int64 g
 extern EgressEntitlement *access_next_fitting(EgressFitting *fitting);
 extern bool access_is_full(EgressFitting *fitting, EgressEntitlement *credential);
 extern void access_found_full(EgressFitting *fitting, EgressEntitlement *credential, bool at_gateway);
+extern void access_found_unopened(EgressFitting *fitting, EgressEntitlement *credential);
+extern bool access_any_full(EgressFitting *fitting, int given);
 extern void access_fitted(EgressFitting *fitting, bool none_left);
+extern void access_look_around(EgressAccess *access, Pool *pool);
 extern bool access_is_spent(EgressAccess *access, int64 gateway_id);
+extern bool access_is_all_spent(EgressAccess *access);
 extern int	access_count_fitting(EgressAccess *access, int64 gateway_id);
 extern void access_tell_full(EgressAccess *access);
 extern List *access_credentials(EgressAccess *access, int64 gateway_id);

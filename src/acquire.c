@@ -305,7 +305,7 @@ try_fitting(Acquire *acquire, AcquireTry *tried, EgressFitting *fitting, LimitLe
 		else if (outcome == LIMIT_UNUSABLE)
 		{
 			tried->unopened++;
-			credential->unopened = true;
+			access_found_unopened(fitting, credential);
 			pass_over(acquire);
 		}
 	}
@@ -359,7 +359,7 @@ acquire_try(Acquire *acquire, AcquireTry *tried)
 
 	/* of a big pool one fits, or it would not be available; what was not among those that may be free is full */
 	if (access->big && !tried->full)
-		tried->full = tried->unopened == 0 || access_count_fitting(access, acquire->gateway_id) > tried->unopened;
+		tried->full = tried->unopened == 0 || access_any_full(&fitting, tried->unopened);
 	if (tried->full)
 		tried->outcome = TRY_FULL;
 	else if (tried->unopened > 0)
@@ -680,6 +680,7 @@ acquire_end(Acquire *acquire, FunctionCallInfo fcinfo, bool held, bool with_gate
 		open_held(acquire);
 
 	row = result(fcinfo, acquire, with_gateway);
+	access_end(&acquire->call);
 	UnregisterSnapshot(acquire->snapshot);
 	pool_close(&acquire->pool);
 	limit_close(&acquire->limit);

@@ -347,6 +347,14 @@ pool_start_by_chance(Pool *pool)
 		pool->cursors[i].from_id = pool->start;
 }
 
+/* pool_start_at -- let the search begin at an id, go up, and end there */
+void
+pool_start_at(Pool *pool, int64 id)
+{
+	for (int i = 0; i < pool->count; i++)
+		pool->cursors[i].from_id = id;
+}
+
 /* wrap -- go on from the lowest id; false when the search is over */
 static bool
 wrap(Pool *pool)
@@ -444,6 +452,25 @@ pool_next(Pool *pool, int *group, int64 *id)
 	if (!found && wrap(pool))
 		found = next(pool, group, id);
 	return found && !(pool->wrapped && *id >= pool->start);
+}
+
+/*
+ * pool_come_to -- let a credential of one of the groups, as its number, be the one that came last; false: it is certain to be full
+ *
+ * For whoever knows from elsewhere which credentials matter. Where the search goes on after that is not said.
+ */
+bool
+pool_come_to(Pool *pool, int group, int64 id)
+{
+	Relation	index = scan_open_pool_index();
+	PoolCursor *cursor = &pool->cursors[group];
+	bool		found = pool_index_find(index, cursor->group, id, &cursor->item);
+
+	index_close(index, NoLock);
+	cursor->at_item = false;
+	pool->current = cursor;
+	/* what the index does not have, a search would not come to, either */
+	return found && cursor->item.wake <= pool->moment;
 }
 
 /* pool_has_none -- the credential that came last has no connection to give, for all that is known: let it be FULL, if it is certain */

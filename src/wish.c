@@ -14,7 +14,9 @@
  * others of the handful are tried, and then all that fit in the place, in random order; then the next place.
  *
  * Where one gateway of a provider found nothing that it could not have had at any other, the others are not tried:
- * access_is_spent(). So that thousands of gateways are full is known from one of them.
+ * access_is_spent(). So that thousands of gateways are full is known from one of them. Of a big pool whose credentials select
+ * gateways it is looked, as gateways turn out to be full, which credentials are not, and what they select
+ * (access_look_around()): as soon as that is known of all, only gateways that these select are tried.
  *
  * What is given back, or becomes available, while a wish looks on is not looked for again; NG004 says that each gateway that
  * fits had no connection free at some time since the wish began.
@@ -43,6 +45,9 @@
 /* so many gateways are drawn; of one place at most so many draws are made besides, of which some miss */
 #define HANDFUL 4
 #define MOST_MISSES 16
+
+/* where there may be a connection at so many gateways, these are tried */
+#define FEW_HOPES 64
 
 /* so many leases of each are counted: with more, chance alone keeps the load flat */
 #define MOST_COUNTED 256
@@ -383,11 +388,12 @@ start_range(Wish *wish, int64 provider_id, const WishPlace *place, int *id_colum
 	return scan;
 }
 
-/* may_be_taken -- may a gateway of a provider be taken, by all that its row does not say? */
+/* may_be_taken -- may a gateway of a provider be taken, by all that its row does not say, and that was not found out since? */
 static bool
 may_be_taken(Wish *wish, WishProvider *provider, int64 gateway_id)
 {
 	return !is_avoided(wish, gateway_id) &&
+		!access_is_spent(provider->access, gateway_id) &&
 		access_decide(provider->access, gateway_id, true, false) == ACCESS_AVAILABLE;
 }
 
@@ -446,12 +452,12 @@ draw_handful(Wish *wish, WishProvider *providers, int provider_count, const Wish
 		int64		gateway_id;
 
 		CHECK_FOR_INTERRUPTS();
-		if (provider->nothing || (provider->access->spent && provider->access->selected == NULL))
+		if (provider->nothing || access_is_all_spent(provider->access))
 			continue;
 		outcome = draw_gateway(wish, provider, place, &gateway_id);
 		provider->nothing = outcome == DRAW_NOTHING;
 		if (outcome == DRAW_DRAWN && !is_among(drawn, count, gateway_id) && may_be_taken(wish, provider, gateway_id) &&
-			!access_is_spent(provider->access, gateway_id) && find_gateway(wish, provider, gateway_id, place))
+			find_gateway(wish, provider, gateway_id, place))
 			drawn[count++] = (WishCandidate) {.provider = provider, .gateway_id = gateway_id};
 	}
 	return count;
@@ -483,8 +489,11 @@ least_used(Wish *wish, const WishCandidate *candidates, int count)
 static int64 *
 collect(Wish *wish, WishProvider *provider, const WishPlace *place, const WishCandidate *drawn, int drawn_count, int *count)
 {
-	int			size = Max(provider->count, 64);
+	int			size = Max(provider->count, FEW_HOPES);
 	int64	   *result = palloc(size * sizeof(int64));
+	EgressAccess *access = provider->access;
+	const int64 *at_hand = NULL;
+	int			at_hand_count = 0;
 	EgressScan *scan;
 	int			id_column;
 
@@ -492,9 +501,20 @@ collect(Wish *wish, WishProvider *provider, const WishPlace *place, const WishCa
 	/* those that were selected are at hand; where it matters where they are, the index knows what is there */
 	if (provider->listed && place->country == NULL && place->city == NULL)
 	{
-		for (int i = 0; i < provider->count; i++)
-			if (may_be_taken(wish, provider, provider->gateways[i]) && !is_among(drawn, drawn_count, provider->gateways[i]))
-				result[(*count)++] = provider->gateways[i];
+		at_hand = provider->gateways;
+		at_hand_count = provider->count;
+	}
+	/* where there may be a connection at few, wherever these are, it does not have to say what is there */
+	if (access->looked_around && access->hope_count <= FEW_HOPES)
+	{
+		at_hand = access->hoped;
+		at_hand_count = access->hope_count;
+	}
+	if (at_hand != NULL)
+	{
+		for (int i = 0; i < at_hand_count; i++)
+			if (may_be_taken(wish, provider, at_hand[i]) && !is_among(drawn, drawn_count, at_hand[i]))
+				result[(*count)++] = at_hand[i];
 		return result;
 	}
 	scan = start_range(wish, provider->access->provider_id, place, &id_column);
@@ -537,6 +557,8 @@ try_gateway(Wish *wish, const WishCandidate *candidate, const WishPlace *place)
 	wish->at_gateway |= tried.outcome == TRY_FULL && tried.at_gateway;
 	wish->benched |= tried.outcome == TRY_FULL && tried.benched;
 	wish->unopened |= tried.outcome == TRY_UNOPENED;
+	if (tried.outcome == TRY_FULL)
+		access_look_around(acquire->access, &acquire->pool);
 	return tried.outcome == TRY_TAKEN;
 }
 
@@ -583,7 +605,7 @@ try_all(Wish *wish, WishProvider *providers, int provider_count, const WishPlace
 		int			more;
 		int64	   *gateways;
 
-		if (provider->nothing || (provider->access->spent && provider->access->selected == NULL))
+		if (provider->nothing || access_is_all_spent(provider->access))
 			continue;
 		gateways = collect(wish, provider, place, drawn, drawn_count, &more);
 		if (more == 0)
