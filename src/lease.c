@@ -341,7 +341,8 @@ insert_cooling(EgressScan *lease, TimestampTz ended_at)
 	values[Anum_egress_lease_session_id - 1] = PointerGetDatum(cooling_id());
 	scan_put(lease, Anum_egress_lease_egress_credential_id, Anum_egress_lease_egress_credential_id - 1, values, nulls);
 	scan_put(lease, Anum_egress_lease_egress_gateway_id, Anum_egress_lease_egress_gateway_id - 1, values, nulls);
-	scan_put(lease, Anum_egress_lease_user_id, Anum_egress_lease_user_id - 1, values, nulls);
+	/* who was connected is in the history, and goes with it */
+	values[Anum_egress_lease_user_id - 1] = CStringGetTextDatum("egress:cooling");
 	nulls[Anum_egress_lease_workspace_id - 1] = true;
 	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(ended_at);
 	scan_put(lease, Anum_egress_lease_slot, Anum_egress_lease_slot - 1, values, nulls);

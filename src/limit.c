@@ -187,6 +187,9 @@
 /* what credential_limit() returns when there is none */
 #define NO_LIMIT	(-1)
 
+/* so many entries behind a free slot are looked at for one that has cooled down */
+#define NEAR_ENTRIES	8
+
 /* where more rows than this, and than are held, were visited for nothing, the entries are dead and the look gives up */
 #define DEAD_ROWS	16
 
@@ -353,9 +356,30 @@ count_held(LimitSearch *search, int64 credential_id, int32 limit)
 }
 
 /*
- * find_gap -- the first slot from..to that is free, SLOT_NONE if there is none; before: from <= to, an int32's largest too
+ * cooled_after -- a slot that is free and has a row, rather than a free one without; the scan is at the next entry, slot is its
  *
- * After: search->cooled says that it has a row that has cooled down: slot_clear().
+ * So that each acquire that can removes what has cooled down, and such rows do not become more than there are connections that cool
+ * down, though slots are drawn by chance, and a limit may be large. A few entries are looked at.
+ */
+static int32
+cooled_after(LimitSearch *search, int32 free, int32 slot, int32 to)
+{
+	int			left = search->cool_down == NULL ? 1 : NEAR_ENTRIES;
+
+	for (; left > 0 && slot != SLOT_NONE && slot != SLOT_END && slot <= to; left--)
+	{
+		search->cooled = lease_entry_is_cooling(&search->from) && row_state(search, &search->from) == ROW_OVER;
+		if (search->cooled)
+			return slot;
+		slot = next_slot(&search->from, ForwardScanDirection);
+	}
+	return free;
+}
+
+/*
+ * find_gap -- a slot from..to that is free, near from, SLOT_NONE if there is none; before: from <= to, an int32's largest too
+ *
+ * After: search->cooled says that it has a row that has cooled down: slot_clear(). That it is from says that from is free.
  */
 static int32
 find_gap(LimitSearch *search, int64 credential_id, int32 from, int32 to)
@@ -373,7 +397,7 @@ find_gap(LimitSearch *search, int64 credential_id, int32 from, int32 to)
 
 		/* all entries of the candidate have been seen, and none was held */
 		if (slot == SLOT_END || slot > candidate)
-			return candidate;
+			return search->cooled ? candidate : cooled_after(search, candidate, slot, to);
 		if (slot != candidate)
 			continue;
 		state = row_state(search, &search->from);
@@ -418,7 +442,7 @@ random_slot(int32 limit)
 	return (int32) pg_prng_uint64_range(&pg_global_prng_state, 1, limit);
 }
 
-/* gap_around -- the first slot that is not held from start upwards, or from 1; SLOT_NONE if there is none */
+/* gap_around -- a slot that is free, from start upwards, or from 1; SLOT_NONE if there is none. See find_gap() */
 static int32
 gap_around(LimitSearch *search, int64 credential_id, int32 start, int32 limit)
 {
@@ -658,6 +682,24 @@ slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 	return !full || *slot != SLOT_NONE;
 }
 
+/* slot_clear_alone -- slot_clear(); or let *slot be another that it can clear. Before: the caller holds the credential's lock, exclusive */
+static bool
+slot_clear_alone(LimitSearch *search, int64 credential_id, int32 *slot)
+{
+	int32		limit = credential_limit(search->credentials);
+
+	for (int tries = 0; *slot != SLOT_NONE && !slot_clear(search, credential_id, *slot); tries++)
+	{
+		/* somebody has locked the row by hand */
+		if (tries == CLAIM_TRIES)
+			return false;
+		*slot = gap_around(search, credential_id, *slot % limit + 1, limit);
+		if (*slot == SLOT_NONE)
+			return false;
+	}
+	return true;
+}
+
 /* lease_alone -- lease a connection of a credential while nobody else does */
 static LimitOutcome
 lease_alone(LimitSearch *search, int64 credential_id)
@@ -683,7 +725,7 @@ lease_alone(LimitSearch *search, int64 credential_id)
 			search->cool_down = lease_cool_down(credential);
 			found = slot_alone(search, credential_id, &slot) && is_usable(search);
 			again = (found || search->unusable) && scan_row_is_replaced(credential);
-			found = found && (again || slot_clear(search, credential_id, slot));
+			found = found && (again || slot_clear_alone(search, credential_id, &slot));
 			outcome = found ? LIMIT_TAKEN : search->unusable ? LIMIT_UNUSABLE :
 				search->at_gateway ? LIMIT_AT_GATEWAY : LIMIT_FULL;
 			if (found && !again)

@@ -39,6 +39,7 @@ SELECT is((SELECT count(*) FROM egress_connection), 0::bigint, 'nobody is connec
 SELECT is((SELECT count(*) FROM egress_connections_at(clock_timestamp())), 0::bigint, '... now');
 SELECT is((SELECT string_agg(session_id || ' ' || release_reason, ', ') FROM egress_lease_history), 'a released',
           'the history has one row');
+SELECT is((SELECT count(*) FROM egress_lease WHERE user_id = 'ann'), 0::bigint, 'what cools down has no user');
 SELECT is((SELECT row(active_connections, available_connections)::text FROM egress_credential_usage), '(0,1)',
           'the usage says that none is live, and one available');
 SELECT is(acquire('a'), '1', 'the session takes the other one');
