@@ -341,12 +341,12 @@ row_is_there(void)
 /*
  * is_over -- is the present entry's row there, and over, by the credential's cool_down as it was read?
  *
- * For who ends a lease: was it over when that was read?
+ * p->dated: was it over when that was read?
  */
 static bool
 is_over(void)
 {
-	int			later = p->ending && mutant != over_by_the_old_cool_down ? p->read_at - m->clock : 0;
+	int			later = p->dated && mutant != over_by_the_old_cool_down ? p->read_at - m->clock : 0;
 
 	return row_is_there() && has_cooled_down(&m->rows[p->entry - 1], p->cool + later);
 }
@@ -455,85 +455,81 @@ slot_any_outside(void)
 	END;
 }
 
-/* an_ender_has_ended -- has a transaction ended that was seen ending a lease without a slot? What it left may have been counted, too */
+/* note_open -- whoever counts has seen what an open transaction does, whose end he may see, too */
+static void
+note_open(int stamp)
+{
+	p->open[OWNER(stamp)] = stamp;
+	p->open_serials[OWNER(stamp)] = serial_of(stamp);
+}
+
+/* any_ended (src/limit.c) -- has one of these transactions ended? */
 static bool
-an_ender_has_ended(void)
+any_ended(void)
 {
 	for (int i = 0; i < PROCS; i++)
-		if (p->enders[i] && !is_running(p->enders[i], p->ender_serials[i]))
-			return mutant != counted_twice_while_it_ends;
+		if (p->open[i] && !is_running(p->open[i], p->open_serials[i]))
+			return mutant != counted_once;
 	return false;
 }
 
-/*
- * count_held (src/limit.c) -- p->count: how many connections are held, counted up to p->to
- *
- * What is in one slot is one connection. What an open transaction leaves to cool down is its lease's, which is in the same slot
- * or, without one, comes before it.
- */
+/* count_once (src/limit.c) -- p->count: how many connections are held, counted up to p->to; what is in one slot is one */
+static Result
+count_once(void)
+{
+	enum { D = 6 };
+	const Row  *row;
+
+	BEGIN;
+	memset(p->open, 0, sizeof(p->open));
+	memset(p->open_serials, 0, sizeof(p->open_serials));
+	start_scan(0, true);
+	p->count = 0;
+	p->counted = SLOT_NONE;
+	while (p->count < p->to)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "count_once");
+		if (p->entry == 0)
+			break;
+		if (p->entry_slot != SLOT_NONE && p->entry_slot == p->counted)
+			continue;
+		STEP("count_once: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		if (!(mutant == over_is_counted || mutant == over_is_outside ? row_is_there() : is_held()))
+			continue;
+		row = &m->rows[p->entry - 1];
+		if (row->cooling && is_other(row->xmin) && mutant != counted_with_its_lease)
+		{
+			/* its lease counts */
+			note_open(row->xmin);
+			continue;
+		}
+		if (config->cool && p->entry_slot == SLOT_NONE && is_other(row->xmax))
+			note_open(row->xmax);
+		p->counted = p->entry_slot;
+		p->count++;
+	}
+	END;
+}
+
+/* count_held (src/limit.c) -- the same, while no transaction of which that depends has ended */
 static Result
 count_held(void)
 {
 	enum { D = 5 };
-	const Row  *row;
 
 	BEGIN;
-again:
-	start_scan(0, true);
-	memset(p->enders, 0, sizeof(p->enders));
-	memset(p->ender_serials, 0, sizeof(p->ender_serials));
-	p->count = 0;
-	p->at_slot = SLOT_NONE;
-	p->held = false;
-	p->open = NOBODY;
 	do
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "count_held");
-		if (p->entry == 0 || p->entry_slot != p->at_slot)
-		{
-			if (p->open)
-			{
-				STEP("count_held: is who leaves this to cool down still in progress?");
-				p->held |= !is_running(p->open, p->open_serial);
-			}
-			p->count += p->held;
-			p->held = false;
-			p->open = NOBODY;
-			p->at_slot = p->entry == 0 ? 0 : p->entry_slot;
-		}
-		if (p->entry == 0)
-			break;
-		STEP("count_held: visits slot %s, %s", slot_name(p->entry_slot), held_name());
-		if (!(mutant == over_is_counted || mutant == over_is_outside ? row_is_there() : is_held()))
-			continue;
-		row = &m->rows[p->entry - 1];
-		if (p->entry_slot == SLOT_NONE)
-		{
-			p->count++;
-			if (config->cool && is_other(row->xmax))
-			{
-				p->enders[OWNER(row->xmax)] = row->xmax;
-				p->ender_serials[OWNER(row->xmax)] = serial_of(row->xmax);
-			}
-		}
-		else if (row->cooling && is_other(row->xmin))
-		{
-			p->open = row->xmin;
-			p->open_serial = serial_of(p->open);
-		}
-		else
-			p->held = true;
-	} while (p->count < p->to);
-	STEP_IF(config->cool, "count_held: has a transaction ended that was ending a lease without a slot? %s", an_ender_has_ended() ? "yes" : "no");
-	if (an_ender_has_ended())
-		goto again;
+		CALL(count_once());
+		STEP_IF(config->cool, "any_ended: %s", any_ended() ? "yes" : "no");
+	} while (any_ended());
 	END;
 }
 
 /*
  * find_gap (src/limit.c) -- p->candidate: the first slot from there to p->to that is free, SLOT_NONE if there is none
  *
- * p->over: the row that is over in it, and is to be deleted first.
+ * p->cooled: it has a row that is over, which is to be deleted first.
  */
 static Result
 find_gap(void)
@@ -542,7 +538,7 @@ find_gap(void)
 
 	BEGIN;
 	start_scan(p->candidate, false);
-	p->over = 0;
+	p->cooled = false;
 	while (p->candidate <= p->to)
 	{
 		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "find_gap");
@@ -554,14 +550,14 @@ find_gap(void)
 			if (is_in_the_way())
 			{
 				p->candidate++;
-				p->over = 0;
+				p->cooled = false;
 			}
-			else if (is_over())
-				p->over = p->entry;
+			else
+				p->cooled |= is_over();
 		}
 	}
 	p->candidate = SLOT_NONE;
-	p->over = 0;
+	p->cooled = false;
 	END;
 }
 
@@ -584,21 +580,31 @@ gap_around(void)
 	END;
 }
 
-/* delete_over (src/limit.c) -- p->answer: is the slot that find_gap() has found free now? */
+/* slot_clear (src/limit.c) -- p->answer: is the slot p->slot, which find_gap() said was free, so now? What is over there is deleted */
 static Result
-delete_over(void)
+slot_clear(void)
 {
-	enum { D = 4 };
+	enum { D = 5 };
 
 	BEGIN;
 	p->answer = true;
-	if (!p->over || mutant == over_stays)
+	if (p->slot == SLOT_NONE || !p->cooled || mutant == over_stays)
 		RETURN;
-	STEP("delete_over: scan_try_delete");
-	p->answer = scan_try_delete(p->over) || mutant == over_not_deleted_is_free;
-	if (tracing && !p->answer)
-		say("somebody is quicker");
-	p->over = 0;
+	start_scan(p->slot, false);
+	while (p->answer)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "slot_clear");
+		if (p->entry == 0 || p->entry_slot != p->slot)
+			RETURN;
+		STEP("slot_clear: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		p->answer = !is_in_the_way();
+		if (!p->answer || !is_over())
+			continue;
+		STEP("slot_clear: scan_try_delete");
+		p->answer = scan_try_delete(p->entry) || mutant == over_not_deleted_is_free;
+		if (tracing && !p->answer)
+			say("somebody is quicker");
+	}
 	END;
 }
 
@@ -625,16 +631,10 @@ slot_claim(void)
 		}
 		if (mutant == claim_not_looked_at && p->tries > 0)
 			RETURN;
-		if (mutant != over_not_looked_at_again || p->tries == 0)
-			CALL(gap_around());
+		CALL(gap_around());
 		p->slot = p->candidate;
 		if (p->slot == p->wanted)
-		{
-			CALL(delete_over());
-			if (p->answer)
-				RETURN;
-			p->slot = p->wanted % p->limit + 1;
-		}
+			RETURN;
 		GIVE(SLOT_LOCK(p->wanted), "LOCK_SLOT");
 	}
 	p->slot = SLOT_NONE;
@@ -779,6 +779,43 @@ check_unique(Row *row, int entry)
 	}
 }
 
+/*
+ * high_slot (lease.c) -- p->slot: a slot that is free, above any limit
+ *
+ * What is met there and was over when the cool_down was read is deleted.
+ */
+static Result
+high_slot(void)
+{
+	enum { D = 8 };
+
+	BEGIN;
+	STEP("high_slot: GetLatestSnapshot");
+	p->cool = cool_seen(p->credential, self);
+	p->read_at = m->clock;
+	p->dated = true;
+	p->slot = SLOT_HIGH + choose(2);
+	start_scan(p->slot, false);
+	for (;;)
+	{
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "high_slot");
+		if (p->entry == 0 || p->entry_slot > p->slot)
+			break;
+		STEP("high_slot: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		if (is_over() && !is_in_the_way())
+		{
+			STEP("high_slot: scan_try_delete");
+			if (scan_try_delete(p->entry))
+				continue;
+		}
+		p->slot += row_is_there() && p->entry_slot == p->slot;
+	}
+	p->dated = false;
+	if (p->slot >= SLOT_HIGH + SLOTS_HIGH)
+		violation("the model has too few slots above any limit");
+	END;
+}
+
 /* insert_cooling (lease.c) -- insert a lease of nobody, p->entry, in the place of p->row, which has ended */
 static Result
 insert_cooling(void)
@@ -789,26 +826,7 @@ insert_cooling(void)
 	BEGIN;
 	p->slot = m->rows[p->row - 1].slot;
 	if (p->slot == SLOT_NONE)
-	{
-		/* a slot that no limit is about, and that is free */
-		p->cool = p->cools;
-		p->candidate = SLOT_HIGH + choose(2);
-		do
-		{
-			p->to = SLOT_HIGH + SLOTS_HIGH - 1;
-			CALL(find_gap());
-			p->slot = p->candidate;
-			if (p->slot == SLOT_NONE)
-			{
-				violation("the model has too few slots above any limit");
-				RAISE;
-			}
-			if (!p->over)
-				break;
-			STEP("insert_cooling: scan_try_delete");
-			p->candidate = p->slot;
-		} while (!scan_try_delete(p->over));
-	}
+		CALL(high_slot());
 	STEP("insert_cooling: the row that holds the connection of session %d", p->look);
 	for (p->entry = 1; m->rows[p->entry - 1].xmin != NOBODY; p->entry++)
 		if (p->entry == ROWS)
@@ -869,16 +887,17 @@ end_lease(void)
 		STEP("scan_delete: the row of egress_lease_expiry");
 		m->rows[p->row - 1].end_xmax = MINE;
 	}
-	if (config->cool && !p->for_free && !(mutant == swept_does_not_cool_down && p->op == 'x'))
+	if (config->cool && !p->for_free)
 	{
 		STEP("cool: GetLatestSnapshot");
 		p->credential = m->rows[p->row - 1].credential;
 		p->cools = cool_seen(p->credential, self);
-		p->read_at = m->clock;
 		if (tracing)
 			say(p->cools <= p->age ? "nothing cools down" : "the connection cools down");
 	}
-	if (config->cool && !p->for_free && p->cools > p->age)
+	if (config->cool && !p->for_free && (p->cools <= p->age || (mutant == swept_does_not_cool_down && p->op == 'x')))
+		connection_goes(p->row - 1, p->age);
+	else if (config->cool && !p->for_free)
 	{
 		if (mutant == cool_down_shares_the_lock)
 			TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
@@ -919,7 +938,9 @@ lease_end_if_expired(void)
 	p->answer = p->state == LEASE_EXPIRED;
 	if (p->answer && p->for_free && config->cool)
 	{
-		if (mutant != ended_by_the_old_cool_down)
+		if (mutant == expired_is_free_at_once)
+			p->cools = 0;
+		else if (mutant != ended_by_the_old_cool_down)
 		{
 			STEP("lease_end_if_free: GetLatestSnapshot");
 			p->cools = cool_seen(m->rows[p->row - 1].credential, self);
@@ -1220,6 +1241,11 @@ lease_beside_others(void)
 				}
 				p->leased = p->limit == NO_LIMIT || p->slot != SLOT_NONE;
 				if (p->leased)
+				{
+					CALL(slot_clear());
+					p->leased = p->answer;
+				}
+				if (p->leased)
 					CALL(insert_lease());
 				if (p->slot != SLOT_NONE && mutant != no_slot_lock && mutant != no_slot_lock_no_constraint)
 					GIVE(SLOT_LOCK(p->slot), "LOCK_SLOT");
@@ -1343,22 +1369,20 @@ lease_alone(void)
 		}
 		p->answer = false;
 		if (mutant == over_deleted_before_the_change_is_seen)
-		{
-			CALL(delete_over());
-			p->leased = p->answer;
-			if (!p->leased)
-				continue;
-		}
+			CALL(slot_clear());
+		p->answer = false;
 		if (mutant != change_not_seen_when_counted && mutant != limit_read_before_the_lock)
 		{
 			STEP("lease_alone: scan_row_is_replaced: %s", scan_row_is_replaced() ? "yes" : "no");
-			p->leased = !scan_row_is_replaced();
-			if (!p->leased)
-				continue;
+			p->answer = scan_row_is_replaced();
 		}
-		CALL(delete_over());
+	} while (p->answer);
+	if (p->leased)
+	{
+		CALL(slot_clear());
 		p->leased = p->answer;
-	} while (!p->leased);
+		p->full = !p->leased;
+	}
 	if (p->leased)
 		CALL(insert_lease());
 	if (mutant != no_credential_lock && mutant != credential_locked_to_commit)
@@ -2003,15 +2027,17 @@ change_cool_down(void)
 	END;
 }
 
-/* committed_lease -- a lease that the check of the foreign key finds; 0 for none */
-static int
-committed_lease(int id)
+/* committed_leases -- those that the snapshot of the foreign key's check has */
+static uint16_t
+committed_leases(int id)
 {
+	uint16_t	result = 0;
+
 	for (int i = 0; i < ROWS; i++)
 		if (m->rows[i].xmin != NOBODY && !is_other(m->rows[i].xmin) && !is_mine(m->rows[i].xmax) &&
 			(id == 0 ? m->rows[i].gateway == 1 : m->rows[i].credential == id))
-			return i + 1;
-	return 0;
+			result |= 1 << i;
+	return result;
 }
 
 /* lease_end_expired_of (lease.c) -- delete the rows of a credential's connections that cool down, or a gateway's (0) that have */
@@ -2030,16 +2056,23 @@ lease_end_expired_of(int id)
 		STEP("lease_end_expired_of: visits a row");
 		if (!row_is_there() || !is_settled(&m->rows[p->entry - 1]) || !m->rows[p->entry - 1].cooling)
 			continue;
-		p->credential = m->rows[p->entry - 1].credential;
-		p->cool = cool_seen(p->credential, self);
-		if (id ? mutant == deleter_leaves_what_cools_down : (!is_over() && mutant != deleter_takes_what_cools_down) ||
-			mutant == deleter_leaves_what_is_over)
+		if (mutant == (id ? deleter_leaves_what_cools_down : deleter_leaves_what_is_over))
 			continue;
+		/* remove_cooled() */
+		p->credential = m->rows[p->entry - 1].credential;
+		p->read_at = m->clock;
+		p->dated = true;
+		p->gone = id != 0;
 		if (mutant != deleter_removes_without_lock)
 			TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
-		STEP("remove_cooled: scan_try_delete");
-		p->gone = id != 0;
-		(void) scan_try_delete(p->entry);
+		STEP("remove_cooled: GetLatestSnapshot");
+		p->cool = cool_seen(p->credential, self);
+		if (p->gone || is_over() || mutant == deleter_takes_what_cools_down)
+		{
+			STEP("remove_cooled: scan_try_delete");
+			(void) scan_try_delete(p->entry);
+		}
+		p->dated = false;
 		if (mutant != deleter_removes_without_lock)
 			GIVE(CREDENTIAL_LOCK, "LOCK_CREDENTIAL");
 	}
@@ -2067,12 +2100,11 @@ delete(int id)
 		say(id ? "DELETE: credential %d" : "DELETE: the gateway", id);
 	m->objects[id].deleted[p->level] = true;
 
-	for (;;)
+	STEP("the foreign key's check");
+	for (p->ends = committed_leases(id); p->ends; )
 	{
-		STEP("the foreign key's check");
-		p->row = committed_lease(id);
-		if (!p->row)
-			break;
+		for (p->row = 1; !(p->ends & 1 << (p->row - 1)); p->row++)
+			;
 		if (!is_other(m->rows[p->row - 1].xmax))
 		{
 			delete_refused();

@@ -168,22 +168,20 @@ typedef struct Proc
 	byte		wanted;
 	byte		tries;
 	byte		candidate;
-	byte		over;			/* + 1: the row that is over and in the slot p->candidate; GONE_ROW when it is no more */
+	byte		cooled;			/* the slot p->candidate has a row that is over */
 	byte		gone;			/* the credential is being deleted, and what cools down with it */
+	byte		dated;			/* it asks what was over at this time, by m->clock */
+	byte		read_at;
 	byte		alone;			/* it has LOCK_CREDENTIAL, exclusive */
 	byte		ending;			/* it ends a lease, */
 	byte		age;			/* and so often has time passed since; */
 	byte		cools;			/* the credential's cool_down then; */
-	byte		read_at;		/* the clock when it was read; */
 	byte		for_free;		/* it is ended only if that is over */
 	byte		to;
 	byte		count;
-	byte		at_slot;		/* the slot that is being counted, */
-	byte		held;			/* whether it is held, */
-	byte		open;			/* or by what an open transaction leaves to cool down: that, and which of its connection */
-	byte		open_serial;
-	byte		enders[PROCS];	/* who was seen ending a lease without a slot, and which transaction of theirs */
-	byte		ender_serials[PROCS];
+	byte		counted;		/* the slot that was counted last */
+	byte		open[PROCS];	/* the open transactions that were seen then, by connection */
+	byte		open_serials[PROCS];
 	byte		found;
 	byte		excess;
 	byte		snapshot_taken;
@@ -203,7 +201,7 @@ typedef struct Proc
 	byte		group;			/* where that is looked for */
 
 	byte		in_use;			/* what this statement deletes was, at a moment */
-	uint16_t	was_over;		/* rows that were over at a moment of this statement */
+	uint16_t	was_over;		/* rows whose connection had cooled down, or need not, at a moment of this statement */
 	byte		acquiring;
 	byte		was_full;		/* credentials that were full at a moment of this acquire */
 	byte		was_full_if;	/* the same, if expired leases count */
@@ -326,34 +324,34 @@ extern bool tracing;
 	MUTANT(renewal_revives, "an expired lease, a renewal") \
 	MUTANT(cool_down_without_lock, "a connection cools down, two acquires") \
 	MUTANT(cool_down_shares_the_lock, "a connection cools down, an acquire") \
-	MUTANT(new_cool_down_takes_no_lock, "x") \
-	MUTANT(cooling_does_not_count, "x") \
-	MUTANT(cooling_is_not_outside, "x") \
-	MUTANT(over_is_no_gap, "x") \
-	MUTANT(over_of_open_transaction_is_a_gap, "x") \
-	MUTANT(over_and_being_deleted_is_a_gap, "x") \
-	MUTANT(over_is_outside, "x") \
-	MUTANT(over_is_counted, "x") \
-	MUTANT(deleter_steps_over_what_is_over, "x") \
-	MUTANT(deleter_leaves_what_is_over, "x") \
-	MUTANT(deleter_takes_what_cools_down, "x") \
-	MUTANT(deleter_leaves_what_cools_down, "x") \
-	MUTANT(deleter_removes_without_lock, "x") \
-	MUTANT(full_until_nothing_cools_down, "x") \
-	MUTANT(over_by_the_old_cool_down, "x") \
-	MUTANT(counted_twice_while_it_ends, "an expired lease cools down, a release or a sweep") \
-	MUTANT(over_is_deleted_alone_outside, "x") \
-	MUTANT(over_deleted_before_the_change_is_seen, "x") \
-	MUTANT(over_stays, "x") \
-	MUTANT(over_not_looked_at_again, "x") \
-	MUTANT(over_not_deleted_is_free, "x") \
-	MUTANT(taker_waits, "x") \
-	MUTANT(over_keeps_the_place, "x") \
-	MUTANT(cooling_leaves_the_place, "x") \
-	MUTANT(full_with_what_is_over, "x") \
-	MUTANT(ended_by_the_old_cool_down, "x") \
-	MUTANT(expired_is_free_at_once, "x") \
-	MUTANT(swept_does_not_cool_down, "x") \
+	MUTANT(new_cool_down_takes_no_lock, "another cool_down, an acquire, a release") \
+	MUTANT(cooling_does_not_count, "what has cooled down, an acquire, a release") \
+	MUTANT(cooling_is_not_outside, "what has cooled down, an acquire, a release") \
+	MUTANT(over_is_no_gap, "what has cooled down, two acquires") \
+	MUTANT(over_of_open_transaction_is_a_gap, "what has cooled down, an acquire, a release") \
+	MUTANT(over_and_being_deleted_is_a_gap, "a gateway is deleted, what has cooled down") \
+	MUTANT(over_is_outside, "what has cooled down, two acquires") \
+	MUTANT(over_is_counted, "what has cooled down, two acquires") \
+	MUTANT(deleter_steps_over_what_is_over, "a gateway is deleted, what cools down, a release") \
+	MUTANT(deleter_leaves_what_is_over, "a gateway is deleted, what has cooled down") \
+	MUTANT(deleter_takes_what_cools_down, "a gateway is deleted, what has cooled down") \
+	MUTANT(deleter_leaves_what_cools_down, "a credential is deleted, what cools down") \
+	MUTANT(deleter_removes_without_lock, "a gateway is deleted, what cools down, a release") \
+	MUTANT(full_until_nothing_cools_down, "a pool, a menu, what cools down") \
+	MUTANT(over_by_the_old_cool_down, "another cool_down, a release") \
+	MUTANT(counted_once, "what has cooled down, an acquire, a release") \
+	MUTANT(counted_with_its_lease, "what has cooled down, an acquire, a release") \
+	MUTANT(over_is_deleted_alone_outside, "another cool_down, an acquire, a release") \
+	MUTANT(over_deleted_before_the_change_is_seen, "another cool_down, an acquire, a release") \
+	MUTANT(over_stays, "what has cooled down, two acquires") \
+	MUTANT(over_not_deleted_is_free, "a gateway is deleted, what has cooled down") \
+	MUTANT(taker_waits, "what has cooled down, two acquires") \
+	MUTANT(over_keeps_the_place, "a place, what has cooled down") \
+	MUTANT(cooling_leaves_the_place, "a place that cools down") \
+	MUTANT(full_with_what_is_over, "what has cooled down, two acquires") \
+	MUTANT(ended_by_the_old_cool_down, "an expired lease, another cool_down") \
+	MUTANT(expired_is_free_at_once, "an expired lease cools down, two who want it") \
+	MUTANT(swept_does_not_cool_down, "an expired lease cools down, a release or a sweep") \
 	MUTANT(place_not_looked_at, "a place, two acquires") \
 	MUTANT(no_place_lock, "a place, two acquires") \
 	MUTANT(place_lock_given_back_before_the_insertion, "a place, two acquires") \
@@ -458,6 +456,7 @@ extern void pool_remembers_full(void);
 extern void menu_begins(void);
 extern void menu_says_full(void);
 extern void operation_ends(bool well);
+extern void connection_goes(int i, int age);
 extern void row_goes(int i);
 extern void delete_refused(void);
 extern void promises_hold(void);

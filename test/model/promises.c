@@ -383,19 +383,25 @@ full_is_full(void)
 				violation("FULL: credential %d has a connection free, or may have one, and will be passed over", c);
 }
 
+/* connection_goes -- a row is deleted, of a lease that ended so long ago, and nothing takes its place: had its connection cooled down? */
+void
+connection_goes(int i, int age)
+{
+	if (!(p->was_over & 1 << i) && age < cool_seen(m->rows[i].credential, self))
+		violation("COOLED: a connection of credential %d is let go that still cools down", m->rows[i].credential);
+}
+
 /*
- * row_goes -- the row of what has cooled down is about to be deleted: has it, or had it, at some moment of this statement?
+ * row_goes -- the same, for whoever wants the connection
  *
- * If the cool_down has changed since, whoever deletes it must have his connection from that moment.
+ * If the cool_down has changed since, he must have it from that moment.
  */
 void
 row_goes(int i)
 {
-	if (m->rows[i].age >= cool_seen(m->rows[i].credential, self))
-		return;
-	if (m->rows[i].cooling && !(p->was_over & 1 << i))
-		violation("COOLED: a connection of credential %d is let go that still cools down", m->rows[i].credential);
-	m->rows[i].going = self + 1;
+	connection_goes(i, m->rows[i].age);
+	if (m->rows[i].age < cool_seen(m->rows[i].credential, self))
+		m->rows[i].going = self + 1;
 }
 
 /* is_in_use -- is a row a reason not to delete what a connection deletes? One that cools down is none for the credential's end */
@@ -444,9 +450,9 @@ promises_hold(void)
 	{
 		if (m->procs[proc].acquiring)
 			look_at_full(proc);
-		for (int i = 0; i < ROWS && config->cool; i++)
-			if (m->procs[proc].pc[1] != 0)
-				m->procs[proc].was_over |= (m->rows[i].cooling && has_cooled_down(&m->rows[i], cool_seen(m->rows[i].credential, proc))) << i;
+		for (int i = 0; i < ROWS && config->cool && m->procs[proc].pc[1] != 0; i++)
+			m->procs[proc].was_over |=
+				(m->rows[i].xmin != NOBODY && m->rows[i].age >= cool_seen(m->rows[i].credential, proc)) << i;
 	}
 	taking();
 	if (config->pool)

@@ -185,8 +185,6 @@ remove_row(int i)
 			q->entry = GONE_ROW;
 		if (q->row == i + 1)
 			q->row = GONE_ROW;
-		if (q->over == i + 1)
-			q->over = GONE_ROW;
 		q->was_over &= ~(1 << i);
 	}
 }
