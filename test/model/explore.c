@@ -162,7 +162,12 @@ time_passes(void)
 		m->procs[proc].age += m->procs[proc].ending;
 	}
 	if (tracing)
-		printf(config->clock ? "#   time passes: leases with an end%s have expired\n" : "#   time passes%s\n", config->ends ? " ahead" : "");
+	{
+		printf("#   time passes");
+		if (config->clock)
+			printf(": leases with an end%s have expired", config->ends ? " ahead" : "");
+		printf("\n");
+	}
 }
 
 /* play -- make a move in the state m; false when it is not possible there */
@@ -415,6 +420,7 @@ limit_name(int limit)
 static void
 tell(const State *start, Move *moves, int n, bool at_end)
 {
+	static const char *const cool_downs[COOL_DOWNS] = {"none", "short", "long"};
 	State		state = *start;
 	char		what[sizeof(found)];
 
@@ -424,7 +430,7 @@ tell(const State *start, Move *moves, int n, bool at_end)
 		printf("#   limit of credential %d: %s\n", c, limit_name(m->objects[c].limit));
 	if (config->cool)
 		for (int c = 1; c <= CREDENTIALS; c++)
-			printf("#   cool_down of credential %d: %s\n", c, m->objects[c].cool == 0 ? "none" : m->objects[c].cool == 1 ? "short" : "long");
+			printf("#   cool_down of credential %d: %s\n", c, cool_downs[m->objects[c].cool]);
 	if (config->once)
 		printf("#   credential 1 is%s once per gateway\n", m->objects[1].once ? "" : " not");
 	for (int i = 0; i < ROWS; i++)
@@ -434,7 +440,8 @@ tell(const State *start, Move *moves, int n, bool at_end)
 				   m->rows[i].cooling ? m->rows[i].age : m->rows[i].session,
 				   m->rows[i].cooling ? "a connection cools down of" : "has a lease of",
 				   m->rows[i].credential, m->rows[i].gateway,
-				   m->rows[i].slot == SLOT_NONE ? "none" : m->rows[i].slot >= SLOT_HIGH ? "above any limit" : limit_name(m->rows[i].slot),
+				   m->rows[i].slot == SLOT_NONE ? "none" :
+				   m->rows[i].slot >= SLOT_HIGH ? "above any limit" : limit_name(m->rows[i].slot),
 				   m->rows[i].end == END_AHEAD ? ", with an end" : m->rows[i].end == END_LATER ? ", with a later end" : "");
 	if (m->entries[0][1].state == POOL_FULL)
 		printf("#   the entry of credential 1 is FULL %s\n",

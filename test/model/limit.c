@@ -441,7 +441,8 @@ slot_any_outside(void)
 		if (p->entry == 0 || (p->entry_slot != SLOT_NONE && p->entry_slot <= p->limit))
 			RETURN;
 		STEP("slot_any_outside: visits slot %s, %s", slot_name(p->entry_slot), held_name());
-		if (mutant == over_is_outside ? row_is_there() : mutant == cooling_is_not_outside ? is_held() && !m->rows[p->entry - 1].cooling : is_held())
+		if ((is_held() && !(mutant == cooling_is_not_outside && m->rows[p->entry - 1].cooling)) ||
+			(mutant == over_is_outside && row_is_there()))
 		{
 			p->answer = true;
 			RETURN;

@@ -60,7 +60,8 @@ counts(const Row *row, int levels, int cool)
 	int			end = kept(row->renewed, levels) ? row->renewed_end : kept(row->end_xmin, levels) ? row->end : END_NONE;
 	int			age = kept(row->renewed, levels) ? 0 : row->age;
 
-	return row->entries & ENTRY_SLOT && !row->taking && kept(row->xmin, levels) && (!kept(row->xmax, levels) || (row->going && row->going == taker + 1)) &&
+	return row->entries & ENTRY_SLOT && !row->taking && kept(row->xmin, levels) &&
+		(!kept(row->xmax, levels) || (row->going && row->going == taker + 1)) &&
 		(end != END_PAST || row->renewing || age < cool) && !has_cooled_down(row, cool);
 }
 
@@ -177,7 +178,7 @@ is_full(int credential, int proc, bool with_expired)
 	int			cool = cool_seen(credential, proc);
 	int			held = 0;
 	int			here = 0;
-	int			slots = 0;		/* of what is held: what is in one slot is one connection; what an open transaction leaves is its lease's */
+	int			slots = 0;		/* of what is held: what is in one slot is one connection */
 	int			in_the_way = 0;	/* slots that nobody could take without waiting for a transaction */
 
 	if (object->gone || object->deleted[0] || object->deleted[1] ||
@@ -198,7 +199,7 @@ is_full(int credential, int proc, bool with_expired)
 			here += row->gateway == m->procs[proc].gateway;
 			if (row->slot == SLOT_NONE)
 				held++;
-			else if (!row->cooling || !open)
+			else if (!row->cooling || !open)	/* then its lease counts */
 				slots |= 1 << row->slot;
 		}
 	}
@@ -322,7 +323,7 @@ operation_ends(bool well)
 	}
 }
 
-/* fewest -- the fewest leases of a credential that there may be, by a cool_down, if so much of connection changer's transaction is kept */
+/* fewest -- the fewest leases of a credential that there may be, by a cool_down, if so much of changer's transaction is kept */
 static int
 fewest(int credential, int cool, int changer, int kept_levels)
 {
@@ -383,7 +384,7 @@ full_is_full(void)
 				violation("FULL: credential %d has a connection free, or may have one, and will be passed over", c);
 }
 
-/* connection_goes -- a row is deleted, of a lease that ended so long ago, and nothing takes its place: had its connection cooled down? */
+/* connection_goes -- the row of a lease that ended so long ago is deleted, and leaves none: had its connection cooled down? */
 void
 connection_goes(int i, int age)
 {
