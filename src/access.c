@@ -923,6 +923,7 @@ access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, P
 	fitting->gateway_id = gateway_id;
 	fitting->pool = pool;
 	fitting->patience = PATIENCE;
+	fitting->cooled_at = DT_NOEND;
 	once_begin(&fitting->once);
 	if (access->big)
 	{
@@ -1083,8 +1084,11 @@ access_is_full(EgressFitting *fitting, EgressEntitlement *credential)
 		return true;
 	}
 	if (credential->limited)
+	{
 		credential->spent = pool_is_full(fitting->pool, group_of(credential->subject, credential->provider_id),
 										 credential->id, credential->limit, credential->cool_down, fitting->access->big);
+		fitting->cooled_at = Min(fitting->cooled_at, fitting->pool->look.cooled_at);
+	}
 	return credential->spent;
 }
 
@@ -1099,6 +1103,9 @@ access_found_full(EgressFitting *fitting, EgressEntitlement *credential, bool at
 	}
 	else
 		credential->spent = true;
+	if (!at_gateway && credential->cool_down != NULL && credential->limited)
+		fitting->cooled_at = Min(fitting->cooled_at, pool_cooled_at(fitting->pool, credential->id, credential->limit,
+																	 credential->cool_down));
 	if (!at_gateway && fitting->access->big)
 		pool_has_none(fitting->pool);
 }

@@ -134,6 +134,7 @@ typedef struct EgressFitting
 	int			elsewhere;		/* or, so many, because they do not select the gateway: another may get them; */
 	bool		benched;		/* or because it is benched; */
 	bool		full;			/* or because it is full, and was not given at all */
+	TimestampTz cooled_at;		/* the first connection that was seen to cool down does so until then; DT_NOEND: none */
 	bool		everywhere;		/* one that allows all gateways is not spent, though it was not taken */
 } EgressFitting;
 

@@ -136,6 +136,15 @@ acquire_call_label(text *user_id, text *workspace_id)
 	return psprintf("user \"%s\" in workspace \"%s\"", text_to_cstring(user_id), text_to_cstring(workspace_id));
 }
 
+/* acquire_cools -- a sentence to follow others, of when the first connection that was seen to cool down is free; empty if none was */
+const char *
+acquire_cools(TimestampTz cooled_at)
+{
+	if (cooled_at == DT_NOEND)
+		return "";
+	return psprintf(" The next connection that cools down is free at %s.", timestamptz_to_str(cooled_at));
+}
+
 /* refuse -- raise NG002 or NG003 */
 pg_noreturn static void
 refuse(Acquire *acquire, EgressVerdict verdict)
@@ -177,10 +186,10 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 /*
  * refuse_full -- raise NG004; some of the credentials that fit may have been passed over because they cannot be opened
  *
- * at_gateway: one or more because they are at the gateway already; benched: one or more because they are.
+ * at_gateway: one or more because they are at the gateway already; benched: one or more because they are. cooled_at: see AcquireTry.
  */
 pg_noreturn static void
-refuse_full(Acquire *acquire, bool at_gateway, bool benched)
+refuse_full(Acquire *acquire, bool at_gateway, bool benched, TimestampTz cooled_at)
 {
 	const char *is_full = benched ? "is benched" :
 		at_gateway ? "is at the gateway already, where it may be once" : "is at its limit";
@@ -188,6 +197,7 @@ refuse_full(Acquire *acquire, bool at_gateway, bool benched)
 		benched ? "are at their limits, or benched" :
 		at_gateway ? "are at their limits, or at the gateway already, where each may be once" : "are at their limits";
 	const char *caller = acquire_call_label(acquire->user_id, acquire->workspace_id);
+	const char *cools = acquire_cools(cooled_at);
 	int			unopened = acquire->passed_over.count;
 	/* nobody reads a big pool to be told how big it is */
 	int			fitting = acquire->access->big && unopened == 0 ? POOL_BIG :
@@ -197,14 +207,15 @@ refuse_full(Acquire *acquire, bool at_gateway, bool benched)
 			(errcode(ERRCODE_EGRESS_AT_LIMIT),
 			 errmsg("no connection is free for gateway %s", gateway_label(acquire)),
 			 acquire->access->big && unopened == 0 ?
-			 errdetail("More than %d credentials fit %s, and all %s.", fitting - 1, caller, are_full) :
+			 errdetail("More than %d credentials fit %s, and all %s.%s", fitting - 1, caller, are_full, cools) :
 			 unopened == 0 ?
-			 errdetail_plural("%d credential fits %s, and it %s.",
-							  "%d credentials fit %s, and all %s.",
-							  fitting, fitting, caller, fitting == 1 ? is_full : are_full) :
-			 errdetail_plural("%d credentials fit %s: %d cannot be opened, and the other %s.",
-							  "%d credentials fit %s: %d cannot be opened, and the others %s.",
-							  fitting - unopened, fitting, caller, unopened, fitting - unopened == 1 ? is_full : are_full),
+			 errdetail_plural("%d credential fits %s, and it %s.%s",
+							  "%d credentials fit %s, and all %s.%s",
+							  fitting, fitting, caller, fitting == 1 ? is_full : are_full, cools) :
+			 errdetail_plural("%d credentials fit %s: %d cannot be opened, and the other %s.%s",
+							  "%d credentials fit %s: %d cannot be opened, and the others %s.%s",
+							  fitting - unopened, fitting, caller, unopened, fitting - unopened == 1 ? is_full : are_full,
+							  cools),
 			 benched ? errhint("Try again later, or add a credential. egress_explain_access() says until when they are benched, and egress_unbench() lifts it.") :
 			 at_gateway ? errhint("Try again when a session has ended, or add a credential.") :
 			 errhint("Try again when a session has ended, or raise a limit.")));
@@ -334,6 +345,7 @@ acquire_try(Acquire *acquire, AcquireTry *tried)
 	};
 
 	memset(tried, 0, sizeof(*tried));
+	tried->cooled_at = DT_NOEND;
 	acquire->gateway_id = scan_id(&acquire->gateways, Anum_egress_gateway_egress_gateway_id);
 	lease.gateway_id = acquire->gateway_id;
 	tried->outcome = TRY_UNAVAILABLE;
@@ -346,6 +358,7 @@ acquire_try(Acquire *acquire, AcquireTry *tried)
 	access_fitted(&fitting, tried->outcome != TRY_TAKEN && tried->outcome != TRY_DELETED);
 	tried->at_gateway = fitting.at_gateway;
 	tried->benched = fitting.benched;
+	tried->cooled_at = fitting.cooled_at;
 	if (tried->outcome == TRY_TAKEN)
 	{
 		acquire->acquired_at = lease.acquired_at;
@@ -403,7 +416,7 @@ take_lease(Acquire *acquire)
 	if (tried.outcome == TRY_UNAVAILABLE)
 		refuse(acquire, tried.verdict);
 	if (tried.outcome == TRY_FULL)
-		refuse_full(acquire, tried.at_gateway, tried.benched);
+		refuse_full(acquire, tried.at_gateway, tried.benched, tried.cooled_at);
 }
 
 /* acquire_held_gateway -- the gateway of the lease that the session holds */

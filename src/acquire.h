@@ -69,6 +69,7 @@ typedef struct AcquireTry
 	bool		at_gateway;		/* one was passed over because it is at the gateway, where it may be once, */
 	bool		benched;		/* or because it is benched */
 	int			unopened;		/* so many cannot be opened */
+	TimestampTz cooled_at;		/* the first connection that was seen to cool down does so until then; DT_NOEND: none */
 } AcquireTry;
 
 extern void acquire_open(Acquire *acquire, Oid function, const char *name);
@@ -78,6 +79,7 @@ extern bool acquire_return(Acquire *acquire, bool fits);
 extern void acquire_try(Acquire *acquire, AcquireTry *tried);
 extern void acquire_log_passed_over(Acquire *acquire);
 pg_noreturn extern void acquire_refuse_unopened(Acquire *acquire);
+extern const char *acquire_cools(TimestampTz cooled_at);
 extern char *acquire_call_label(text *user_id, text *workspace_id);
 extern Datum acquire_end(Acquire *acquire, FunctionCallInfo fcinfo, bool held, bool with_gateway);
 

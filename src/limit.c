@@ -788,11 +788,11 @@ limit_look_begin(LimitLook *look, Snapshot snapshot, int64 last_id)
 /*
  * was_held -- is the current entry's lease held, and was it at the snapshot?
  *
- * One that this transaction has inserted is held by it. *seen is lowered by what may end without a word, and *until by when a
- * connection that cools down is free.
+ * One that this transaction has inserted is held by it. *seen is lowered by what may end without a word, and look->cooled_at by
+ * when a connection that cools down is free.
  */
 static bool
-was_held(LimitLook *look, const Interval *cool_down, LimitSeen *seen, TimestampTz *until)
+was_held(LimitLook *look, const Interval *cool_down, LimitSeen *seen)
 {
 	EgressScan *leases = &look->leases;
 	bool		cooling = lease_entry_is_cooling(leases);
@@ -810,7 +810,8 @@ was_held(LimitLook *look, const Interval *cool_down, LimitSeen *seen, TimestampT
 	if (cooling && lease_has_cooled(leases, cool_down))
 		return false;
 	if (cooling)
-		*until = Min(*until, lease_free_at(scan_timestamp(leases, Anum_egress_lease_acquired_at), cool_down));
+		look->cooled_at = Min(look->cooled_at,
+							  lease_free_at(scan_timestamp(leases, Anum_egress_lease_acquired_at), cool_down));
 	if (TransactionIdIsValid(leases->dirty.xmax))
 		*seen = LIMIT_SEEN_FULL_ONCE;
 	return true;
@@ -881,8 +882,10 @@ limit_look(LimitLook *look, int64 credential_id, int32 limit, const Interval *co
 	LimitSeen	seen = LIMIT_SEEN_FULL;
 	int64		held = 0;		/* all slots up to this one; or so many leases, if they are counted */
 	int64		others = 0;		/* rows that prove nothing */
+	TimestampTz now;
+	TimestampTz end;
 
-	*until = DT_NOEND;
+	*until = look->cooled_at = DT_NOEND;
 	if (limit == 0)
 		return LIMIT_SEEN_FULL;
 
@@ -898,7 +901,7 @@ limit_look(LimitLook *look, int64 credential_id, int32 limit, const Interval *co
 			return LIMIT_NOT_SEEN_FULL;
 		if (!count && slot <= held)
 			continue;
-		if (was_held(look, cool_down, &seen, until))
+		if (was_held(look, cool_down, &seen))
 			held++;
 		else
 			others++;
@@ -906,6 +909,11 @@ limit_look(LimitLook *look, int64 credential_id, int32 limit, const Interval *co
 	if (held < limit)
 		return LIMIT_NOT_SEEN_FULL;
 
-	*until = Min(*until, lease_free_at(earliest_end(look, credential_id, &seen), cool_down));
-	return *until <= GetCurrentTimestamp() ? LIMIT_NOT_SEEN_FULL : seen;
+	end = earliest_end(look, credential_id, &seen);
+	*until = Min(look->cooled_at, lease_free_at(end, cool_down));
+	now = GetCurrentTimestamp();
+	/* what has expired cools down, too */
+	if (end <= now)
+		look->cooled_at = *until;
+	return *until <= now ? LIMIT_NOT_SEEN_FULL : seen;
 }

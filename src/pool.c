@@ -289,23 +289,40 @@ remember(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_d
  * pool_is_full -- is it certain that a credential was full at the snapshot, or is for this transaction?
  *
  * Before: limit and cool_down are the credential's at the snapshot. big: it came from pool_next(), last; then it is FULL for all, if it is.
+ * After: pool->look.cooled_at says when the first of its connections has cooled down, if it was seen.
  */
 bool
 pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down, bool big)
 {
 	TimestampTz until;
+	TimestampTz cooled_at;
 	LimitSeen	seen;
 
+	pool->look.cooled_at = DT_NOEND;
 	if (own.count > 0 && is_remembered(group, id))
 		return true;
 	if (big)
 		limit_look_begin(&pool->look, pool->snapshot, id);
 	seen = limit_look(&pool->look, id, limit, cool_down, big, false, &until);
+	cooled_at = pool->look.cooled_at;
 	if (seen == LIMIT_SEEN_FULL_WITH_OWN)
 		remember(pool, group, id, limit, cool_down);
 	if (big && seen == LIMIT_SEEN_FULL)
 		pool_has_none(pool);
+	pool->look.cooled_at = cooled_at;
 	return seen != LIMIT_NOT_SEEN_FULL;
+}
+
+/* pool_cooled_at -- when the first connection of a credential that cools down is free, for a message; DT_NOEND: none does */
+TimestampTz
+pool_cooled_at(Pool *pool, int64 id, int32 limit, const Interval *cool_down)
+{
+	TimestampTz until;
+
+	limit_look_begin(&pool->look, pool->snapshot, Max(pool->look.last_id, id));
+	(void) limit_look(&pool->look, id, limit, cool_down, true, true, &until);
+	limit_look_begin(&pool->look, pool->snapshot, pool->look.last_id);
+	return pool->look.cooled_at;
 }
 
 /* -------------------------------------------------------------------- searching a big pool */

@@ -48,6 +48,7 @@ extern bool pool_next(Pool *pool, int *group, int64 *id);
 extern bool pool_come_to(Pool *pool, int group, int64 id);
 extern bool pool_find_row(Pool *pool, int64 id);
 extern bool pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down, bool big);
+extern TimestampTz pool_cooled_at(Pool *pool, int64 id, int32 limit, const Interval *cool_down);
 extern void pool_has_none(Pool *pool);
 extern void pool_close(Pool *pool);
 extern void pool_tell_full(PoolItem *items, int count);

@@ -33,6 +33,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 #include "access.h"
 #include "acquire.h"
@@ -113,10 +114,15 @@ typedef struct Wish
 	EgressScan	leases[HANDFUL];	/* by gateway */
 	int			provider_count;
 	WishProvider *available;	/* the providers that it does not leave out, by position */
-	bool		only_look;		/* for a message: whether anything fits */
+	bool		only_look;		/* for a message: whether anything fits; */
+	bool		on_bench;		/* all that are benched count, too: of these, */
+	int64		bench_count;	/* so many are there, */
+	int64		bench_id;		/* this one is the first to come back, */
+	TimestampTz bench_until;	/* then */
 	bool		full;			/* a gateway that fits is, or is being deleted */
 	bool		at_gateway;		/* a credential is at one, where it may be once, */
 	bool		benched;		/* or is benched */
+	TimestampTz cooled_at;		/* the first connection that was seen to cool down does so until then; DT_NOEND: none */
 	bool		unopened;		/* of a gateway that fits, no credential can be opened */
 } Wish;
 
@@ -305,9 +311,18 @@ compare_providers(const void *a, const void *b)
 	return ((const WishProvider *) a)->position - ((const WishProvider *) b)->position;
 }
 
+/* is_available -- is a gateway available, by all that its row does not say? To a wish for a message, what is benched may be */
+static bool
+is_available(const Wish *wish, EgressAccess *access, int64 gateway_id)
+{
+	EgressVerdict verdict = access_decide(access, gateway_id, true, false);
+
+	return verdict == ACCESS_AVAILABLE || (wish->on_bench && verdict == ACCESS_BENCHED);
+}
+
 /* list_selected -- note the gateways of a provider that are available because they were selected */
 static void
-list_selected(WishProvider *provider)
+list_selected(const Wish *wish, WishProvider *provider)
 {
 	EgressAccess *access = provider->access;
 	HASH_SEQ_STATUS status;
@@ -319,7 +334,7 @@ list_selected(WishProvider *provider)
 	provider->gateways = palloc(hash_get_num_entries(access->selected) * sizeof(int64));
 	hash_seq_init(&status, access->selected);
 	while ((entry = hash_seq_search(&status)) != NULL)
-		if (access_decide(access, entry->gateway_id, true, false) == ACCESS_AVAILABLE)
+		if (is_available(wish, access, entry->gateway_id))
 			provider->gateways[provider->count++] = entry->gateway_id;
 }
 
@@ -349,7 +364,7 @@ find_providers(Wish *wish, List *providers)
 		if (provider->position < 0 || !provider->access->provider_enabled)
 			continue;
 		if (!provider->access->mapped_all || (provider->access->credentials_all == NIL && !provider->access->big))
-			list_selected(provider);
+			list_selected(wish, provider);
 		if (!provider->listed || provider->count > 0)
 			wish->provider_count++;
 	}
@@ -394,7 +409,7 @@ may_be_taken(Wish *wish, WishProvider *provider, int64 gateway_id)
 {
 	return !is_avoided(wish, gateway_id) &&
 		!access_is_spent(provider->access, gateway_id) &&
-		access_decide(provider->access, gateway_id, true, false) == ACCESS_AVAILABLE;
+		is_available(wish, provider->access, gateway_id);
 }
 
 /* find_gateway -- let a gateway of a provider be the current row; false unless it is available, and at the place */
@@ -531,7 +546,7 @@ collect(Wish *wish, WishProvider *provider, const WishPlace *place, const WishCa
 			result = repalloc_huge(result, size * sizeof(int64));
 		}
 		result[(*count)++] = gateway_id;
-		if (wish->only_look)
+		if (wish->only_look && !wish->on_bench)
 			break;
 	}
 	scan_stop(scan);
@@ -556,6 +571,7 @@ try_gateway(Wish *wish, const WishCandidate *candidate, const WishPlace *place)
 	wish->full |= tried.outcome == TRY_FULL || tried.outcome == TRY_DELETED;
 	wish->at_gateway |= tried.outcome == TRY_FULL && tried.at_gateway;
 	wish->benched |= tried.outcome == TRY_FULL && tried.benched;
+	wish->cooled_at = Min(wish->cooled_at, tried.cooled_at);
 	wish->unopened |= tried.outcome == TRY_UNOPENED;
 	if (tried.outcome == TRY_FULL)
 		access_look_around(acquire->access, &acquire->pool);
@@ -590,6 +606,29 @@ swap_by_chance(WishCandidate *candidates, int from, int count)
 	candidates[other] = candidate;
 }
 
+/* note_benched -- note which of some gateways of a place are benched, and which is the first to come back */
+static void
+note_benched(Wish *wish, const WishCandidate *candidates, int count, const WishPlace *place)
+{
+	EgressScan *gateways = &wish->acquire.gateways;
+
+	for (int i = 0; i < count; i++)
+	{
+		EgressAccess *access = candidates[i].provider->access;
+		Bench		bench;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!scan_find_id(gateways, candidates[i].gateway_id, wish->acquire.snapshot) || !is_at(gateways, place) ||
+			access_decide_row(access, gateways) != ACCESS_BENCHED ||
+			!access_is_benched(access, candidates[i].gateway_id, &bench))
+			continue;
+		if (wish->bench_count++ > 0 && wish->bench_until <= bench.until)
+			continue;
+		wish->bench_id = candidates[i].gateway_id;
+		wish->bench_until = bench.until;
+	}
+}
+
 /* try_all -- try all gateways of providers at a place, but those that were drawn and tried */
 static bool
 try_all(Wish *wish, WishProvider *providers, int provider_count, const WishPlace *place, const WishCandidate *drawn,
@@ -619,8 +658,10 @@ try_all(Wish *wish, WishProvider *providers, int provider_count, const WishPlace
 			all[count++] = (WishCandidate) {.provider = provider, .gateway_id = gateways[j]};
 		pfree(gateways);
 	}
+	if (wish->on_bench)
+		note_benched(wish, all, count, place);
 	if (wish->only_look)
-		return count > 0;
+		return count > 0 && !wish->on_bench;
 
 	handful = Min(count, HANDFUL);
 	for (int i = 0; i < handful; i++)
@@ -770,6 +811,17 @@ wish_label(Wish *wish)
 	return label.len == 0 ? pstrdup("any") : label.data;
 }
 
+/* find_benched -- look for gateways that would fit, were they not benched; false: there are none */
+static bool
+find_benched(Wish *wish)
+{
+	wish->only_look = wish->on_bench = true;
+	find_providers(wish, call_providers(wish));
+	(void) try_wish(wish);
+	wish->only_look = wish->on_bench = false;
+	return wish->bench_count > 0;
+}
+
 /* why_nothing_fits -- which part of the wish leaves nothing, the others given first */
 static const char *
 why_nothing_fits(Wish *wish)
@@ -807,10 +859,21 @@ refuse(Wish *wish)
 {
 	const char *caller = acquire_call_label(wish->acquire.user_id, wish->acquire.workspace_id);
 	const char *label = wish_label(wish);
+	const char *cools = acquire_cools(wish->cooled_at);
 
 	if (!wish->full && wish->unopened)
 		acquire_refuse_unopened(&wish->acquire);
 	acquire_log_passed_over(&wish->acquire);
+	if (!wish->full && find_benched(wish))
+		ereport(ERROR,
+				(errcode(ERRCODE_EGRESS_GATEWAY_NOT_AVAILABLE),
+				 errmsg("no gateway that is available to %s fits the wish: %s", caller, label),
+				 wish->bench_count == 1 ?
+				 errdetail("The one that would fit, gateway " INT64_FORMAT ", is benched until %s.", wish->bench_id,
+						   timestamptz_to_str(wish->bench_until)) :
+				 errdetail(INT64_FORMAT " that would fit are benched, gateway " INT64_FORMAT " as the first until %s.",
+						   wish->bench_count, wish->bench_id, timestamptz_to_str(wish->bench_until)),
+				 errhint("Wish less, or try again then. egress_benched shows what is benched, and egress_unbench() lifts it.")));
 	if (!wish->full)
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_GATEWAY_NOT_AVAILABLE),
@@ -821,11 +884,12 @@ refuse(Wish *wish)
 			(errcode(ERRCODE_EGRESS_AT_LIMIT),
 			 errmsg("no connection is free for %s at a gateway that fits the wish: %s", caller, label),
 			 wish->benched && wish->at_gateway ?
-			 errdetail("The credentials that fit are at their limits, at the gateways already, where each may be once, or benched.") :
-			 wish->benched ? errdetail("The credentials that fit are at their limits, or benched.") :
+			 errdetail("The credentials that fit are at their limits, at the gateways already, where each may be once, or benched.%s",
+					   cools) :
+			 wish->benched ? errdetail("The credentials that fit are at their limits, or benched.%s", cools) :
 			 wish->at_gateway ?
-			 errdetail("The credentials that fit are at their limits, or at the gateways already, where each may be once.") :
-			 errdetail("The credentials that fit are at their limits."),
+			 errdetail("The credentials that fit are at their limits, or at the gateways already, where each may be once.%s", cools) :
+			 errdetail("The credentials that fit are at their limits.%s", cools),
 			 errhint("Wish less, or try again when a session has ended.")));
 }
 
@@ -854,6 +918,7 @@ egress_acquire_gateway(PG_FUNCTION_ARGS)
 	Datum		row;
 
 	memset(&wish, 0, sizeof(wish));
+	wish.cooled_at = DT_NOEND;
 	acquire->user_id = get_id(fcinfo, 0, "user_id");
 	acquire->workspace_id = get_optional_id(fcinfo, 1, "workspace_id");
 	acquire->session_id = get_id(fcinfo, 2, "session_id");

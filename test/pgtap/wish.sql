@@ -302,14 +302,63 @@ SELECT is(wish('ana', NULL, 'dead', '{norway}'), '13', 'a gateway that is dead')
 SELECT egress_report_failure('dead', 'gateway') \g /dev/null
 SELECT is(wish('ana', NULL, 'dead', '{norway}'), '13', 'benched: the lease is held as it was');
 SELECT is(wish('ana', NULL, 'next', '{norway,sweden}', NULL, '{quillport,lanternway}'), '21', 'the next wish has the next place');
-SELECT matches(refusal('{norway}'), '^NG002 ', 'and none in that place');
+SELECT is(refusal('{norway}'),
+          'NG002 no gateway that is available to user "ana" without a workspace fits the wish: country "norway" '
+          'The one that would fit, gateway 13, is benched until ' || (SELECT benched_until FROM egress_benched) || '.', 'and none in that place');
+SELECT is(refusal('{denmark}'),
+          'NG002 no gateway that is available to user "ana" without a workspace fits the wish: country "denmark" '
+          'None that is available to them is in such a country.', 'one that is benched, but does not fit');
+SELECT is(refusal('{norway}', avoid => '{13}'),
+          'NG002 no gateway that is available to user "ana" without a workspace fits the wish: country "norway", avoiding 1 '
+          'None that is available to them is in such a country.', 'one that is benched, and to be avoided');
 SELECT egress_report_failure('next', 'credential') \g /dev/null
 SELECT is(refusal('{sweden}', NULL, '{quillport}'),
           'NG004 no connection is free for user "ana" without a workspace at a gateway that fits the wish: country "sweden", provider "quillport" '
           'The credentials that fit are at their limits, or benched.', 'a credential that is benched');
+-- several: the first to come back; selected or not
+SELECT is(wish('ana', NULL, 'dead 11', '{sweden}', '{malmö}'), '11', 'another that is dead');
+UPDATE egress_provider SET bench_for = bench_for * 2;
+SELECT egress_report_failure('dead 11', 'gateway') \g /dev/null
+CREATE TEMP TABLE until AS SELECT benched_until AS first FROM egress_benched WHERE egress_gateway_id = 13;
+UPDATE egress_gateway SET enabled = false WHERE egress_gateway_id = 12;
+SELECT is(refusal(providers => '{lanternway}'),
+          'NG002 no gateway that is available to user "ana" without a workspace fits the wish: provider "lanternway" '
+          '2 that would fit are benched, gateway 13 as the first until ' || first || '.', 'two that are benched') FROM until;
+UPDATE egress_provider_mapping SET allow_all_gateways = false WHERE egress_provider_id = 1;
+INSERT INTO egress_provider_mapping_gateway SELECT egress_provider_mapping_id, 11 FROM egress_provider_mapping WHERE egress_provider_id = 1;
+SELECT matches(refusal(providers => '{lanternway}'), ' The one that would fit, gateway 11, is benched until ', 'one that was selected');
+UPDATE egress_gateway SET enabled = true WHERE egress_gateway_id = 12;
+UPDATE egress_provider_mapping SET allow_all_gateways = true;
 SELECT egress_unbench(egress_gateway_id => 13) \g /dev/null
 SELECT is(wish('ana', NULL, 'back', '{norway}'), '13', 'off the bench');
 ROLLBACK TO bench;
+
+-- what cools down is said, and until when
+SAVEPOINT cooling;
+UPDATE egress_credential SET cool_down = '1 hour', active_connection_limit = 2 WHERE egress_credential_id = 2;
+SELECT wish('ana', NULL, 'cools ' || i, NULL, NULL, '{quillport}') FROM generate_series(1, 2) i \g /dev/null
+SELECT matches(refusal(NULL, NULL, '{quillport}'), '^NG004 .* The credentials that fit are at their limits\.$', 'nothing cools down');
+SELECT egress_release_credential('cools ' || i) FROM generate_series(1, 2) i \g /dev/null
+UPDATE egress_lease SET acquired_at = acquired_at - interval '10 minutes' * slot WHERE cooling;
+CREATE TEMP TABLE cooled AS SELECT min(acquired_at) + interval '1 hour' AS first FROM egress_lease WHERE cooling;
+SELECT matches(refusal(NULL, NULL, '{quillport}'),
+               '^NG004 .* The credentials that fit are at their limits\. The next connection that cools down is free at (.*)\.$', 'two cool down');
+SELECT is(substring(refusal(NULL, NULL, '{quillport}') FROM 'is free at (.*)\.$')::timestamptz, first, 'until the first of them has') FROM cooled;
+CREATE FUNCTION acquire_detail(gateway bigint) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    detail text;
+BEGIN
+    PERFORM egress_acquire_credential('ana', NULL, gateway, 'refused');
+    RETURN 'not refused';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+    RETURN detail;
+END $$;
+SELECT matches(acquire_detail(21), '^1 credential fits user "ana" without a workspace, and it is at its limit\. '
+               'The next connection that cools down is free at .*\.$', 'so says an acquire');
+UPDATE egress_credential SET cool_down = '1 minute' WHERE egress_credential_id = 2;
+SELECT is(wish('ana', NULL, 'cooled', NULL, NULL, '{quillport}') ~ '^2[12]$', true, 'and then it is free');
+ROLLBACK TO cooling;
 
 -- must_exist
 CREATE TABLE public.sessions (id text PRIMARY KEY);
