@@ -341,6 +341,13 @@ scan_next(EgressScan *scan)
 	return index_getnext_slot(scan->desc, ForwardScanDirection, scan->slot);
 }
 
+/* scan_previous -- likewise, from the last row backwards; only by index, and not in turn with scan_next() */
+bool
+scan_previous(EgressScan *scan)
+{
+	return index_getnext_slot(scan->desc, BackwardScanDirection, scan->slot);
+}
+
 /* scan_find_id -- find a provider, gateway or credential by its id; false when there is none */
 bool
 scan_find_id(EgressScan *scan, int64 id, Snapshot snapshot)

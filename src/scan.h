@@ -58,6 +58,7 @@ extern void scan_key_subject(EgressScan *scan, EgressSubjectType type, text *id)
 extern void scan_start(EgressScan *scan, Snapshot snapshot);
 extern void scan_start_dirty(EgressScan *scan);
 extern bool scan_next(EgressScan *scan);
+extern bool scan_previous(EgressScan *scan);
 extern bool scan_find_id(EgressScan *scan, int64 id, Snapshot snapshot);
 extern bool scan_find_deleted(EgressScan *scan, int64 id);
 extern Datum scan_column(EgressScan *scan, AttrNumber column, bool *isnull);

@@ -30,6 +30,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -41,6 +42,7 @@
 #include "compat.h"
 #include "draw.h"
 #include "errors.h"
+#include "lease.h"
 #include "scan.h"
 
 /* so many gateways are drawn; of one place at most so many draws are made besides, of which some miss */
@@ -52,6 +54,9 @@
 
 /* so many leases of each are counted: with more, chance alone keeps the load flat */
 #define MOST_COUNTED 256
+
+/* so many rows of them are read, together */
+#define MOST_READ 1024
 
 /* with so many places or more it is looked first which countries and cities there are */
 #define MANY_PLACES 64
@@ -112,6 +117,8 @@ typedef struct Wish
 	EgressScan	by_country;		/* gateways, by provider, country and city */
 	EgressScan	by_city;		/* likewise, by provider and city */
 	EgressScan	leases[HANDFUL];	/* by gateway */
+	EgressScan	ends;			/* of leases, by session */
+	bool		any_ends;		/* there may be such */
 	int			provider_count;
 	WishProvider *available;	/* the providers that it does not leave out, by position */
 	bool		only_look;		/* for a message: whether anything fits; */
@@ -478,26 +485,96 @@ draw_handful(Wish *wish, WishProvider *providers, int provider_count, const Wish
 	return count;
 }
 
+/* A count of the leases of a gateway, which goes on. */
+typedef struct UseCount
+{
+	EgressScan *leases;
+	int			rows;			/* so many were read */
+	bool		counts;			/* the last one of which it was looked up has not expired */
+	int			used;			/* so many count */
+	bool		ended;			/* there are no more */
+} UseCount;
+
+/* is_looked_up -- is it looked up whether the lease that is read as this one, counted from 1, has expired? */
+static bool
+is_looked_up(int row)
+{
+	/* 1, 2, 3, 4, 6, 8, 12, 16 and so on */
+	int			third = row % 3 == 0 ? row / 3 : row;
+
+	return (third & (third - 1)) == 0;
+}
+
+/* has_expired -- has the lease in a scan's current row expired? Not if an open transaction says so, or says something else */
+static bool
+has_expired(Wish *wish, EgressScan *lease)
+{
+	EgressScan *ends = &wish->ends;
+	TimestampTz now = GetCurrentTimestamp();
+	bool		expired = false;
+
+	scan_key_text(ends, DatumGetTextPP(scan_value(lease, Anum_egress_lease_session_id)));
+	scan_start_dirty(ends);
+	while (scan_next(ends))
+	{
+		if (scan_timestamp(ends, Anum_egress_lease_expiry_expires_at) > now || TransactionIdIsValid(ends->dirty.xmin))
+			return false;
+		expired = true;
+	}
+	return expired;
+}
+
+/* count_next -- count one more lease of a gateway, if there is one; *left is how many rows may be read */
+static void
+count_next(Wish *wish, UseCount *count, int *left)
+{
+	do
+	{
+		count->ended = --*left < 0 || !scan_previous(count->leases);
+		if (count->ended)
+			return;
+	} while (lease_is_cooling(count->leases));
+	if (is_looked_up(++count->rows) && wish->any_ends)
+		count->counts = !has_expired(wish, count->leases);
+	count->used += count->counts ? 1 : 0;
+}
+
 /*
  * least_used -- which of some gateways has the fewest leases, those of open transactions among them
  *
- * All are counted at once, one lease of each after the other, so it takes as long as the shortest count takes.
+ * All are counted at once, one lease of each after the other, so it takes as long as the shortest count takes. Connections that cool
+ * down do not count, nor what has expired. To look that up for each would take longer than the rest of a wish: it is looked up
+ * for some, fewer and fewer of them, and those in between are taken for what the last one was. From the newest on, as far as
+ * the index has them so: what has expired, and nobody has removed, is mostly older than what has not.
  */
 static int
 least_used(Wish *wish, const WishCandidate *candidates, int count)
 {
+	UseCount	counts[HANDFUL];
+	int			left = MOST_READ;
+	int			least = 0;
+
 	if (count == 1)
 		return 0;
 	for (int i = 0; i < count; i++)
 	{
+		counts[i] = (UseCount) {.leases = &wish->leases[i], .counts = true};
 		scan_key_id(&wish->leases[i], candidates[i].gateway_id);
 		scan_start_dirty(&wish->leases[i]);
 	}
-	for (int counted = 0; counted < MOST_COUNTED; counted++)
+	for (int counted = 0; counted < MOST_COUNTED && left > 0; counted++)
+	{
 		for (int i = 0; i < count; i++)
-			if (!scan_next(&wish->leases[i]))
-				return i;
-	return 0;
+			if (!counts[i].ended)
+				count_next(wish, &counts[i], &left);
+		for (int i = 0; i < count; i++)
+			if (counts[i].used < counts[least].used || (counts[i].used == counts[least].used && counts[i].ended > counts[least].ended))
+				least = i;
+		/* no other can come to less */
+		if (counts[least].ended)
+			break;
+	}
+	return least;
 }
 
 /* collect -- all gateways of a provider that may be taken, and are perhaps at the place, but those that were drawn */
@@ -933,6 +1010,8 @@ egress_acquire_gateway(PG_FUNCTION_ARGS)
 	scan_open_entries(&wish.by_city, INDEX_GATEWAY_CITY);
 	for (int i = 0; i < HANDFUL; i++)
 		scan_open(&wish.leases[i], INDEX_LEASE_GATEWAY, AccessShareLock);
+	scan_open(&wish.ends, INDEX_LEASE_EXPIRY_SESSION, AccessShareLock);
+	wish.any_ends = RelationGetNumberOfBlocks(wish.ends.table) > 0;
 
 	acquire_begin(acquire);
 	held = acquire->state == LEASE_LIVE && return_held(&wish);
@@ -945,6 +1024,7 @@ egress_acquire_gateway(PG_FUNCTION_ARGS)
 	}
 	row = acquire_end(acquire, fcinfo, held, true);
 
+	scan_close(&wish.ends);
 	for (int i = 0; i < HANDFUL; i++)
 		scan_close(&wish.leases[i]);
 	scan_close(&wish.by_city);

@@ -426,6 +426,32 @@ SELECT cmp_ok(least, '>=', 90::bigint, 'and none less than 0.9 times')
 FROM (SELECT min(active_connections) AS least FROM egress_gateway_usage WHERE egress_gateway_id > 10000) usage;
 SELECT egress_release_credential(session_id) FROM egress_lease \g /dev/null
 
+-- what has expired is no reason to go elsewhere, nor what cools down: half of the gateways have 400 of the one or the other
+CREATE FUNCTION shares(label text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    outcome text;
+BEGIN
+    PERFORM egress_acquire_gateway('ana', NULL, label || i, providers => '{equal}') FROM generate_series(1, 1000) i;
+    SELECT CASE WHEN count(*) BETWEEN 350 AND 650 THEN 'half' WHEN count(*) < 200 THEN 'few' ELSE count(*)::text END || ' of ' || (SELECT count(*) FROM egress_lease WHERE session_id ~ label)
+    INTO outcome FROM egress_lease WHERE session_id ~ label AND egress_gateway_id <= 10050;
+    PERFORM egress_release_credential(session_id) FROM egress_lease WHERE session_id ~ label;
+    RETURN outcome;
+END $$;
+INSERT INTO egress_lease (session_id, egress_credential_id, egress_gateway_id, user_id, acquired_at)
+    SELECT format('gone %s %s', g, i), 3, 10000 + g, 'ana', now() - interval '2 hours' FROM generate_series(1, 50) g, generate_series(1, 400) i;
+INSERT INTO egress_lease_expiry (session_id, egress_credential_id, expires_at)
+    SELECT session_id, 3, now() - interval '1 hour' FROM egress_lease;
+SELECT is(shares('after gone'), 'half of 1000', '1,000 sessions beside what has expired');
+-- the same leases, which have not
+UPDATE egress_lease_expiry SET expires_at = now() + interval '1 hour';
+SELECT is(shares('live'), 'few of 1000', '... and beside what has not: by chance, all that are drawn are those');
+UPDATE egress_lease SET cooling = true;
+DELETE FROM egress_lease_expiry;
+UPDATE egress_credential SET cool_down = '1 day' WHERE egress_credential_id = 3;
+SELECT is(shares('after cooling'), 'half of 1000', '1,000 sessions beside what cools down');
+UPDATE egress_credential SET cool_down = NULL WHERE egress_credential_id = 3;
+DELETE FROM egress_lease;
+
 -- of many, those of a country, or of a city, that are spread over pages of the index with others
 INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, country, city)
     SELECT 20000 + i, 3, 'm ' || i, 'Country ' || i % 50, 'Town ' || i % 500 FROM generate_series(1, 10000) i;
