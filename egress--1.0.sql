@@ -349,7 +349,7 @@ COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: 
 COMMENT ON COLUMN egress_credential.once_per_gateway IS
     'whether at most one of its leases is live at each gateway; NULL is as the provider''s type has it, true for wireguard, else false: a trigger puts that in its place';
 COMMENT ON COLUMN egress_credential.cool_down IS
-    'how long after its end a connection counts as held, because the provider still counts it; NULL: not at all. A day is 24 hours, a month one of UTC''s calendar';
+    'how long after its end a connection counts as held, because the provider still counts it; NULL: not at all. A change holds for those that cool down, too. A day is 24 hours, a month one of UTC''s calendar';
 COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
 
 CREATE TABLE egress_credential_gateway (
@@ -422,7 +422,7 @@ CREATE TABLE egress_lease (
 REVOKE ALL ON egress_lease FROM PUBLIC;
 CREATE INDEX egress_lease_gateway ON egress_lease (egress_gateway_id, egress_credential_id);
 COMMENT ON TABLE egress_lease IS
-    'one row a lease that was not ended yet, expired or not; written by functions of the extension only';
+    'one row a lease that was not ended yet, expired or not, and one a connection that cools down; written by functions of the extension only';
 COMMENT ON COLUMN egress_lease.slot IS
     'which of the credential''s connections, counted from 1; NULL when it had no limit';
 COMMENT ON COLUMN egress_lease.cooling IS
@@ -544,7 +544,7 @@ REVOKE ALL ON egress_failure FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_failure_egress_failure_id_seq FROM PUBLIC;
 CREATE INDEX egress_failure_reported ON egress_failure (reported_at);
 COMMENT ON TABLE egress_failure IS
-    'one row a report that a session could not connect, whatever it counted for, with the names as they were';
+    'one row a report that a session could not connect, whatever it counted for, with the names as they were, until egress_prune_history() removes it';
 COMMENT ON COLUMN egress_failure.failure IS 'what the session could not connect to, or with: gateway or credential';
 
 /* ------------------------------------- functions an application calls */
@@ -568,7 +568,7 @@ COMMENT ON FUNCTION egress_available_gateways(text, text) IS
 user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL.
 Returns a row a gateway, ordered by provider name, country, city (NULLs last), gateway name and id.
 available_connections: how many more connections the credentials that fit allow now; 0 when full, NULL when one has neither a limit nor once_per_gateway.
-One that is once_per_gateway counts as 1 at most, without a limit, too, and as 0 while it has a lease at the gateway.
+One that is once_per_gateway counts as 1 at most, without a limit, too, and as 0 while it has a lease at the gateway. One that is benched counts as full. A gateway that is benched is not in the menu.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes.';
 CREATE FUNCTION egress_available_gateways(user_id egress_id, workspace_id egress_id DEFAULT NULL)
 RETURNS SETOF egress_available_gateway
@@ -597,8 +597,8 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 1000;
 REVOKE ALL ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) FROM PUBLIC;
 COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
-'Leases to a session the first credential, by ascending id, that fits and has a connection free.
-One with a secret that cannot be opened is passed over, with a WARNING in the server''s log.
+'Leases to a session the first credential, by ascending id, that fits and has a connection free; where egress_provider.credential_order is spread, the first from one drawn by chance on.
+One that is benched is passed over, and one with a secret that cannot be opened, this with a WARNING in the server''s log.
 user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
 ttl: how long the lease lasts unless egress_renew_lease() is called in time, a day being 24 hours and a month one of UTC''s calendar; NULL: until it is released.
 Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
@@ -643,11 +643,11 @@ COMMENT ON FUNCTION egress_acquire_gateway(text, text, text, text[], text[], tex
 'Leases to a session a connection to a gateway of its menu, which it chooses: one that fits the wish and has a connection free.
 user_id, workspace_id (may be NULL), session_id, ttl: as for egress_acquire_credential(text, text, bigint, text, interval).
 countries, cities, providers: where the gateway is to be, and whose, by name, in any letter case, the most wanted first; NULL: wherever, whosever. avoid: gateways that it is not to be; NULL or empty: none.
-Those in the first country come before those in the second; in one country goes the order of the cities, in one city that of the providers. Of those that are left it takes one with few active connections. One that is full is passed over.
+Those in the first country come before those in the second; within one country the order of the cities decides, within one city that of the providers. Of those that are left it takes one with few active connections. One that is full is passed over.
 Returns one row: the gateway''s id, and what egress_acquire_credential() returns.
 Asked again by the same session for the same user and workspace, it returns the lease already held, if its gateway fits the wish.
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
-SQLSTATE: 22004 an argument or a name is NULL; 22023 bad argument, or a list of no names; NG002 no gateway that is available to this call fits the wish; NG004 for those that fit every credential is at its limit, try later;
+SQLSTATE: 22004 an argument or a name is NULL; 22023 bad argument, or a list of no names; NG002 no gateway that is available to this call fits the wish; NG004 for those that fit every credential is at its limit, or benched, try later;
 NG005 the session holds a lease for something else; NG006 no credential is left that can be opened; NG007, NG009, 25006 as there.';
 CREATE FUNCTION egress_acquire_gateway(
     user_id egress_id, workspace_id egress_id, session_id egress_id,
@@ -853,7 +853,7 @@ COMMENT ON FUNCTION egress_explain_access(text, text, bigint) IS
 'Says of each gateway why a user may or may not use it in a workspace, in the order of the menu.
 user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL. egress_gateway_id: of this gateway only; NULL: of all.
 verdict: the first that applies of gateway_withdrawn, gateway_disabled, provider_disabled, overridden (mapped, but the workspace''s override leaves it out),
-not_mapped, no_credential, benched, at_limit, available. The menu has exactly the gateways that are at_limit or available.
+not_mapped, no_credential, benched, at_limit, available. The menu has exactly the gateways that are at_limit or available. benched is a gateway; where all credentials are, it is at_limit.
 A credential whose key is missing is not one that an acquire would take: at_limit is also said where there is no other. No secret is opened, so one that was changed is not known.
 egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';
@@ -1282,7 +1282,7 @@ FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subje
 JOIN egress_provider p USING (egress_provider_id);
 REVOKE ALL ON egress_credential_usage FROM PUBLIC;
 COMMENT ON VIEW egress_credential_usage IS
-    'how many connections each credential has live; limit and available are NULL for one without a limit. What cools down is not available';
+    'how many connections each credential has live; limit and available are NULL for one without a limit. What cools down is neither active nor available';
 
 CREATE VIEW egress_gateway_usage AS
 SELECT g.egress_gateway_id,
@@ -1355,7 +1355,7 @@ COMMENT ON TYPE egress_benched_target IS 'a row of egress_benched_now()';
 COMMENT ON FUNCTION egress_benched_now() IS
 'What the view egress_benched calls: the gateways and credentials that are benched. Works on a hot standby. SQLSTATE: none of its own.';
 COMMENT ON VIEW egress_benched IS
-    'the gateways and the credentials that are benched, after how many reports, and until when; one of the two ids is NULL';
+    'the gateways and the credentials that are benched, after how many reports since the last success, and until when; one of the two ids is NULL';
 
 CREATE VIEW egress_secret_usage AS
 SELECT field.secret,
