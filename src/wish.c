@@ -58,8 +58,9 @@
 /* so many rows of them are read, together */
 #define MOST_READ 1024
 
-/* with so many places or more it is looked first which countries and cities there are */
+/* with so many places or more it is looked first which there are; and so many entries of the index are read for each, at most */
 #define MANY_PLACES 64
+#define ENTRIES_A_PLACE 4
 
 /* so much of a wish is in a message */
 #define LABEL_NAMES 5
@@ -68,16 +69,27 @@
 /* the columns of the indexes egress_gateway_country and egress_gateway_city */
 enum
 {
+	COUNTRY_COUNTRY = 1,
+	COUNTRY_CITY = 2,
 	COUNTRY_GATEWAY_ID = 3,
 	CITY_GATEWAY_ID = 2
 };
+
+/* A name of a wish. */
+typedef struct WishName
+{
+	text	   *given;
+	text	   *lower;			/* in lower case */
+	int			position;
+} WishName;
 
 /* A part of a wish: names, each once. */
 typedef struct WishNames
 {
 	int			count;
 	text	  **names;			/* in lower case, */
-	text	  **given;			/* and as they were given */
+	text	  **given;			/* and as they were given; */
+	WishName   *sorted;			/* by what they are in lower case */
 } WishNames;
 
 /* A provider of whose gateways one may be taken. */
@@ -144,34 +156,33 @@ lower_case(text *value)
 	return DatumGetTextPP(DirectFunctionCall1Coll(lower, DEFAULT_COLLATION_OID, PointerGetDatum(value)));
 }
 
-/* A name of a list that is read. */
-typedef struct ReadName
-{
-	text	   *given;
-	text	   *lower;
-	int			position;
-} ReadName;
-
-/* compare_read_names -- by their bytes, then by position */
+/* compare_lower -- by the bytes in lower case */
 static int
-compare_read_names(const void *a, const void *b)
+compare_lower(const void *a, const void *b)
 {
-	const ReadName *left = a;
-	const ReadName *right = b;
+	const WishName *left = a;
+	const WishName *right = b;
 	int			left_length = VARSIZE_ANY_EXHDR(left->lower);
 	int			right_length = VARSIZE_ANY_EXHDR(right->lower);
 	int			order = memcmp(VARDATA_ANY(left->lower), VARDATA_ANY(right->lower), Min(left_length, right_length));
 
-	if (order == 0)
-		order = left_length - right_length;
-	return order != 0 ? order : left->position - right->position;
+	return order != 0 ? order : left_length - right_length;
+}
+
+/* compare_names -- the same, then by position */
+static int
+compare_names(const void *a, const void *b)
+{
+	int			order = compare_lower(a, b);
+
+	return order != 0 ? order : ((const WishName *) a)->position - ((const WishName *) b)->position;
 }
 
 /* compare_positions -- by position */
 static int
 compare_positions(const void *a, const void *b)
 {
-	return ((const ReadName *) a)->position - ((const ReadName *) b)->position;
+	return ((const WishName *) a)->position - ((const WishName *) b)->position;
 }
 
 /* get_elements -- the elements of an argument that is an array; of one dimension, none of them NULL */
@@ -206,7 +217,7 @@ static WishNames *
 get_names(FunctionCallInfo fcinfo, int argno, const char *name)
 {
 	WishNames  *result;
-	ReadName   *names;
+	WishName   *names;
 	Datum	   *elements;
 	int			count;
 	int			kept = 0;
@@ -221,7 +232,7 @@ get_names(FunctionCallInfo fcinfo, int argno, const char *name)
 				 errdetail("An empty list names nothing, and no gateway would fit."),
 				 errhint("Give NULL for a wish that does not care.")));
 
-	names = palloc(count * sizeof(ReadName));
+	names = palloc(count * sizeof(WishName));
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -229,11 +240,11 @@ get_names(FunctionCallInfo fcinfo, int argno, const char *name)
 		names[i].lower = lower_case(names[i].given);
 		names[i].position = i;
 	}
-	qsort(names, count, sizeof(ReadName), compare_read_names);
+	qsort(names, count, sizeof(WishName), compare_names);
 	for (int i = 0; i < count; i++)
 		if (kept == 0 || !same_text(names[kept - 1].lower, names[i].lower))
 			names[kept++] = names[i];
-	qsort(names, kept, sizeof(ReadName), compare_positions);
+	qsort(names, kept, sizeof(WishName), compare_positions);
 
 	result = palloc(sizeof(WishNames));
 	result->count = kept;
@@ -243,7 +254,10 @@ get_names(FunctionCallInfo fcinfo, int argno, const char *name)
 	{
 		result->names[i] = names[i].lower;
 		result->given[i] = names[i].given;
+		names[i].position = i;
 	}
+	qsort(names, kept, sizeof(WishName), compare_lower);
+	result->sorted = names;
 	return result;
 }
 
@@ -272,21 +286,26 @@ get_avoid(FunctionCallInfo fcinfo, int argno, Wish *wish)
 	qsort(wish->avoid, wish->avoid_count, sizeof(int64), compare_ids);
 }
 
-/* position_of -- where in a list a text is, in lower case; 0 when there is no list, -1 when it is not there */
+/* position_of_lower -- where in a list a text is, which is in lower case; 0 when there is no list, -1 when it is not there */
 static int
-position_of(const WishNames *names, text *value)
+position_of_lower(const WishNames *names, text *value)
 {
-	text	   *wanted;
+	WishName	wanted = {.lower = value};
+	WishName   *found;
 
 	if (names == NULL)
 		return 0;
 	if (value == NULL)
 		return -1;
-	wanted = lower_case(value);
-	for (int i = 0; i < names->count; i++)
-		if (same_text(names->names[i], wanted))
-			return i;
-	return -1;
+	found = bsearch(&wanted, names->sorted, names->count, sizeof(WishName), compare_lower);
+	return found == NULL ? -1 : found->position;
+}
+
+/* position_of -- the same of a text as it is */
+static int
+position_of(const WishNames *names, text *value)
+{
+	return position_of_lower(names, names == NULL || value == NULL ? NULL : lower_case(value));
 }
 
 /* is_avoided -- is a gateway one that it is not to be? */
@@ -466,8 +485,11 @@ draw_handful(Wish *wish, WishProvider *providers, int provider_count, const Wish
 	int			count = 0;
 	int			left = HANDFUL + MOST_MISSES + provider_count;
 	int			next = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, provider_count - 1);
+	int64		last = 0;
+	int			same = 0;
 
-	for (; count < HANDFUL && left > 0; left--, next++)
+	/* where the same one is drawn again and again there are few, and chance is not needed */
+	for (; count < HANDFUL && left > 0 && same < HANDFUL; left--, next++)
 	{
 		WishProvider *provider = &providers[next % provider_count];
 		DrawOutcome outcome;
@@ -478,7 +500,11 @@ draw_handful(Wish *wish, WishProvider *providers, int provider_count, const Wish
 			continue;
 		outcome = draw_gateway(wish, provider, place, &gateway_id);
 		provider->nothing = outcome == DRAW_NOTHING;
-		if (outcome == DRAW_DRAWN && !is_among(drawn, count, gateway_id) && may_be_taken(wish, provider, gateway_id) &&
+		if (outcome != DRAW_DRAWN)
+			continue;
+		same = gateway_id == last ? same + 1 : 0;
+		last = gateway_id;
+		if (!is_among(drawn, count, gateway_id) && may_be_taken(wish, provider, gateway_id) &&
 			find_gateway(wish, provider, gateway_id, place))
 			drawn[count++] = (WishCandidate) {.provider = provider, .gateway_id = gateway_id};
 	}
@@ -826,29 +852,116 @@ those_there_are(Wish *wish, const WishNames *names, bool countries)
 	return result;
 }
 
+/* A place, by the positions of its names in the wish. */
+typedef struct PlacePosition
+{
+	int			country;
+	int			city;
+} PlacePosition;
+
+/* compare_places -- the order of places in a wish */
+static int
+compare_places(const void *a, const void *b)
+{
+	const PlacePosition *left = a;
+	const PlacePosition *right = b;
+
+	return left->country != right->country ? left->country - right->country : left->city - right->city;
+}
+
+/* entry_text -- a column of the index's entry that a scan is at, or NULL */
+static text *
+entry_text(EgressScan *scan, int column)
+{
+	return scan->entry_nulls[column] ? NULL : DatumGetTextPP(scan->entry[column]);
+}
+
+/*
+ * list_places -- list those of the wish's places of which the index has a gateway, in their order; returns how many, or -1
+ *
+ * That is, the gateways are more than may be read for it.
+ */
+static int
+list_places(Wish *wish, int64 most, PlacePosition **places)
+{
+	int			size = MANY_PLACES;
+	int			count = 0;
+	int			kept = 0;
+
+	*places = palloc(size * sizeof(PlacePosition));
+	for (int i = 0; i < wish->provider_count; i++)
+	{
+		WishPlace	anywhere = {NULL, NULL};
+		int			id_column;
+		EgressScan *scan = start_range(wish, wish->available[i].access->provider_id, &anywhere, &id_column);
+
+		while (scan_next_entry(scan))
+		{
+			PlacePosition place;
+
+			if (--most < 0)
+				return -1;
+			place.country = position_of_lower(wish->countries, entry_text(scan, COUNTRY_COUNTRY));
+			place.city = place.country < 0 ? -1 : position_of_lower(wish->cities, entry_text(scan, COUNTRY_CITY));
+			if (place.city < 0 || (count > 0 && compare_places(&(*places)[count - 1], &place) == 0))
+				continue;
+			if (count == size)
+			{
+				size *= 2;
+				*places = repalloc_huge(*places, size * sizeof(PlacePosition));
+			}
+			(*places)[count++] = place;
+		}
+		scan_stop(scan);
+	}
+	qsort(*places, count, sizeof(PlacePosition), compare_places);
+	for (int i = 0; i < count; i++)
+		if (kept == 0 || compare_places(&(*places)[kept - 1], &(*places)[i]) != 0)
+			(*places)[kept++] = (*places)[i];
+	return kept;
+}
+
+/* try_at -- take a gateway at a place, by the positions of its names in these lists */
+static bool
+try_at(Wish *wish, const WishNames *countries, int country, const WishNames *cities, int city)
+{
+	WishPlace	place = {
+		.country = countries == NULL ? NULL : countries->names[country],
+		.city = cities == NULL ? NULL : cities->names[city]
+	};
+
+	return try_providers(wish, &place);
+}
+
 /* try_wish -- take a gateway that fits the wish, if one has a connection free */
 static bool
 try_wish(Wish *wish)
 {
 	const WishNames *countries = wish->countries;
 	const WishNames *cities = wish->cities;
+	int64		places = (int64) (countries == NULL ? 1 : countries->count) * (cities == NULL ? 1 : cities->count);
 
-	if (countries != NULL && cities != NULL && (int64) countries->count * cities->count >= MANY_PLACES)
+	/* it takes as long to see that nothing is at a place as to read some entries of the index */
+	if (places >= MANY_PLACES)
+	{
+		PlacePosition *there;
+		int			count = list_places(wish, places * wish->provider_count * ENTRIES_A_PLACE, &there);
+
+		for (int i = 0; i < count; i++)
+			if (try_at(wish, countries, there[i].country, cities, there[i].city))
+				return true;
+		if (count >= 0)
+			return false;
+	}
+	if (countries != NULL && cities != NULL && places >= MANY_PLACES)
 	{
 		countries = those_there_are(wish, countries, true);
 		cities = those_there_are(wish, cities, false);
 	}
 	for (int i = 0; i < (countries == NULL ? 1 : countries->count); i++)
 		for (int j = 0; j < (cities == NULL ? 1 : cities->count); j++)
-		{
-			WishPlace	place = {
-				.country = countries == NULL ? NULL : countries->names[i],
-				.city = cities == NULL ? NULL : cities->names[j]
-			};
-
-			if (try_providers(wish, &place))
+			if (try_at(wish, countries, i, cities, j))
 				return true;
-		}
 	return false;
 }
 

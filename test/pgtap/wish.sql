@@ -410,6 +410,24 @@ SELECT is(wish('ana', NULL, 'long', (SELECT array_agg('norway'::text) FROM gener
                (SELECT array_agg('oslo'::text) FROM generate_series(1, 10000) i)), '13', '10,000 times the same');
 SELECT egress_release_credential('long') \g /dev/null
 
+-- 1,000 countries, each with a city of its own, are 1,000,000 places, of which 1,000 are there; they are gone through in their order
+SAVEPOINT places;
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, country, city)
+    SELECT 5000 + i, 1, 'p ' || i, 'Country ' || i, 'City ' || i FROM generate_series(1, 1000) i;
+CREATE FUNCTION listed(name text, step int) RETURNS text[] LANGUAGE sql AS
+    $$SELECT array_agg(name || ' ' || i ORDER BY i * step) FROM generate_series(1, 1000) i$$;
+SET LOCAL statement_timeout = '10s';
+SELECT is(wish('ana', NULL, 'places 1', listed('COUNTRY', 1), listed('CITY', -1)), '5001', 'the first country, though its city is the last');
+SELECT is(wish('ana', NULL, 'places 2', listed('COUNTRY', -1), listed('CITY', 1)), '6000', 'the first country, though its city is the first');
+SELECT is(wish('ana', NULL, 'places 3', listed('country', 1), listed('city', 1), NULL, ARRAY(SELECT i FROM generate_series(5001, 5999) i)), '6000',
+          'the last, where all others are to be avoided');
+SELECT matches(refusal(listed('country', 1), listed('city', 1), avoid => ARRAY(SELECT i FROM generate_series(5001, 6000) i)), '^NG002 .*All others are to be avoided',
+               'where all are');
+UPDATE egress_gateway SET city = 'Ålborg' WHERE egress_gateway_id IN (5500, 5600);
+SELECT is(wish('ana', NULL, 'places 4', listed('country', -1), listed('x', 1) || '{ÅLBORG}'::text[]), '5600', 'of two places the first');
+SET LOCAL statement_timeout = 0;
+ROLLBACK TO places;
+
 /* ------------------------------------------------------ few active connections */
 
 UPDATE egress_credential SET limit_active_connections = false;
