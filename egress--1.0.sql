@@ -1274,7 +1274,8 @@ SELECT c.egress_credential_id,
             THEN greatest(c.active_connection_limit - (c.leases).active_connections - (c.leases).cooling_connections, 0)
             END AS available_connections,
        (c.leases).oldest_lease_at AS oldest_lease_at,
-       c.once_per_gateway AS once_per_gateway
+       c.once_per_gateway AS once_per_gateway,
+       (c.leases).cooling_connections AS cooling_connections
 FROM (SELECT egress_credential_id, egress_provider_id, name, subject_type, subject_id, enabled, once_per_gateway,
              CASE WHEN limit_active_connections THEN active_connection_limit END AS active_connection_limit,
              egress_credential_leases(egress_credential_id) AS leases

@@ -1081,6 +1081,7 @@ access_is_full(EgressFitting *fitting, EgressEntitlement *credential)
 	{
 		fitting->at_gateway = true;
 		fitting->everywhere |= credential->all_gateways;
+		fitting->cooled_at = Min(fitting->cooled_at, fitting->once.cooled_at);
 		return true;
 	}
 	if (credential->limited)

@@ -191,7 +191,9 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 pg_noreturn static void
 refuse_full(Acquire *acquire, bool at_gateway, bool benched, TimestampTz cooled_at)
 {
+	bool		cooling = cooled_at != DT_NOEND;
 	const char *is_full = benched ? "is benched" :
+		at_gateway && cooling ? "is at the gateway, or was until a moment ago, where it may be once" :
 		at_gateway ? "is at the gateway already, where it may be once" : "is at its limit";
 	const char *are_full = benched && at_gateway ? "are at their limits, at the gateway already, where each may be once, or benched" :
 		benched ? "are at their limits, or benched" :
@@ -217,7 +219,9 @@ refuse_full(Acquire *acquire, bool at_gateway, bool benched, TimestampTz cooled_
 							  fitting - unopened, fitting, caller, unopened, fitting - unopened == 1 ? is_full : are_full,
 							  cools),
 			 benched ? errhint("Try again later, or add a credential. egress_explain_access() says until when they are benched, and egress_unbench() lifts it.") :
+			 at_gateway && cooling ? errhint("Try again then, or add a credential.") :
 			 at_gateway ? errhint("Try again when a session has ended, or add a credential.") :
+			 cooling ? errhint("Try again then, or when a session has ended, or raise a limit.") :
 			 errhint("Try again when a session has ended, or raise a limit.")));
 }
 
@@ -312,6 +316,7 @@ try_fitting(Acquire *acquire, AcquireTry *tried, EgressFitting *fitting, LimitLe
 		{
 			tried->full = true;
 			access_found_full(fitting, credential, outcome == LIMIT_AT_GATEWAY);
+			fitting->cooled_at = Min(fitting->cooled_at, acquire->limit.once.cooled_at);
 		}
 		else if (outcome == LIMIT_UNUSABLE)
 		{

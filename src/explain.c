@@ -257,6 +257,10 @@ in_the_way(Explanation *explanation, EgressEntitlement *credential, int64 gatewa
 						credential->missing_key, credential->missing_field);
 	if (credential->bench != NULL)
 		return psprintf("%s is %s", label, benched(credential->bench));
+	if (capacity_is_at(credential, gateway_id) && credential->cooling > 0)
+		return psprintf("%s is at the gateway already, where it may be once, or was until a moment ago: " INT64_FORMAT
+						" of its connections %s until %s", label, credential->cooling,
+						credential->cooling == 1 ? "cools down" : "cool down, the first", timestamptz_to_str(credential->cooled_at));
 	if (capacity_is_at(credential, gateway_id))
 		return psprintf("%s is at the gateway already, where it may be once", label);
 	if (credential->cooling > 0)
@@ -301,6 +305,18 @@ any_is_at(List *credentials, int64 gateway_id)
 	return false;
 }
 
+/* any_cools -- does a connection of one of these credentials, which have been counted, cool down? */
+static bool
+any_cools(List *credentials)
+{
+	ListCell   *cell;
+
+	foreach(cell, credentials)
+		if (((EgressEntitlement *) lfirst(cell))->cooling > 0)
+			return true;
+	return false;
+}
+
 /* append_in_the_way -- name the first of these credentials, each with what is in the way */
 static void
 append_in_the_way(StringInfo sentence, Explanation *explanation, List *credentials, int64 gateway_id)
@@ -331,11 +347,12 @@ none_to_take(Explanation *explanation, List *credentials, int64 gateway_id)
 	else if (others > 0)
 		appendStringInfo(&sentence, ngettext(", and %d other is at its limit", ", and %d others are at their limits", others),
 						 others);
-	appendStringInfo(&sentence, ": %s%s%s",
+	appendStringInfo(&sentence, ": %s%s%s%s",
 					 unopened == NIL ? "" : PUT_KEY_BACK,
 					 unopened == NIL || full == NIL ? "" : ", or ",
 					 full == NIL ? "" : on_bench != NIL ? lift_one(on_bench) : at_gateway ? "add a credential, or wait until a session ends" :
-					 "raise a limit, or wait until a session ends");
+					 "raise a limit, or wait until a session ends",
+					 on_bench == NIL && any_cools(full) ? ", or until then" : "");
 	return sentence.data;
 }
 

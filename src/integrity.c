@@ -318,15 +318,22 @@ used_by(EgressTable table)
 	return table == TABLE_CREDENTIAL ? INDEX_LEASE_SLOT : INDEX_LEASE_GATEWAY;
 }
 
-/* refuse_delete -- raise 23503: a lease uses a provider, gateway or credential */
+/* refuse_delete -- raise 23503: something uses a provider, gateway or credential; detail says what, if it is a lease */
 pg_noreturn static void
-refuse_delete(TriggerData *trigger, EgressTable table, int64 id, const char *detail)
+refuse_delete(TriggerData *trigger, EgressTable table, int64 id, LeaseHeld held, const char *detail)
 {
+	const char *what = table == TABLE_PROVIDER ? "provider" : table == TABLE_GATEWAY ? "gateway" : "credential";
+
 	ereport(ERROR,
 			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-			 errmsg("%s " INT64_FORMAT " cannot be deleted while a lease uses it",
-					table == TABLE_PROVIDER ? "provider" : table == TABLE_GATEWAY ? "gateway" : "credential", id),
+			 held == LEASE_HELD_COOLING ?
+			 errmsg("%s " INT64_FORMAT " cannot be deleted while a connection cools down there", what, id) :
+			 errmsg("%s " INT64_FORMAT " cannot be deleted while a lease uses it", what, id),
+			 held == LEASE_HELD_COOLING ?
+			 errdetail("It was given back, and counts until the cool_down of its credential is over.") :
 			 errdetail_internal("%s", detail),
+			 held == LEASE_HELD_COOLING ?
+			 errhint("Disable it, and delete it then, or set the credential's cool_down to NULL first.") :
 			 errhint("Disable it, and delete it when its sessions have ended, or end their leases with egress_release_credential()."),
 			 errtable(trigger->tg_relation)));
 }
@@ -346,8 +353,7 @@ end_or_refuse(TriggerData *trigger, EgressTable table, int64 id, int64 used_id)
 	lease_end_expired_of(used_by(table), used_id, table != TABLE_GATEWAY);
 	held = lease_held(used_by(table), used_id, true);
 	if (held != LEASE_HELD_NONE)
-		refuse_delete(trigger, table, id, held == LEASE_HELD_LEASE ? "egress_connection shows who is connected." :
-					  "A connection that was given back there counts until the cool_down of its credential is over.");
+		refuse_delete(trigger, table, id, held, "egress_connection shows who is connected.");
 }
 
 /* end_or_refuse_provider -- the same for a provider, by its gateways */
@@ -411,7 +417,7 @@ egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 	lock_give(lock, id, ExclusiveLock);
 
 	if (held != LEASE_HELD_NONE)
-		refuse_delete(trigger, table, id, "Another transaction is taking or giving back a connection.");
+		refuse_delete(trigger, table, id, held, "Another transaction is taking or giving back a connection.");
 	report_delete_of(table == TABLE_GATEWAY ? BENCH_GATEWAY : BENCH_CREDENTIAL, id);
 	return PointerGetDatum(NULL);
 }

@@ -40,6 +40,7 @@ void
 once_begin(OnceLook *look)
 {
 	look->opened = false;
+	look->cooled_at = DT_NOEND;
 }
 
 /* once_end -- close what was opened */
@@ -67,6 +68,7 @@ start(OnceLook *look, int64 credential_id, int64 gateway_id)
 		scan_open(&look->expiries, INDEX_LEASE_EXPIRY_SESSION, AccessShareLock);
 		look->opened = true;
 	}
+	look->cooled_at = DT_NOEND;
 	scan_key_id(&look->leases, gateway_id);
 	scan_key_id(&look->leases, credential_id);
 	scan_start_dirty(&look->leases);
@@ -79,6 +81,14 @@ has_expired(OnceLook *look, const Interval *cool_down)
 	scan_key_text(&look->expiries, DatumGetTextPP(scan_value(&look->leases, Anum_egress_lease_session_id)));
 	scan_start_dirty(&look->expiries);
 	return lease_next_expired(&look->expiries, cool_down);
+}
+
+/* note_cooling -- note until when the connection in the current row cools down, if it does */
+static void
+note_cooling(OnceLook *look, const Interval *cool_down)
+{
+	if (lease_is_cooling(&look->leases))
+		look->cooled_at = lease_free_at(scan_timestamp(&look->leases, Anum_egress_lease_acquired_at), cool_down);
 }
 
 /*
@@ -100,7 +110,10 @@ once_look(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval 
 			continue;
 		if (TransactionIdIsValid(leases->dirty.xmin) || TransactionIdIsValid(leases->dirty.xmax) ||
 			!has_expired(look, cool_down))
+		{
+			note_cooling(look, cool_down);
 			return ONCE_TAKEN;
+		}
 		look->expired++;
 	}
 	return look->expired == 0 ? ONCE_FREE : ONCE_EXPIRED;
@@ -128,7 +141,10 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
 		inserter = HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data);
 		if ((TransactionIdIsCurrentTransactionId(inserter) || !XidInMVCCSnapshot(inserter, snapshot)) &&
 			!has_expired(look, cool_down))
+		{
+			note_cooling(look, cool_down);
 			return true;
+		}
 	}
 	return false;
 }

@@ -21,6 +21,7 @@ typedef struct OnceLook
 	EgressScan	leases;			/* by gateway and credential */
 	EgressScan	expiries;		/* by session */
 	int			expired;		/* after ONCE_EXPIRED: how many have */
+	TimestampTz cooled_at;		/* a connection that was there cools down until then; DT_NOEND: none does, or nobody looked */
 } OnceLook;
 
 extern bool once_applies(EgressScan *credential);

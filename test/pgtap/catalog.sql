@@ -170,7 +170,8 @@ SELECT results_eq($$SELECT columns_of('egress_credential_usage')$$, ARRAY[
     'active_connection_limit integer',
     'available_connections bigint',
     'oldest_lease_at timestamp with time zone',
-    'once_per_gateway boolean'
+    'once_per_gateway boolean',
+    'cooling_connections bigint'
 ], 'columns of egress_credential_usage');
 
 SELECT results_eq($$SELECT columns_of('egress_gateway_usage')$$, ARRAY[

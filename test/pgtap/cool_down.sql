@@ -24,6 +24,18 @@ CREATE FUNCTION free(gateway bigint DEFAULT 11) RETURNS bigint LANGUAGE sql AS
     $$SELECT available_connections FROM egress_available_gateways('ann') WHERE egress_gateway_id = gateway$$;
 CREATE FUNCTION explained() RETURNS text LANGUAGE sql AS
     $$SELECT verdict || ': ' || regexp_replace(detail, '\d{4}-\d\d-\d\d [0-9:.]+[0-9+-]+', 'T') FROM egress_explain_access('ann', NULL, 11)$$;
+-- what the refusal of an acquire says
+CREATE FUNCTION refused(session text, gateway bigint DEFAULT 11) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    detail text;
+    hint text;
+BEGIN
+    PERFORM egress_acquire_credential('ann', NULL, gateway, session);
+    RETURN 'not refused';
+EXCEPTION WHEN SQLSTATE 'NG004' THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN regexp_replace(detail, '\d{4}-\d\d-\d\d [0-9:.]+ ?[A-Z0-9+-]+', 'T') || ' ' || hint;
+END $$;
 -- time passes for what has ended
 CREATE FUNCTION elapse(by interval) RETURNS void LANGUAGE sql AS
     'UPDATE egress_lease SET acquired_at = acquired_at - by WHERE cooling;
@@ -40,12 +52,14 @@ SELECT is((SELECT count(*) FROM egress_connections_at(clock_timestamp())), 0::bi
 SELECT is((SELECT string_agg(session_id || ' ' || release_reason, ', ') FROM egress_lease_history), 'a released',
           'the history has one row');
 SELECT is((SELECT count(*) FROM egress_lease WHERE user_id = 'ann'), 0::bigint, 'what cools down has no user');
-SELECT is((SELECT row(active_connections, available_connections)::text FROM egress_credential_usage), '(0,1)',
-          'the usage says that none is live, and one available');
+SELECT is((SELECT row(active_connections, available_connections, cooling_connections)::text FROM egress_credential_usage), '(0,1,1)',
+          'the usage says that none is live, one available, and one cools down');
 SELECT is(acquire('a'), '1', 'the session takes the other one');
 SELECT is(acquire('b'), 'NG004', 'that was the last');
 SELECT is(explained(), 'at_limit: credential 1 ''c'' is at its limit of 2, with 1 in use and 1 that cools down until T: '
-          'raise a limit, or wait until a session ends', 'the explanation says why');
+          'raise a limit, or wait until a session ends, or until then', 'the explanation says why');
+SELECT is(refused('b'), '1 credential fits user "ann" without a workspace, and it is at its limit. The next connection that cools down is '
+          'free at T. Try again then, or when a session has ended, or raise a limit.', '... so does NG004');
 SELECT elapse('59 minutes');
 SELECT is(acquire('b'), 'NG004', 'nearly an hour later, too');
 SELECT elapse('2 minutes');
@@ -125,6 +139,11 @@ SELECT egress_release_credential('g') AS released \gset
 SELECT is(free(), 0::bigint, 'the place cools down');
 SELECT is(free(12), 1::bigint, '... not the other gateway''s');
 SELECT is(acquire('i'), 'NG004', 'nobody gets it');
+SELECT is(explained(), 'at_limit: credential 1 ''c'' is at the gateway already, where it may be once, or was until a moment ago: '
+          '1 of its connections cools down until T: add a credential, or wait until a session ends, or until then',
+          '... the explanation says why');
+SELECT is(refused('i'), '1 credential fits user "ann" without a workspace, and it is at the gateway, or was until a moment ago, where '
+          'it may be once. The next connection that cools down is free at T. Try again then, or add a credential.', '... so does NG004');
 SELECT is(acquire('i', 12), '1', '... there one does');
 SELECT elapse('2 hours');
 SELECT is(acquire('j'), '1', 'until it is over');
@@ -132,7 +151,7 @@ SELECT is(acquire('j'), '1', 'until it is over');
 -- what cools down keeps its gateway, and not its credential
 SELECT egress_release_credential('i'), egress_release_credential('j') \gset released_
 SELECT throws_ok('DELETE FROM egress_gateway WHERE egress_gateway_id = 12', '23503',
-    'gateway 12 cannot be deleted while a lease uses it', 'a gateway stays');
+    'gateway 12 cannot be deleted while a connection cools down there', 'a gateway stays');
 SAVEPOINT over;
 SELECT elapse('2 hours');
 SELECT lives_ok('DELETE FROM egress_gateway WHERE egress_gateway_id = 12', '... until it is over');

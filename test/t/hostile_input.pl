@@ -1182,7 +1182,7 @@ sub storm
 		[ 'DROP INDEX CONCURRENTLY egress_lease_expiry_credential',
 			'DROP INDEX IF EXISTS egress_lease_expiry_credential; CREATE INDEX egress_lease_expiry_credential ON egress_lease_expiry (egress_credential_id)' ],
 		[ 'ALTER TABLE egress_lease DROP CONSTRAINT egress_lease_egress_credential_id_slot_key',
-			'ALTER TABLE egress_lease ADD CONSTRAINT egress_lease_egress_credential_id_slot_key UNIQUE (egress_credential_id, slot) INCLUDE (egress_gateway_id)' ],
+			'ALTER TABLE egress_lease ADD CONSTRAINT egress_lease_egress_credential_id_slot_key UNIQUE (egress_credential_id, slot) INCLUDE (cooling, egress_gateway_id)' ],
 		[ 'ALTER TABLE egress_credential ALTER enabled DROP NOT NULL',
 			'ALTER TABLE egress_credential ALTER enabled SET NOT NULL' ],
 		[ 'ALTER TABLE egress_workspace ALTER override_egress_gateways DROP DEFAULT, ALTER override_egress_gateways TYPE int USING 1',
