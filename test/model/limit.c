@@ -528,9 +528,10 @@ count_held(void)
 }
 
 /*
- * find_gap (src/limit.c) -- p->candidate: the first slot from there to p->to that is free, SLOT_NONE if there is none
+ * find_gap (src/limit.c) -- p->candidate: a slot from there to p->to that is free, SLOT_NONE if there is none
  *
- * p->cooled: it has a row that is over, which is to be deleted first.
+ * p->cooled: it has a row that is over, which is to be deleted first. One behind the first slot that is free is taken rather than
+ * that, if it has none (cooled_after()).
  */
 static Result
 find_gap(void)
@@ -544,7 +545,7 @@ find_gap(void)
 	{
 		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "find_gap");
 		if (p->entry == 0 || p->entry_slot > p->candidate)
-			RETURN;
+			break;
 		if (p->entry_slot == p->candidate)
 		{
 			STEP("find_gap: visits slot %s, %s", slot_name(p->entry_slot), held_name());
@@ -557,12 +558,30 @@ find_gap(void)
 				p->cooled |= is_over();
 		}
 	}
-	p->candidate = SLOT_NONE;
-	p->cooled = false;
+	if (p->candidate > p->to)
+	{
+		p->candidate = SLOT_NONE;
+		p->cooled = false;
+		RETURN;
+	}
+	while (!p->cooled && p->entry != 0 && p->entry_slot <= p->to)
+	{
+		if (p->entry != GONE_ROW && m->rows[p->entry - 1].cooling)
+		{
+			STEP("cooled_after: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+			p->cooled = is_over() && !is_in_the_way();
+			if (p->cooled)
+			{
+				p->candidate = p->entry_slot;
+				RETURN;
+			}
+		}
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "cooled_after");
+	}
 	END;
 }
 
-/* gap_around (src/limit.c) -- p->candidate: the first slot that is not held from p->wanted upwards, or from 1 */
+/* gap_around (src/limit.c) -- p->candidate: a slot that is free, from p->wanted upwards, or from 1 */
 static Result
 gap_around(void)
 {
