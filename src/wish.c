@@ -46,7 +46,7 @@
 #include "scan.h"
 
 /* so many gateways are drawn; of one place at most so many draws are made besides, of which some miss */
-#define HANDFUL 4
+#define HANDFUL 3
 #define MOST_MISSES 16
 
 /* where there may be a connection at so many gateways, these are tried */
@@ -515,20 +515,33 @@ draw_handful(Wish *wish, WishProvider *providers, int provider_count, const Wish
 typedef struct UseCount
 {
 	EgressScan *leases;
-	int			rows;			/* so many were read */
-	bool		counts;			/* the last one of which it was looked up has not expired */
-	int			used;			/* so many count */
+	int			rows;			/* so many were read, but for what cools down */
+	int			used;			/* so many of these count */
 	bool		ended;			/* there are no more */
 } UseCount;
 
-/* is_looked_up -- is it looked up whether the lease that is read as this one, counted from 1, has expired? */
-static bool
-is_looked_up(int row)
+/* start_count -- begin to count the leases of a gateway, from the newest on, as far as the index has them so */
+static void
+start_count(UseCount *count, int64 gateway_id)
 {
-	/* 1, 2, 3, 4, 6, 8, 12, 16 and so on */
-	int			third = row % 3 == 0 ? row / 3 : row;
+	count->rows = count->used = 0;
+	count->ended = false;
+	scan_key_id(count->leases, gateway_id);
+	scan_start_dirty(count->leases);
+}
 
-	return (third & (third - 1)) == 0;
+/* count_next -- count one more, if there is one; *left is how many rows may be read */
+static void
+count_next(UseCount *count, int *left)
+{
+	do
+	{
+		count->ended = --*left < 0 || !scan_previous(count->leases);
+		if (count->ended)
+			return;
+	} while (lease_is_cooling(count->leases));
+	count->rows++;
+	count->used++;
 }
 
 /* has_expired -- has the lease in a scan's current row expired? Not if an open transaction says so, or says something else */
@@ -550,56 +563,83 @@ has_expired(Wish *wish, EgressScan *lease)
 	return expired;
 }
 
-/* count_next -- count one more lease of a gateway, if there is one; *left is how many rows may be read */
-static void
-count_next(Wish *wish, UseCount *count, int *left)
+/* is_looked_up -- is it looked up whether the lease that is read as this one, counted from 1, has expired? */
+static bool
+is_looked_up(int row)
 {
-	do
+	/* 1, 2, 3, 4, 6, 8, 12, 16 and so on */
+	int			third = row % 3 == 0 ? row / 3 : row;
+
+	return (third & (third - 1)) == 0;
+}
+
+/* count_live -- count anew, up to so many rows, without what has expired; those in between are what the last one was that was looked up */
+static void
+count_live(Wish *wish, UseCount *count, int64 gateway_id, int rows)
+{
+	int			left = MOST_READ;
+	int			live = 0;
+	bool		counts = true;
+
+	start_count(count, gateway_id);
+	while (count->rows < rows)
 	{
-		count->ended = --*left < 0 || !scan_previous(count->leases);
+		count_next(count, &left);
 		if (count->ended)
-			return;
-	} while (lease_is_cooling(count->leases));
-	if (is_looked_up(++count->rows) && wish->any_ends)
-		count->counts = !has_expired(wish, count->leases);
-	count->used += count->counts ? 1 : 0;
+			break;
+		if (is_looked_up(count->rows))
+			counts = !has_expired(wish, count->leases);
+		live += counts ? 1 : 0;
+	}
+	count->used = live;
 }
 
 /*
  * least_used -- which of some gateways has the fewest leases, those of open transactions among them
  *
  * All are counted at once, one lease of each after the other, so it takes as long as the shortest count takes. Connections that cool
- * down do not count, nor what has expired. To look that up for each would take longer than the rest of a wish: it is looked up
- * for some, fewer and fewer of them, and those in between are taken for what the last one was. From the newest on, as far as
- * the index has them so: what has expired, and nobody has removed, is mostly older than what has not.
+ * down do not count, nor what has expired. To look that up for each would take longer than the rest of a wish. So it is looked
+ * up for the lease at which each count has come to: what has expired, and nobody has removed, is mostly older than what has
+ * not. Only where one has, they are counted more carefully.
  */
 static int
 least_used(Wish *wish, const WishCandidate *candidates, int count)
 {
 	UseCount	counts[HANDFUL];
 	int			left = MOST_READ;
-	int			least = 0;
+	int			least = -1;
+	bool		expired = false;
 
 	if (count == 1)
 		return 0;
 	for (int i = 0; i < count; i++)
 	{
-		counts[i] = (UseCount) {.leases = &wish->leases[i], .counts = true};
-		scan_key_id(&wish->leases[i], candidates[i].gateway_id);
-		scan_start_dirty(&wish->leases[i]);
+		counts[i].leases = &wish->leases[i];
+		start_count(&counts[i], candidates[i].gateway_id);
 	}
-	for (int counted = 0; counted < MOST_COUNTED && left > 0; counted++)
-	{
+	for (int counted = 0; least < 0 && counted < MOST_COUNTED && left > 0; counted++)
 		for (int i = 0; i < count; i++)
-			if (!counts[i].ended)
-				count_next(wish, &counts[i], &left);
-		for (int i = 0; i < count; i++)
-			if (counts[i].used < counts[least].used || (counts[i].used == counts[least].used && counts[i].ended > counts[least].ended))
+		{
+			count_next(&counts[i], &left);
+			if (counts[i].ended && (least < 0 || counts[i].used < counts[least].used))
 				least = i;
-		/* no other can come to less */
-		if (counts[least].ended)
-			break;
-	}
+		}
+	least = Max(least, 0);
+	if (!wish->any_ends || counts[least].used == 0)
+		return least;
+
+	for (int i = 0; i < count; i++)
+		if (!counts[i].ended && has_expired(wish, counts[i].leases))
+		{
+			count_live(wish, &counts[i], candidates[i].gateway_id, counts[i].rows);
+			expired = true;
+		}
+	if (!expired)
+		return least;
+	count_live(wish, &counts[least], candidates[least].gateway_id, counts[least].rows);
+	for (int i = 0; i < count; i++)
+		if (counts[i].used < counts[least].used)
+			least = i;
 	return least;
 }
 
