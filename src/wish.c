@@ -1037,8 +1037,9 @@ wish_label(Wish *wish)
 	append_names(&label, "city", wish->cities);
 	append_names(&label, "provider", wish->providers);
 	if (wish->avoid_count > 0)
-		appendStringInfo(&label, "%savoiding %d", label.len == 0 ? "" : ", ", wish->avoid_count);
-	return label.len == 0 ? pstrdup("any") : label.data;
+		appendStringInfo(&label, wish->avoid_count == 1 ? "%savoiding %d gateway" : "%savoiding %d gateways",
+						 label.len == 0 ? "" : ", ", wish->avoid_count);
+	return label.len == 0 ? pstrdup("any gateway") : label.data;
 }
 
 /* find_benched -- look for gateways that would fit, were they not benched; false: there are none */
@@ -1101,8 +1102,8 @@ refuse(Wish *wish)
 				 wish->bench_count == 1 ?
 				 errdetail("The one that would fit, gateway " INT64_FORMAT ", is benched until %s.", wish->bench_id,
 						   timestamptz_to_str(wish->bench_until)) :
-				 errdetail(INT64_FORMAT " that would fit are benched, gateway " INT64_FORMAT " as the first until %s.",
-						   wish->bench_count, wish->bench_id, timestamptz_to_str(wish->bench_until)),
+				 errdetail(INT64_FORMAT " that would fit are benched; the first until %s, gateway " INT64_FORMAT ".",
+						   wish->bench_count, timestamptz_to_str(wish->bench_until), wish->bench_id),
 				 errhint("Wish less, or try again then. egress_benched shows what is benched, and egress_unbench() lifts it.")));
 	if (!wish->full)
 		ereport(ERROR,
@@ -1120,7 +1121,10 @@ refuse(Wish *wish)
 			 wish->at_gateway ?
 			 errdetail("The credentials that fit are at their limits, or at the gateways already, where each may be once.%s", cools) :
 			 errdetail("The credentials that fit are at their limits.%s", cools),
-			 errhint("Wish less, or try again when a session has ended.")));
+			 wish->benched ?
+			 errhint("Wish less, or try again later. egress_benched shows what is benched, and egress_unbench() lifts it.") :
+			 errhint(cools[0] != '\0' ? "Wish less, or try again then, or when a session has ended." :
+					 "Wish less, or try again when a session has ended.")));
 }
 
 /* return_held -- let the result be the lease that the session holds; raise NG005 when it is not what is wished */

@@ -45,7 +45,7 @@ INSERT INTO egress_group_member VALUES ('ann', 'staff');
 CREATE FUNCTION new_pool() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     all_gateways float8 := (ARRAY[0, 0, 0.02, 0.2])[1 + floor(random() * 4)::int];
-    scarce float8 := (ARRAY[0, 0.5, 0.98])[1 + floor(random() * 3)::int];
+    scarce float8 := (ARRAY[0, 0.5, 0.98, 1])[1 + floor(random() * 4)::int];
     selected float8 := (ARRAY[0.1, 1, 3, 20])[1 + floor(random() * 4)::int] / 24;
 BEGIN
     PERFORM egress_release_credential(session_id) FROM egress_lease;
@@ -128,8 +128,8 @@ END $$;
 SELECT format('SELECT step(%s)', n) FROM generate_series(1, 1500) n \gexec
 \o
 SELECT is_empty('SELECT what FROM wrong LIMIT 5', 'random pools: what acquires and wishes take');
-SELECT results_eq('SELECT what FROM seen GROUP BY 1 HAVING count(*) > 5 ORDER BY 1',
-                  $$VALUES ('NG003 by 0'), ('NG004 by 0'), ('NG004 by 1'), ('taken by 0'), ('taken by 1')$$, 'each outcome was seen often');
+SELECT results_eq('SELECT DISTINCT what FROM seen ORDER BY 1',
+                  $$VALUES ('NG003 by 0'), ('NG004 by 0'), ('NG004 by 1'), ('taken by 0'), ('taken by 1')$$, 'each outcome was seen');
 
 /* ---------------------------------------------------------------- what it costs */
 
