@@ -206,6 +206,7 @@ limit_open(LimitSearch *search, EgressScan *credentials, LimitUsable usable, voi
 	search->arg = arg;
 	search->cool_down = NULL;
 	search->cooled = false;
+	search->bare = false;
 	scan_open_entries(&search->all, INDEX_LEASE_SLOT);
 	scan_open_entries(&search->from, INDEX_LEASE_SLOT);
 	once_begin(&search->once);
@@ -397,13 +398,17 @@ find_gap(LimitSearch *search, int64 credential_id, int32 from, int32 to)
 
 		/* all entries of the candidate have been seen, and none was held */
 		if (slot == SLOT_END || slot > candidate)
-			return search->cooled ? candidate : cooled_after(search, candidate, slot, to);
+			return search->cooled || search->bare ? candidate : cooled_after(search, candidate, slot, to);
 		if (slot != candidate)
 			continue;
 		state = row_state(search, &search->from);
-		search->cooled |= state == ROW_OVER;
-		if (state == ROW_GONE || state == ROW_OVER)
+		if (state == ROW_GONE)
 			continue;
+		if (state == ROW_OVER && !search->bare)
+		{
+			search->cooled = true;
+			continue;
+		}
 		if (candidate == to)
 			return SLOT_NONE;
 		candidate++;
@@ -682,22 +687,37 @@ slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 	return !full || *slot != SLOT_NONE;
 }
 
-/* slot_clear_alone -- slot_clear(); or let *slot be another that it can clear. Before: the caller holds the credential's lock, exclusive */
+/*
+ * slot_clear_alone -- slot_clear(); or let *slot be another that is clear
+ *
+ * For a row that somebody has locked by hand: a slot without a row, or a few others with one. Before: the caller holds the credential's
+ * lock, exclusive.
+ */
 static bool
 slot_clear_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 {
 	int32		limit = credential_limit(search->credentials);
+	int32		bare;
 
-	for (int tries = 0; *slot != SLOT_NONE && !slot_clear(search, credential_id, *slot); tries++)
+	if (slot_clear(search, credential_id, *slot))
+		return true;
+	search->bare = true;
+	bare = gap_around(search, credential_id, 1, limit);
+	search->bare = false;
+	if (bare != SLOT_NONE)
 	{
-		/* somebody has locked the row by hand */
-		if (tries == CLAIM_TRIES)
-			return false;
-		*slot = gap_around(search, credential_id, *slot % limit + 1, limit);
+		*slot = bare;
+		return true;
+	}
+	for (int tries = 0; tries < CLAIM_TRIES; tries++)
+	{
+		*slot = gap_around(search, credential_id, *slot < limit ? *slot + 1 : 1, limit);
 		if (*slot == SLOT_NONE)
 			return false;
+		if (slot_clear(search, credential_id, *slot))
+			return true;
 	}
-	return true;
+	return false;
 }
 
 /* lease_alone -- lease a connection of a credential while nobody else does */

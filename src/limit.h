@@ -37,7 +37,8 @@ typedef struct LimitSearch
 	EgressScan	all;			/* all leases of a credential */
 	EgressScan	from;			/* those with a slot, from one upwards */
 	const Interval *cool_down;	/* the credential's, */
-	bool		cooled;			/* and whether the slot that was found has a row that has cooled down */
+	bool		cooled;			/* and whether the slot that was found has a row that has cooled down; */
+	bool		bare;			/* only one without such a row is sought */
 	LimitUsable usable;
 	void	   *arg;			/* what it is asked with */
 	bool		unusable;		/* what it said */
