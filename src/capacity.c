@@ -4,8 +4,9 @@
  * For whoever reads: the menu and the explanations. An acquire does not ask here, because it has to see what open
  * transactions hold (limit.c); when there are none, both come to the same.
  *
- * A lease counts until it has expired, and its connection cooled down, whether it was cleaned up since or not. A credential that may be at each gateway once has
- * none free where it is, and one at most elsewhere. One that is benched has none free, and is not counted.
+ * A lease counts until it has expired, and its connection cooled down, whether it was cleaned up since or not. A credential that may
+ * be at each gateway once has none free where it is, and one at most elsewhere. One that is benched has none free, and is not
+ * counted.
  */
 #include "capacity.h"
 
@@ -308,7 +309,11 @@ capacity_free_of(const EgressCapacitySum *sum, int64 gateway_id)
 	return taken == NULL ? sum->free : sum->free - taken->count;
 }
 
-/* capacity_is_free -- has one of these credentials a connection free at a gateway? After: unless it has no limit, or is benched, it has been counted */
+/*
+ * capacity_is_free -- has one of these credentials a connection free at a gateway?
+ *
+ * After: unless it has no limit, or is benched, it has been counted.
+ */
 bool
 capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials, int64 gateway_id)
 {

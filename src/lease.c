@@ -249,12 +249,12 @@ lease_has_cooled(EgressScan *lease, const Interval *cool_down)
 }
 
 /*
- * lease_try_remove -- delete the current row, of a lease that nobody holds; false when somebody would have to be waited for
+ * try_remove -- delete the current row, of a lease that nobody holds; false when somebody would have to be waited for
  *
  * That is, another open transaction has inserted the row, or deletes it, or has locked it by hand. Before: the row was found dirty.
  */
-bool
-lease_try_remove(EgressScan *lease)
+static bool
+try_remove(EgressScan *lease)
 {
 	return !TransactionIdIsValid(lease->dirty.xmin) && !TransactionIdIsValid(lease->dirty.xmax) && scan_try_delete(lease);
 }
@@ -322,7 +322,7 @@ high_slot(EgressScan *lease)
 			break;
 		if (!index_fetch_heap(slots.desc, slots.slot))
 			continue;
-		if (removed < MOST_REMOVED && has_cooled_by(&slots, cool_down, now) && lease_try_remove(&slots))
+		if (removed < MOST_REMOVED && has_cooled_by(&slots, cool_down, now) && try_remove(&slots))
 			removed++;
 		else if (slot == result)
 			result++;
@@ -521,7 +521,7 @@ remove_cooled(EgressScan *lease, bool gone)
 	/* not beside one who looks for a slot alone: what he finds in the way came before (limit.c) */
 	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
 	if (gone || has_cooled_by(lease, cool_down_of(lease), now))
-		(void) lease_try_remove(lease);
+		(void) try_remove(lease);
 	lock_give(LOCK_CREDENTIAL, credential_id, ShareLock);
 }
 

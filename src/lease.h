@@ -63,7 +63,6 @@ extern TimestampTz lease_free_at(TimestampTz ended_at, const Interval *cool_down
 extern bool lease_is_cooling(EgressScan *lease);
 extern bool lease_entry_is_cooling(EgressScan *leases);
 extern bool lease_has_cooled(EgressScan *lease, const Interval *cool_down);
-extern bool lease_try_remove(EgressScan *lease);
 extern bool lease_next_expired(EgressScan *expiries, const Interval *cool_down);
 extern bool lease_end_if_expired(EgressScan *row, AttrNumber session_column);
 extern bool lease_end_if_free(EgressScan *row, AttrNumber session_column);

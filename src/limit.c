@@ -51,9 +51,9 @@
  *	3. Is a lease held outside 1..L, that is above L or without a slot (slot_any_outside())? Then go no further.
  *	4. Claim a slot in 1..L (slot_claim()): try its LOCK_SLOT; then look whether it is held, and if so, try another.
  *	5. Insert the row with that slot, and then its index entries. Give back LOCK_SLOT, then LOCK_CREDENTIAL.
- * Without a limit there is no slot, and 3 and 4 fall away. Between 2 and 3 is a look at the gateway, see below. That nothing came of it does not mean that the credential is
- * full: the acquire then goes alone. In both ways, when there is a slot, the caller is asked whether the credential can
- * be used at all (LimitUsable); if not, nothing is taken.
+ * Without a limit there is no slot, and 3 and 4 fall away. Between 2 and 3 is a look at the gateway, see below. That nothing
+ * came of it does not mean that the credential is full: the acquire then goes alone. In both ways, when there is a slot, the
+ * caller is asked whether the credential can be used at all (LimitUsable); if not, nothing is taken.
  *
  * The moment is 5. L is the limit, by 2. Within 1..L there are at most L leases, as no two take the same slot: the second
  * has LOCK_SLOT only when the first has given it back, with his entry there. And none is held outside 1..L: none was at 3,
@@ -98,12 +98,13 @@
  * for the credential's cool_down. The transaction that deletes the one inserts the other, under LOCK_CREDENTIAL, exclusive. So to
  * others one of the two is held at each moment until the cool_down is over; and no look is under way when its entries come, for all
  * looks are under that lock. The cool_down stays as the limit does: the index egress_credential_pool has it.
- * When it is over the row counts for nothing, and needs nobody to end it: whoever looks goes by the clock (row_state()). It stays until
- * somebody takes its slot, which is free like one without a row. He deletes it, while he holds LOCK_SLOT or LOCK_CREDENTIAL, exclusive, and
- * has looked again (slot_clear()): UNIQUE would not let his lease beside it. Undone together, done together. A slot whose row another
- * transaction deletes by hand is left alone until that one ends.
- * Outside 1..L such rows are in nobody's way, and whoever steps over them beside others removes them, so that they stay few. A lease without a slot
- * leaves one with a slot far above the limits (high_slot() in lease.c).
+ * When it is over the row counts for nothing, and needs nobody to end it: whoever looks goes by the clock (row_state()). It stays
+ * until somebody takes its slot, which is free like one without a row, and taken before one (cooled_after()). He deletes the row while
+ * he holds LOCK_SLOT, or LOCK_CREDENTIAL, exclusive, and has looked again (slot_clear()): UNIQUE would not let his lease beside it.
+ * A slot whose row another open transaction has inserted, or deletes, is left alone. Alone, that comes last, when it is known that
+ * nobody has changed the cool_down meanwhile: what was over by the old one may not be free by the new.
+ * Outside 1..L such rows are in nobody's way, and whoever steps over them beside others removes them. A lease without a slot leaves
+ * one with a slot far above the limits (high_slot() in lease.c).
  * An expired lease is held until its cool_down is over; then it is ended as at 4 above.
  *
  * What the same transaction did before
