@@ -20,9 +20,8 @@
  */
 #include "access.h"
 
-#include "catalog/pg_collation.h"
 #include "access/xact.h"
-#include "common/pg_prng.h"
+#include "catalog/pg_collation.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/snapmgr.h"
@@ -35,12 +34,6 @@
 
 /* the gateway's column in the indexes of selections, counted from 0 */
 #define SELECTION_GATEWAY_ID 1
-
-/* so many selections of a gateway are read before a big pool is searched */
-#define FEW_SELECTIONS 8
-
-/* so many credentials of a big pool may be elsewhere before more are */
-#define PATIENCE 16
 
 /* Where the mappings are, and where the credentials are: all that differs between rule 2 and rule 3. */
 typedef struct EntitlementKind
@@ -212,6 +205,13 @@ entitlement_of(EgressCall *call, const EntitlementKind *kind, EgressScan *row, E
 		entitlement->cool_down = lease_cool_down(row);
 	}
 	return entitlement;
+}
+
+/* access_credential -- the credential in a scan's current row, which has a subject */
+EgressEntitlement *
+access_credential(EgressCall *call, EgressScan *row, EgressSubject *subject)
+{
+	return entitlement_of(call, &credentials, row, subject);
 }
 
 /* How many credentials of a provider were read. */
@@ -439,9 +439,9 @@ has_subject(EgressScan *credential, EgressSubject *subject)
 		same_text(scan_text(credential, Anum_egress_credential_subject_id), subject->id);
 }
 
-/* subject_of -- which of the call's subjects the credential in a scan's current row has, as its number; -1: none */
-static int
-subject_of(EgressCall *call, EgressScan *credential)
+/* access_subject_of -- which of the call's subjects the credential in a scan's current row has, as its number; -1: none */
+int
+access_subject_of(EgressCall *call, EgressScan *credential)
 {
 	ListCell   *cell;
 
@@ -451,9 +451,9 @@ subject_of(EgressCall *call, EgressScan *credential)
 	return -1;
 }
 
-/* open_selections -- open what selections are looked at with, from the gateway's side */
-static EgressSelections *
-open_selections(EgressCall *call)
+/* access_selections -- open what selections are looked at with, from the gateway's side */
+EgressSelections *
+access_selections(EgressCall *call)
 {
 	EgressSelections *selections = &call->selections;
 
@@ -466,9 +466,9 @@ open_selections(EgressCall *call)
 	return selections;
 }
 
-/* start_selections -- begin to go through a credential's selections, from its side; only of a gateway, if it is given */
-static EgressScan *
-start_selections(EgressCall *call, int64 credential_id, const int64 *gateway_id)
+/* access_start_selections -- begin to go through a credential's selections, from its side; only of a gateway, if it is given */
+EgressScan *
+access_start_selections(EgressCall *call, int64 credential_id, const int64 *gateway_id)
 {
 	EgressSelections *selections = &call->selections;
 
@@ -485,9 +485,9 @@ start_selections(EgressCall *call, int64 credential_id, const int64 *gateway_id)
 	return &selections->entries;
 }
 
-/* next_selection -- the next of these that the snapshot has; false: there is none */
-static bool
-next_selection(EgressScan *entries, int64 *gateway_id)
+/* access_next_selection -- the next of these that the snapshot has; false: there is none */
+bool
+access_next_selection(EgressScan *entries, int64 *gateway_id)
 {
 	while (scan_next_entry(entries))
 		if (scan_entry_is_visible(entries))
@@ -512,7 +512,7 @@ any_selects(EgressAccess *access, int64 gateway_id)
 
 	if (access->asked && access->asked_id == gateway_id)
 		return access->asked_selected;
-	selections = open_selections(call);
+	selections = access_selections(call);
 	scan_key_id(&selections->by_gateway, gateway_id);
 	scan_start(&selections->by_gateway, call->snapshot);
 	while (!any && scan_next(&selections->by_gateway))
@@ -524,7 +524,7 @@ any_selects(EgressAccess *access, int64 gateway_id)
 						   call->snapshot) &&
 			scan_bool(credential, Anum_egress_credential_enabled) &&
 			!scan_bool(credential, Anum_egress_credential_allow_all_gateways) &&
-			subject_of(call, credential) >= 0;
+			access_subject_of(call, credential) >= 0;
 	}
 	if (call->purpose != ACCESS_TO_ACQUIRE)
 		access_end(call);
@@ -534,36 +534,36 @@ any_selects(EgressAccess *access, int64 gateway_id)
 	return any;
 }
 
-/* group_of -- the group of a subject's credentials of a provider, in the pool's index */
-static uint64
-group_of(const EgressSubject *subject, int64 provider_id)
+/* access_pool_group -- the group of a subject's credentials of a provider, in the pool's index */
+uint64
+access_pool_group(const EgressSubject *subject, int64 provider_id)
 {
 	return pool_group(catalog_subject_type(subject->type), subject->id, provider_id);
 }
 
-/* search_groups -- let a pool be searched for a provider's credentials that have one of the call's subjects */
-static void
-search_groups(EgressAccess *access, Pool *pool)
+/* access_search_pool -- let a pool be searched for a provider's credentials that have one of the call's subjects */
+void
+access_search_pool(EgressAccess *access, Pool *pool)
 {
 	List	   *subjects = access->call->subjects;
 	uint64	   *groups = palloc(list_length(subjects) * sizeof(uint64));
 	ListCell   *cell;
 
 	foreach(cell, subjects)
-		groups[foreach_current_index(cell)] = group_of(lfirst(cell), access->provider_id);
+		groups[foreach_current_index(cell)] = access_pool_group(lfirst(cell), access->provider_id);
 	pool_search(pool, groups, list_length(subjects));
 }
 
-/* found_credential -- the credential that a search came to, if the snapshot has it and it has a subject of the call; or NULL */
-static EgressEntitlement *
-found_credential(EgressAccess *access, Pool *pool, int group, int64 id)
+/* access_found_credential -- the credential that a search came to, if the snapshot has it and it has a subject of the call; or NULL */
+EgressEntitlement *
+access_found_credential(EgressAccess *access, Pool *pool, int group, int64 id)
 {
 	EgressSubject *subject = list_nth(access->call->subjects, group);
 
 	if (!pool_find_row(pool, id) || !has_subject(&pool->rows, subject) ||
 		scan_id(&pool->rows, Anum_egress_credential_egress_provider_id) != access->provider_id)
 		return NULL;
-	return entitlement_of(access->call, &credentials, &pool->rows, subject);
+	return access_credential(access->call, &pool->rows, subject);
 }
 
 /* maybe_free -- the enabled credentials of a big pool that may have had a connection free for the call, by ascending id */
@@ -577,13 +577,13 @@ maybe_free(EgressAccess *access)
 	int64		id;
 
 	pool_begin_reading(&pool, call->snapshot, call->moment);
-	search_groups(access, &pool);
+	access_search_pool(access, &pool);
 	while (pool_next(&pool, &group, &id))
 	{
 		EgressEntitlement *credential;
 
 		CHECK_FOR_INTERRUPTS();
-		credential = found_credential(access, &pool, group, id);
+		credential = access_found_credential(access, &pool, group, id);
 		if (credential != NULL && credential->enabled)
 			result = lappend(result, credential);
 	}
@@ -591,18 +591,11 @@ maybe_free(EgressAccess *access)
 	return result;
 }
 
-/* is_benched -- is a gateway or credential of a provider benched? After: if so, *bench says how */
-static bool
-is_benched(EgressAccess *access, BenchKind kind, int64 id, Bench *bench)
+/* access_is_benched -- is a gateway or credential of a provider benched? After: if so, *bench says how */
+bool
+access_is_benched(EgressAccess *access, BenchKind kind, int64 id, Bench *bench)
 {
 	return bench_find(&access->call->benches, kind, id, &access->bench_rule, access->call->moment, bench);
-}
-
-/* access_is_benched -- the same of a gateway */
-bool
-access_is_benched(EgressAccess *access, int64 gateway_id, Bench *bench)
-{
-	return is_benched(access, BENCH_GATEWAY, gateway_id, bench);
 }
 
 /* note_benched -- note which of the provider's credentials, which have been read, are benched */
@@ -618,7 +611,7 @@ note_benched(EgressAccess *access)
 		EgressEntitlement *credential = lfirst(cell);
 		Bench	   *bench = palloc(sizeof(Bench));
 
-		if (is_benched(access, BENCH_CREDENTIAL, credential->id, bench))
+		if (access_is_benched(access, BENCH_CREDENTIAL, credential->id, bench))
 			credential->bench = bench;
 	}
 }
@@ -811,407 +804,6 @@ access_credentials(EgressAccess *access, int64 gateway_id)
 	return result;
 }
 
-/* compare_ids -- ascending */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		left = *(const int64 *) a;
-	int64		right = *(const int64 *) b;
-
-	return left < right ? -1 : left > right;
-}
-
-/* sort_ids -- sort ids, and let each be there once; returns how many they are then */
-static int
-sort_ids(int64 *ids, int count)
-{
-	int			kept = 0;
-
-	qsort(ids, count, sizeof(int64), compare_ids);
-	for (int i = 0; i < count; i++)
-		if (kept == 0 || ids[kept - 1] != ids[i])
-			ids[kept++] = ids[i];
-	return kept;
-}
-
-/* list_all -- list the enabled credentials of a big pool that allow all gateways, max at most; returns how many */
-static int
-list_all(EgressAccess *access, int64 *ids, int max)
-{
-	EgressScan	scan;
-	int			count = 0;
-	ListCell   *cell;
-
-	scan_open(&scan, INDEX_CREDENTIAL_SUBJECT, AccessShareLock);
-	foreach(cell, access->call->subjects)
-	{
-		EgressSubject *subject = lfirst(cell);
-
-		scan_key_subject(&scan, subject->type, subject->id);
-		scan_key_id(&scan, access->provider_id);
-		scan_key_bool(&scan, true);
-		scan_key_bool(&scan, true);
-		scan_start(&scan, access->call->snapshot);
-		while (count < max && scan_next(&scan))
-			ids[count++] = scan_id(&scan, Anum_egress_credential_egress_credential_id);
-	}
-	scan_close(&scan);
-	return count;
-}
-
-/*
- * list_fitting -- list the credentials of a big pool that fit the gateway from the gateway's side; false: there are more than max
- *
- * By ascending id: those that select it, whoever they are for, and those that allow all, unless these are spent.
- */
-static bool
-list_fitting(EgressFitting *fitting, int max)
-{
-	EgressAccess *access = fitting->access;
-	EgressScan *by_gateway = &open_selections(access->call)->by_gateway;
-	int64	   *ids = palloc((max + 1) * sizeof(int64));
-	int			count = access->credential_all && !access->spent ? list_all(access, ids, max + 1) : 0;
-
-	if (count <= max)
-	{
-		scan_key_id(by_gateway, fitting->gateway_id);
-		scan_start(by_gateway, access->call->snapshot);
-		while (count <= max && scan_next(by_gateway))
-			ids[count++] = scan_id(by_gateway, Anum_egress_credential_gateway_egress_credential_id);
-	}
-	if (count > max)
-	{
-		pfree(ids);
-		return false;
-	}
-	fitting->listed = true;
-	fitting->ids = ids;
-	fitting->count = fitting->left = sort_ids(ids, count);
-	fitting->next = 0;
-	return true;
-}
-
-/* count_below -- how many of the credentials that were listed are below an id */
-static int
-count_below(const EgressFitting *fitting, int64 id)
-{
-	int			count = 0;
-
-	while (count < fitting->count && fitting->ids[count] < id)
-		count++;
-	return count;
-}
-
-/* go_on_listed -- let those that were listed be what is left of the pool's search, which has come to a credential that is none of them */
-static void
-go_on_listed(EgressFitting *fitting, int64 id)
-{
-	Pool	   *pool = fitting->pool;
-	int			before = count_below(fitting, id);
-	int			before_start = count_below(fitting, pool->start);
-
-	fitting->next = before < fitting->count ? before : 0;
-	fitting->left = pool->wrapped ? before_start - before : fitting->count - before + before_start;
-}
-
-/* access_fitting -- begin to go through the credentials that fit a gateway, for an acquire; pool is open and has begun */
-void
-access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, Pool *pool)
-{
-	memset(fitting, 0, sizeof(EgressFitting));
-	fitting->access = access;
-	fitting->gateway_id = gateway_id;
-	fitting->pool = pool;
-	fitting->patience = PATIENCE;
-	fitting->cooled_at = DT_NOEND;
-	once_begin(&fitting->once);
-	if (access->big)
-	{
-		pool_begin(pool, access->call->snapshot, PG_INT64_MAX);
-		search_groups(access, pool);
-		/* where none is likely to be met that allows all, those that fit may be few among many */
-		if ((!access->credential_all || access->spent) && list_fitting(fitting, FEW_SELECTIONS))
-		{
-			if (access->spread && fitting->count > 0)
-				fitting->next = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, fitting->count - 1);
-		}
-		else if (access->spread)
-			pool_start_by_chance(pool);
-	}
-	else
-	{
-		fitting->list = access_credentials(access, gateway_id);
-		if (access->spread)
-			fitting->first = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, list_length(fitting->list) - 1);
-		pool_begin(pool, access->call->snapshot, ((EgressEntitlement *) llast(fitting->list))->id);
-	}
-}
-
-/* selects -- does a credential select a gateway? */
-static bool
-selects(EgressCall *call, int64 credential_id, int64 gateway_id)
-{
-	return next_selection(start_selections(call, credential_id, &gateway_id), &gateway_id);
-}
-
-/* next_listed -- access_next_fitting() where those that fit were listed */
-static EgressEntitlement *
-next_listed(EgressFitting *fitting)
-{
-	EgressAccess *access = fitting->access;
-	Pool	   *pool = fitting->pool;
-
-	for (; fitting->left > 0; fitting->left--)
-	{
-		int64		id = fitting->ids[fitting->next];
-		int			group;
-
-		CHECK_FOR_INTERRUPTS();
-		fitting->next = (fitting->next + 1) % fitting->count;
-		if (!pool_find_row(pool, id) || (group = subject_of(access->call, &pool->rows)) < 0 ||
-			scan_id(&pool->rows, Anum_egress_credential_egress_provider_id) != access->provider_id ||
-			!scan_bool(&pool->rows, Anum_egress_credential_enabled))
-			continue;
-		if (!pool_come_to(pool, group, id))
-		{
-			fitting->full = true;
-			continue;
-		}
-		fitting->left--;
-		return entitlement_of(access->call, &credentials, &pool->rows, list_nth(access->call->subjects, group));
-	}
-	return NULL;
-}
-
-/*
- * access_next_fitting -- the next credential that fits; of a big pool, of those that may have a connection free. Or NULL
- *
- * By ascending id; from one drawn by chance on, and then from the lowest, where the provider spreads them.
- *
- * Where many of a big pool are for other gateways, those that fit are found from the gateway's side, if they are not more than
- * those that were met in vain. So the search costs about as much as the cheaper of both ways.
- */
-EgressEntitlement *
-access_next_fitting(EgressFitting *fitting)
-{
-	EgressAccess *access = fitting->access;
-	int			group;
-	int64		id;
-
-	if (!access->big)
-	{
-		int			count = list_length(fitting->list);
-		int			place = fitting->first + fitting->position;
-
-		if (fitting->position == count)
-			return NULL;
-		fitting->position++;
-		return list_nth(fitting->list, place < count ? place : place - count);
-	}
-
-	while (!fitting->listed && pool_next(fitting->pool, &group, &id))
-	{
-		EgressEntitlement *credential;
-
-		CHECK_FOR_INTERRUPTS();
-		credential = found_credential(access, fitting->pool, group, id);
-		if (credential == NULL)
-			continue;
-		if (!credential->enabled)
-			pool_has_none(fitting->pool);
-		else if (credential->all_gateways || selects(access->call, id, fitting->gateway_id))
-			return credential;
-		else if (++fitting->elsewhere >= fitting->patience)
-		{
-			if (list_fitting(fitting, fitting->patience))
-				go_on_listed(fitting, id);
-			fitting->patience *= 2;
-		}
-	}
-	return fitting->listed ? next_listed(fitting) : NULL;
-}
-
-/* sort_hopes -- it is known at which gateways of a big pool there may be a connection: those that were hoped for, and no other */
-static void
-sort_hopes(EgressAccess *access)
-{
-	ListCell   *cell;
-
-	access->hoped = palloc(Max(list_length(access->hopes), 1) * sizeof(int64));
-	foreach(cell, access->hopes)
-		access->hoped[access->hope_count++] = *(int64 *) lfirst(cell);
-	access->hope_count = sort_ids(access->hoped, access->hope_count);
-	access->looked_around = true;
-}
-
-/* access_fitted -- the search is over; none_left: it went to the end, and nothing was taken */
-void
-access_fitted(EgressFitting *fitting, bool none_left)
-{
-	EgressAccess *access = fitting->access;
-
-	once_end(&fitting->once);
-	if (!none_left)
-		return;
-	if (access->big ? !fitting->everywhere : !fitting->at_gateway)
-		access->spent = true;
-	/* a pool that was searched to its end, and had nothing for any other gateway, either */
-	if (access->big && !fitting->listed && !fitting->at_gateway && fitting->elsewhere == 0)
-		sort_hopes(access);
-}
-
-/*
- * access_is_full -- is it certain that the credential that access_next_fitting() gave last is full, or passed over like one that is?
- *
- * That is, because it is at the gateway already, where it is once, or because it is benched.
- */
-bool
-access_is_full(EgressFitting *fitting, EgressEntitlement *credential)
-{
-	Bench		bench;
-
-	if (is_benched(fitting->access, BENCH_CREDENTIAL, credential->id, &bench))
-	{
-		fitting->benched = true;
-		return true;
-	}
-	if (credential->once &&
-		once_was_taken(&fitting->once, credential->id, fitting->gateway_id, fitting->access->call->snapshot,
-					   credential->cool_down))
-	{
-		fitting->at_gateway = true;
-		fitting->everywhere |= credential->all_gateways;
-		fitting->cooled_at = Min(fitting->cooled_at, fitting->once.cooled_at);
-		return true;
-	}
-	if (credential->limited)
-	{
-		credential->spent = pool_is_full(fitting->pool, group_of(credential->subject, credential->provider_id),
-										 credential->id, credential->limit, credential->cool_down, fitting->access->big);
-		fitting->cooled_at = Min(fitting->cooled_at, fitting->pool->look.cooled_at);
-	}
-	return credential->spent;
-}
-
-/* access_found_full -- the credential that access_next_fitting() gave last has no connection to give, or it is at the gateway */
-void
-access_found_full(EgressFitting *fitting, EgressEntitlement *credential, bool at_gateway)
-{
-	if (at_gateway)
-	{
-		fitting->at_gateway = true;
-		fitting->everywhere |= credential->all_gateways;
-	}
-	else
-		credential->spent = true;
-	if (!at_gateway && credential->cool_down != NULL && credential->limited)
-		fitting->cooled_at = Min(fitting->cooled_at, pool_cooled_at(fitting->pool, credential->id, credential->limit,
-																	 credential->cool_down));
-	if (!at_gateway && fitting->access->big)
-		pool_has_none(fitting->pool);
-}
-
-/* access_found_unopened -- the credential that access_next_fitting() gave last cannot be opened */
-void
-access_found_unopened(EgressFitting *fitting, EgressEntitlement *credential)
-{
-	credential->unopened = true;
-	fitting->everywhere |= credential->all_gateways;
-}
-
-/* hope_for -- note that there may be a connection at the gateways that a credential selects; false when they are more than *max */
-static bool
-hope_for(EgressAccess *access, int64 credential_id, int *max)
-{
-	EgressScan *entries = start_selections(access->call, credential_id, NULL);
-	int64		gateway_id;
-
-	while (next_selection(entries, &gateway_id))
-	{
-		int64	   *hope;
-
-		if (--*max < 0)
-			return false;
-		hope = palloc(sizeof(int64));
-		*hope = gateway_id;
-		access->hopes = lappend(access->hopes, hope);
-	}
-	return true;
-}
-
-/*
- * access_look_around -- a gateway of the provider was full: look at which there may be a connection, if that is soon known
- *
- * From the pool's side: which credentials are not full, and what they select. Of these as many are looked at as gateways were
- * tried, so that costs no more than they did; those that are full are stepped over, by the next one, too, and cost little.
- * Pool is open, and nobody searches it.
- */
-void
-access_look_around(EgressAccess *access, Pool *pool)
-{
-	int			left;
-	int			group;
-	int64		id;
-
-	if (!access->big || access->looked_around || ++access->tried < access->look_around_at)
-		return;
-	left = access->tried;
-	access->look_around_at = 2 * access->tried;
-	pool_begin(pool, access->call->snapshot, PG_INT64_MAX);
-	search_groups(access, pool);
-	if (access->tried == 1)
-		access->looked_to = PG_INT64_MIN;
-	pool_start_at(pool, access->looked_to);
-	while (pool_next(pool, &group, &id))
-	{
-		EgressEntitlement *credential = found_credential(access, pool, group, id);
-		int			hopes = list_length(access->hopes);
-		Bench		bench;
-
-		CHECK_FOR_INTERRUPTS();
-		access->looked_to = id;
-		if (credential == NULL)
-			continue;
-		if (!credential->enabled)
-			pool_has_none(pool);
-		else if (is_benched(access, BENCH_CREDENTIAL, id, &bench) ||
-				 (credential->limited && pool_is_full(pool, group_of(credential->subject, access->provider_id), id,
-													  credential->limit, credential->cool_down, true)))
-			continue;
-		else if (credential->all_gateways || --left < 0 || !hope_for(access, id, &left))
-		{
-			/* to be looked at again */
-			access->hopes = list_truncate(access->hopes, hopes);
-			return;
-		}
-	}
-	sort_hopes(access);
-}
-
-/* access_is_spent -- was it found at another gateway of the provider that nothing is left for this one, either? */
-bool
-access_is_spent(EgressAccess *access, int64 gateway_id)
-{
-	EgressSelected *entry;
-
-	if (access->looked_around)
-		return access->hope_count == 0 ||
-			bsearch(&gateway_id, access->hoped, access->hope_count, sizeof(int64), compare_ids) == NULL;
-	if (access->big || !access->spent)
-		return false;
-	entry = access->selected == NULL ? NULL : hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
-	return entry == NULL || entry->credentials == NIL;
-}
-
-/* access_is_all_spent -- was it found that nothing is left for any gateway of the provider? */
-bool
-access_is_all_spent(EgressAccess *access)
-{
-	if (access->big)
-		return access->looked_around && access->hope_count == 0;
-	return access->spent && access->selected == NULL;
-}
-
 /* access_count_fitting -- how many credentials fit a gateway, for a message: of a big pool, all are read */
 int
 access_count_fitting(EgressAccess *access, int64 gateway_id)
@@ -1225,21 +817,6 @@ access_count_fitting(EgressAccess *access, int64 gateway_id)
 		access = access_to(&call, access->provider_id, NIL, entitled(&call, &credentials, &access->provider_id), &gateway_id);
 	}
 	return access == NULL ? 0 : list_length(access_credentials(access, gateway_id));
-}
-
-/*
- * access_any_full -- the search of a big pool is over: is a credential that fits full, though none of those that were given was?
- *
- * So many were given.
- */
-bool
-access_any_full(EgressFitting *fitting, int given)
-{
-	if (fitting->full)
-		return true;
-	if (fitting->listed && fitting->elsewhere == 0 && !fitting->access->credential_all)
-		return false;
-	return access_count_fitting(fitting->access, fitting->gateway_id) > given;
 }
 
 /* access_tell_full -- let the next reader step over the credentials of a big pool that were counted and are full, if they are many */
@@ -1259,7 +836,7 @@ access_tell_full(EgressAccess *access)
 
 		if (credential->limited && credential->active >= credential->limit)
 			items[count++] = (PoolItem) {
-				.group = group_of(credential->subject, credential->provider_id),
+				.group = access_pool_group(credential->subject, credential->provider_id),
 				.id = credential->id
 			};
 	}
@@ -1294,7 +871,7 @@ access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdra
 		return access->left_out_all || (entry != NULL && entry->left_out) ? ACCESS_OVERRIDDEN : ACCESS_NOT_MAPPED;
 	if (!has_credential(access, entry, gateway_id))
 		return ACCESS_NO_CREDENTIAL;
-	if (access_is_benched(access, gateway_id, &bench))
+	if (access_is_benched(access, BENCH_GATEWAY, gateway_id, &bench))
 		return ACCESS_BENCHED;
 	return ACCESS_AVAILABLE;
 }

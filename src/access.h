@@ -98,7 +98,7 @@ typedef struct EgressAccess
 	List	   *credentials_all;	/* of EgressEntitlement, by ascending id: those that allow all gateways */
 	HTAB	   *selected;		/* gateways that a mapping or credential selects */
 	bool		big;			/* its credentials are a big pool: of these, only those are above that may have a
-								 * connection free; for an acquire none is, and access_next_credential() finds them */
+								 * connection free; for an acquire none is, and fitting_next() finds them */
 	bool		credential_all; /* and one, full or not, allows all gateways */
 	bool		spent;			/* for an acquire: those that allow all gateways have no connection to give, at whichever */
 	bool		asked;			/* of a big pool: whether one selects a gateway was asked last of */
@@ -113,30 +113,6 @@ typedef struct EgressAccess
 	int64	   *hoped;
 	EgressCall *call;
 } EgressAccess;
-
-/* The credentials that fit a gateway, one after the other. */
-typedef struct EgressFitting
-{
-	EgressAccess *access;
-	int64		gateway_id;
-	Pool	   *pool;
-	List	   *list;			/* unless it is a big pool; */
-	int			first;			/* where in it the search begins, */
-	int			position;		/* and how far it is from there */
-	bool		listed;			/* of a big pool: those that fit are known from the gateway's side */
-	int64	   *ids;			/* if so, these, by ascending id; */
-	int			count;			/* of these */
-	int			next;			/* is the next, */
-	int			left;			/* and so many are left */
-	int			patience;		/* unless it is listed: how many may be elsewhere before that is tried */
-	OnceLook	once;
-	bool		at_gateway;		/* one was passed over because it is there, */
-	int			elsewhere;		/* or, so many, because they do not select the gateway: another may get them; */
-	bool		benched;		/* or because it is benched; */
-	bool		full;			/* or because it is full, and was not given at all */
-	TimestampTz cooled_at;		/* the first connection that was seen to cool down does so until then; DT_NOEND: none */
-	bool		everywhere;		/* one that allows all gateways is not spent, though it was not taken */
-} EgressFitting;
 
 /* A gateway that is in EgressAccess.selected. */
 typedef struct EgressSelected
@@ -170,20 +146,18 @@ extern List *access_to_all_providers(EgressCall *call);
 extern void access_find_gateway(EgressScan *gateway, int64 gateway_id, Snapshot snapshot);
 extern EgressAccess *access_to_gateway(EgressCall *call, EgressScan *gateway);
 extern void access_sort_by_name(List *providers);
-extern void access_fitting(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, Pool *pool);
-extern EgressEntitlement *access_next_fitting(EgressFitting *fitting);
-extern bool access_is_full(EgressFitting *fitting, EgressEntitlement *credential);
-extern void access_found_full(EgressFitting *fitting, EgressEntitlement *credential, bool at_gateway);
-extern void access_found_unopened(EgressFitting *fitting, EgressEntitlement *credential);
-extern bool access_any_full(EgressFitting *fitting, int given);
-extern void access_fitted(EgressFitting *fitting, bool none_left);
-extern void access_look_around(EgressAccess *access, Pool *pool);
-extern bool access_is_spent(EgressAccess *access, int64 gateway_id);
-extern bool access_is_all_spent(EgressAccess *access);
 extern int	access_count_fitting(EgressAccess *access, int64 gateway_id);
 extern void access_tell_full(EgressAccess *access);
 extern List *access_credentials(EgressAccess *access, int64 gateway_id);
-extern bool access_is_benched(EgressAccess *access, int64 gateway_id, Bench *bench);
+extern bool access_is_benched(EgressAccess *access, BenchKind kind, int64 id, Bench *bench);
+extern EgressSelections *access_selections(EgressCall *call);
+extern EgressScan *access_start_selections(EgressCall *call, int64 credential_id, const int64 *gateway_id);
+extern bool access_next_selection(EgressScan *entries, int64 *gateway_id);
+extern int	access_subject_of(EgressCall *call, EgressScan *credential);
+extern EgressEntitlement *access_credential(EgressCall *call, EgressScan *row, EgressSubject *subject);
+extern uint64 access_pool_group(const EgressSubject *subject, int64 provider_id);
+extern void access_search_pool(EgressAccess *access, Pool *pool);
+extern EgressEntitlement *access_found_credential(EgressAccess *access, Pool *pool, int group, int64 id);
 extern EgressVerdict access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn);
 extern EgressVerdict access_decide_row(EgressAccess *access, EgressScan *gateway);
 

@@ -40,6 +40,7 @@
 #include "compat.h"
 #include "config.h"
 #include "errors.h"
+#include "fitting.h"
 #include "keyring.h"
 #include "lease.h"
 #include "limit.h"
@@ -154,7 +155,7 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 	const char *caller = acquire_call_label(acquire->user_id, acquire->workspace_id);
 	Bench		bench;
 
-	if (verdict == ACCESS_BENCHED && access_is_benched(acquire->access, acquire->gateway_id, &bench))
+	if (verdict == ACCESS_BENCHED && access_is_benched(acquire->access, BENCH_GATEWAY, acquire->gateway_id, &bench))
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_GATEWAY_NOT_AVAILABLE),
 				 errmsg("gateway %s is not available to %s", gateway, caller),
@@ -300,12 +301,12 @@ try_fitting(Acquire *acquire, AcquireTry *tried, EgressFitting *fitting, LimitLe
 	bool		locked = false;
 	LimitOutcome outcome = LIMIT_GONE;
 
-	while (outcome != LIMIT_TAKEN && (credential = access_next_fitting(fitting)) != NULL)
+	while (outcome != LIMIT_TAKEN && (credential = fitting_next(fitting)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (credential->unopened)
 			tried->unopened++;
-		else if (credential->spent || access_is_full(fitting, credential))
+		else if (credential->spent || fitting_is_full(fitting, credential))
 			tried->full = true;
 		else if (!take_of(acquire, credential, lease, &locked, &outcome))
 		{
@@ -315,13 +316,13 @@ try_fitting(Acquire *acquire, AcquireTry *tried, EgressFitting *fitting, LimitLe
 		else if (outcome == LIMIT_FULL || outcome == LIMIT_AT_GATEWAY)
 		{
 			tried->full = true;
-			access_found_full(fitting, credential, outcome == LIMIT_AT_GATEWAY);
+			fitting_found_full(fitting, credential, outcome == LIMIT_AT_GATEWAY);
 			fitting->cooled_at = Min(fitting->cooled_at, acquire->limit.once.cooled_at);
 		}
 		else if (outcome == LIMIT_UNUSABLE)
 		{
 			tried->unopened++;
-			access_found_unopened(fitting, credential);
+			fitting_found_unopened(fitting, credential);
 			pass_over(acquire);
 		}
 	}
@@ -358,9 +359,9 @@ acquire_try(Acquire *acquire, AcquireTry *tried)
 	if (tried->verdict != ACCESS_AVAILABLE)
 		return;
 
-	access_fitting(&fitting, access, acquire->gateway_id, &acquire->pool);
+	fitting_begin(&fitting, access, acquire->gateway_id, &acquire->pool);
 	try_fitting(acquire, tried, &fitting, &lease);
-	access_fitted(&fitting, tried->outcome != TRY_TAKEN && tried->outcome != TRY_DELETED);
+	fitting_end(&fitting, tried->outcome != TRY_TAKEN && tried->outcome != TRY_DELETED);
 	tried->at_gateway = fitting.at_gateway;
 	tried->benched = fitting.benched;
 	tried->cooled_at = fitting.cooled_at;
@@ -377,7 +378,7 @@ acquire_try(Acquire *acquire, AcquireTry *tried)
 
 	/* of a big pool one fits, or it would not be available; what was not among those that may be free is full */
 	if (access->big && !tried->full)
-		tried->full = tried->unopened == 0 || access_any_full(&fitting, tried->unopened);
+		tried->full = tried->unopened == 0 || fitting_any_full(&fitting, tried->unopened);
 	if (tried->full)
 		tried->outcome = TRY_FULL;
 	else if (tried->unopened > 0)

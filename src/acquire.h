@@ -9,6 +9,7 @@
 #include "fmgr.h"
 
 #include "access.h"
+#include "fitting.h"
 #include "lease.h"
 #include "limit.h"
 #include "pool.h"

@@ -113,6 +113,16 @@ same_text(text *a, text *b)
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
 
+/* compare_ids -- ascending, for qsort() and bsearch(): of int64 */
+int
+compare_ids(const void *a, const void *b)
+{
+	int64		left = *(const int64 *) a;
+	int64		right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
 /*
  * query_moment -- the present, as a function that is STABLE has it: the same for all calls of one query
  *

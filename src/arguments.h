@@ -21,6 +21,7 @@ extern bool interval_within(const Interval *interval, int64 months, int64 days, 
 extern TimestampTz moment_after(TimestampTz from, const Interval *interval);
 extern TimestampTz moment_before(TimestampTz from, const Interval *interval);
 extern bool same_text(text *a, text *b);
+extern int	compare_ids(const void *a, const void *b);
 extern TimestampTz query_moment(FunctionCallInfo fcinfo);
 
 #endif							/* EGRESS_ARGUMENTS_H */

@@ -13,6 +13,7 @@
 #include "lib/qunique.h"
 #include "miscadmin.h"
 
+#include "arguments.h"
 #include "lease.h"
 
 /* the gateway's column in the index of a credential's leases, counted from 0 */
@@ -68,16 +69,6 @@ forget_gateway(EgressEntitlement *credential, int64 gateway_id)
 			credential->gateways[i] = credential->gateways[--credential->gateway_count];
 			return;
 		}
-}
-
-/* compare_ids -- for qsort() and bsearch() */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		left = *(const int64 *) a;
-	int64		right = *(const int64 *) b;
-
-	return left < right ? -1 : left > right;
 }
 
 /* expired_gateway -- the gateway of the lease whose end is in the current row; false when there is none */

@@ -28,6 +28,7 @@
  *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; proof
  *	pool.c				which credentials of a big pool may have a connection free; proof
  *	access.c			who may use what
+ *	fitting.c			the credentials that fit a gateway, one after the other, for an acquire
  *	capacity.c			how many connections credentials have free, for those who read
  *	usage.c				how many connections gateways and credentials have, for the views
  *	menu.c				egress_available_gateways, egress_gateway_required

@@ -438,7 +438,7 @@ answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials, i
 			return (Answer) {"no_credential", NULL,
 				nothing_allows(explanation, "credential", "egress_credential", access->credentials)};
 		case ACCESS_BENCHED:
-			if (!access_is_benched(access, gateway_id, &bench))
+			if (!access_is_benched(access, BENCH_GATEWAY, gateway_id, &bench))
 				elog(ERROR, "gateway " INT64_FORMAT " is not benched", gateway_id);
 			return (Answer) {"benched", NULL,
 				psprintf("the gateway is %s: %s", benched(&bench), lift_bench("egress_gateway_id", gateway_id))};

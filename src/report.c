@@ -250,16 +250,6 @@ read_reports(EgressScan *rows, int64 id, List **now, List **then)
 	return differ;
 }
 
-/* compare_ids -- for qsort() and bsearch() */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		left = *(const int64 *) a;
-	int64		right = *(const int64 *) b;
-
-	return left < right ? -1 : left > right;
-}
-
 /* spare_ids -- the ids of those reports that make no difference, sorted; returns how many */
 static int
 spare_ids(List *reports, int64 **ids)

@@ -14,9 +14,9 @@
  * others of the handful are tried, and then all that fit in the place, in random order; then the next place.
  *
  * Where one gateway of a provider found nothing that it could not have had at any other, the others are not tried:
- * access_is_spent(). So that thousands of gateways are full is known from one of them. Of a big pool whose credentials select
+ * fitting_is_spent(). So that thousands of gateways are full is known from one of them. Of a big pool whose credentials select
  * gateways it is looked, as gateways turn out to be full, which credentials are not, and what they select
- * (access_look_around()): as soon as that is known of all, only gateways that these select are tried.
+ * (fitting_look_around()): as soon as that is known of all, only gateways that these select are tried.
  *
  * What is given back, or becomes available, while a wish looks on is not looked for again; NG004 says that each gateway that
  * fits had no connection free at some time since the wish began.
@@ -42,6 +42,7 @@
 #include "compat.h"
 #include "draw.h"
 #include "errors.h"
+#include "fitting.h"
 #include "lease.h"
 #include "scan.h"
 
@@ -261,16 +262,6 @@ get_names(FunctionCallInfo fcinfo, int argno, const char *name)
 	return result;
 }
 
-/* compare_ids -- ascending */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		left = *(const int64 *) a;
-	int64		right = *(const int64 *) b;
-
-	return left < right ? -1 : left > right;
-}
-
 /* get_avoid -- the argument avoid; NULL, or empty, avoids nothing */
 static void
 get_avoid(FunctionCallInfo fcinfo, int argno, Wish *wish)
@@ -434,7 +425,7 @@ static bool
 may_be_taken(Wish *wish, WishProvider *provider, int64 gateway_id)
 {
 	return !is_avoided(wish, gateway_id) &&
-		!access_is_spent(provider->access, gateway_id) &&
+		!fitting_is_spent(provider->access, gateway_id) &&
 		is_available(wish, provider->access, gateway_id);
 }
 
@@ -496,7 +487,7 @@ draw_handful(Wish *wish, WishProvider *providers, int provider_count, const Wish
 		int64		gateway_id;
 
 		CHECK_FOR_INTERRUPTS();
-		if (provider->nothing || access_is_all_spent(provider->access))
+		if (provider->nothing || fitting_is_all_spent(provider->access))
 			continue;
 		outcome = draw_gateway(wish, provider, place, &gateway_id);
 		provider->nothing = outcome == DRAW_NOTHING;
@@ -706,7 +697,7 @@ try_gateway(Wish *wish, const WishCandidate *candidate, const WishPlace *place)
 	AcquireTry	tried;
 
 	CHECK_FOR_INTERRUPTS();
-	if (access_is_spent(candidate->provider->access, candidate->gateway_id) ||
+	if (fitting_is_spent(candidate->provider->access, candidate->gateway_id) ||
 		!find_gateway(wish, candidate->provider, candidate->gateway_id, place))
 		return false;
 	acquire->access = candidate->provider->access;
@@ -717,7 +708,7 @@ try_gateway(Wish *wish, const WishCandidate *candidate, const WishPlace *place)
 	wish->cooled_at = Min(wish->cooled_at, tried.cooled_at);
 	wish->unopened |= tried.outcome == TRY_UNOPENED;
 	if (tried.outcome == TRY_FULL)
-		access_look_around(acquire->access, &acquire->pool);
+		fitting_look_around(acquire->access, &acquire->pool);
 	return tried.outcome == TRY_TAKEN;
 }
 
@@ -763,7 +754,7 @@ note_benched(Wish *wish, const WishCandidate *candidates, int count, const WishP
 		CHECK_FOR_INTERRUPTS();
 		if (!scan_find_id(gateways, candidates[i].gateway_id, wish->acquire.snapshot) || !is_at(gateways, place) ||
 			access_decide_row(access, gateways) != ACCESS_BENCHED ||
-			!access_is_benched(access, candidates[i].gateway_id, &bench))
+			!access_is_benched(access, BENCH_GATEWAY, candidates[i].gateway_id, &bench))
 			continue;
 		if (wish->bench_count++ > 0 && wish->bench_until <= bench.until)
 			continue;
@@ -787,7 +778,7 @@ try_all(Wish *wish, WishProvider *providers, int provider_count, const WishPlace
 		int			more;
 		int64	   *gateways;
 
-		if (provider->nothing || access_is_all_spent(provider->access))
+		if (provider->nothing || fitting_is_all_spent(provider->access))
 			continue;
 		gateways = collect(wish, provider, place, drawn, drawn_count, &more);
 		if (more == 0)
