@@ -27,6 +27,8 @@
 #include "storage/lmgr.h"
 #include "utils/timestamp.h"
 
+#include "arguments.h"
+
 /* the longest that something is benched at a time */
 #define LONGEST_BENCH USECS_PER_HOUR
 
@@ -124,18 +126,13 @@ length_of(const BenchRule *rule, int64 n)
 
 /* counts_already -- is a session among those of the round? */
 static bool
-counts_already(List *round, const text *session_id)
+counts_already(List *round, text *session_id)
 {
 	ListCell   *cell;
 
 	foreach(cell, round)
-	{
-		const text *other = lfirst(cell);
-
-		if (VARSIZE_ANY_EXHDR(other) == VARSIZE_ANY_EXHDR(session_id) &&
-			memcmp(VARDATA_ANY(other), VARDATA_ANY(session_id), VARSIZE_ANY_EXHDR(other)) == 0)
+		if (same_text(lfirst(cell), session_id))
 			return true;
-	}
 	return false;
 }
 
