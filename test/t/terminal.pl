@@ -18,6 +18,9 @@ my $tree = dirname(__FILE__) . '/../..';
 system("cd '$tree' && cp -r --parents Makefile egress.control demo/psql scripts $folder") == 0 or die 'cp failed';
 chdir $folder or die "chdir: $!";
 
+# a caller that ignores it, as nohup does, hands that down, and no terminal could tell anybody
+$SIG{HUP} = 'DEFAULT';
+
 sub eventually
 {
 	my ($condition) = @_;
