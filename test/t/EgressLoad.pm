@@ -47,7 +47,7 @@ our @idle = (101 .. 160);
 my @settings = ('fsync = on', 'max_connections = 30', 'max_prepared_transactions = 30', 'autovacuum_naptime = 1s',
 	'log_statement = none', 'log_min_messages = log', 'recovery_init_sync_method = syncfs');
 
-use constant { CLIENTS => 8, MANAGED => 3 };
+use constant { CLIENTS => 8, MANAGED => 3, COOL_DOWN => 0.02 };
 
 sub new
 {
@@ -97,7 +97,7 @@ sub create_world
 					cool_down)
 				VALUES (?, ?, ?, 'everyone', ?, ?, ?, ?, ?, ?, ?)}, undef,
 			$id, $provider, "credential $id", $id == 6 ? 'user' : undef, secret($id), $id == 4 ? 0 : 1,
-			defined $limits{$id} ? 1 : 0, $limits{$id}, $id == 7 ? 1 : 0, $id == 3 || $id == 5 ? '20 ms' : undef);
+			defined $limits{$id} ? 1 : 0, $limits{$id}, $id == 7 ? 1 : 0, $id == 3 || $id == 5 ? COOL_DOWN . ' s' : undef);
 	}
 	$dbh->do('INSERT INTO egress_credential_gateway (egress_credential_id, egress_gateway_id) VALUES (4, 2)');
 	$dbh->do(q{INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, subject_id,
@@ -315,11 +315,14 @@ sub check_capacity
 	  map { values %{ $_->{held} } } $self->clients;
 	sleep $soon - time + 0.002 if $soon >= time - 0.001;
 
+	# what was given back a moment ago cools down
+	sleep 2 * COOL_DOWN;
 	my %free = %limits;
 	my ($prepared) = $dbh->selectrow_array('SELECT count(*) FROM pg_prepared_xacts');
 	for my $client ($self->clients)
 	{
-		$free{ $_->{credential} }-- for grep { !$_->{until} || $_->{until}[0] > time } values %{ $client->{held} };
+		$free{ $_->{credential} }--
+		  for grep { !$_->{until} || $_->{until}[0] + ($_->{credential} == 3 ? COOL_DOWN : 0) > time } values %{ $client->{held} };
 
 		# an acquire that is prepared holds a connection of its own, unless the session had one before
 		for my $tx (map { $_->{tx} } @{ $client->{prepared} })
