@@ -405,13 +405,13 @@ is_big(EgressCall *call, int64 provider_id)
 	return false;
 }
 
-/* any_allows_all -- does an enabled credential of a provider that has one of the call's subjects allow all gateways? */
-static bool
-any_allows_all(EgressCall *call, int64 provider_id)
+/* access_list_all -- list the enabled credentials of a provider that have one of the call's subjects and allow all gateways; max at most */
+int
+access_list_all(EgressCall *call, int64 provider_id, int64 *ids, int max)
 {
 	EgressScan	scan;
+	int			count = 0;
 	ListCell   *cell;
-	bool		any = false;
 
 	scan_open(&scan, INDEX_CREDENTIAL_SUBJECT, AccessShareLock);
 	foreach(cell, call->subjects)
@@ -423,12 +423,13 @@ any_allows_all(EgressCall *call, int64 provider_id)
 		scan_key_bool(&scan, true);
 		scan_key_bool(&scan, true);
 		scan_start(&scan, call->snapshot);
-		any = scan_next(&scan);
-		if (any)
+		while (count < max && scan_next(&scan))
+			ids[count++] = scan_id(&scan, Anum_egress_credential_egress_credential_id);
+		if (count == max)
 			break;
 	}
 	scan_close(&scan);
-	return any;
+	return count;
 }
 
 /* has_subject -- is a subject that of the credential in a scan's current row? */
@@ -649,7 +650,9 @@ access_to(EgressCall *call, int64 provider_id, List *mapped, List *credentialed,
 	access->big = is_big(call, provider_id);
 	if (access->big)
 	{
-		access->credential_all = any_allows_all(call, provider_id);
+		int64		id;
+
+		access->credential_all = access_list_all(call, provider_id, &id, 1) > 0;
 		credentialed = call->purpose == ACCESS_TO_ACQUIRE ? NIL : maybe_free(access);
 	}
 	access->credentials = credentialed;

@@ -145,6 +145,7 @@ extern List *access_to_providers(EgressCall *call);
 extern List *access_to_all_providers(EgressCall *call);
 extern void access_find_gateway(EgressScan *gateway, int64 gateway_id, Snapshot snapshot);
 extern EgressAccess *access_to_gateway(EgressCall *call, EgressScan *gateway);
+extern int	access_list_all(EgressCall *call, int64 provider_id, int64 *ids, int max);
 extern void access_sort_by_name(List *providers);
 extern int	access_count_fitting(EgressAccess *access, int64 gateway_id);
 extern void access_tell_full(EgressAccess *access);

@@ -124,9 +124,9 @@ length_of(const BenchRule *rule, int64 n)
 	return Min(length, LONGEST_BENCH);
 }
 
-/* counts_already -- is a session among those of the round? */
-static bool
-counts_already(List *round, text *session_id)
+/* bench_counts_already -- is a session among those of the round? */
+bool
+bench_counts_already(List *round, text *session_id)
 {
 	ListCell   *cell;
 
@@ -198,7 +198,7 @@ bench_state(Bench *bench, List *reports, const BenchRule *rule, TimestampTz now)
 			spare_before(reports, i);
 			ends = NIL;
 		}
-		else if (report->reported_at < bench->until || counts_already(bench->round, report->session_id))
+		else if (report->reported_at < bench->until || bench_counts_already(bench->round, report->session_id))
 			report->spare = true;
 		else
 		{

@@ -61,6 +61,7 @@ typedef struct BenchLook
 extern void bench_lock_tables(LOCKMODE lockmode);
 extern BenchRule bench_rule(EgressScan *provider);
 extern BenchReport *bench_report(EgressScan *reports);
+extern bool bench_counts_already(List *round, text *session_id);
 extern void bench_state(Bench *bench, List *reports, const BenchRule *rule, TimestampTz now);
 extern void bench_begin(BenchLook *look, Snapshot snapshot, bool reads_all);
 extern bool bench_find(BenchLook *look, BenchKind kind, int64 id, const BenchRule *rule, TimestampTz moment, Bench *bench);

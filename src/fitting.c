@@ -33,31 +33,6 @@ sort_ids(int64 *ids, int count)
 	return kept;
 }
 
-/* list_all -- list the enabled credentials of a big pool that allow all gateways, max at most; returns how many */
-static int
-list_all(EgressAccess *access, int64 *ids, int max)
-{
-	EgressScan	scan;
-	int			count = 0;
-	ListCell   *cell;
-
-	scan_open(&scan, INDEX_CREDENTIAL_SUBJECT, AccessShareLock);
-	foreach(cell, access->call->subjects)
-	{
-		EgressSubject *subject = lfirst(cell);
-
-		scan_key_subject(&scan, subject->type, subject->id);
-		scan_key_id(&scan, access->provider_id);
-		scan_key_bool(&scan, true);
-		scan_key_bool(&scan, true);
-		scan_start(&scan, access->call->snapshot);
-		while (count < max && scan_next(&scan))
-			ids[count++] = scan_id(&scan, Anum_egress_credential_egress_credential_id);
-	}
-	scan_close(&scan);
-	return count;
-}
-
 /*
  * list_fitting -- list the credentials of a big pool that fit the gateway from the gateway's side; false: there are more than max
  *
@@ -69,7 +44,8 @@ list_fitting(EgressFitting *fitting, int max)
 	EgressAccess *access = fitting->access;
 	EgressScan *by_gateway = &access_selections(access->call)->by_gateway;
 	int64	   *ids = palloc((max + 1) * sizeof(int64));
-	int			count = access->credential_all && !access->spent ? list_all(access, ids, max + 1) : 0;
+	int			count = access->credential_all && !access->spent ?
+		access_list_all(access->call, access->provider_id, ids, max + 1) : 0;
 
 	if (count <= max)
 	{

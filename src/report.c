@@ -336,14 +336,7 @@ clear_spare(EgressScan *rows, BenchKind kind, int64 id, List *reports, EgressSca
 static bool
 counts(Report *report, const Bench *bench, TimestampTz now)
 {
-	ListCell   *cell;
-
-	if (now < bench->until)
-		return false;
-	foreach(cell, bench->round)
-		if (same_text(lfirst(cell), report->session_id))
-			return false;
-	return true;
+	return now >= bench->until && !bench_counts_already(bench->round, report->session_id);
 }
 
 /*
