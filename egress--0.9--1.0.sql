@@ -34,6 +34,20 @@ ALTER TABLE egress_provider ADD COLUMN credential_order egress_credential_order 
 ALTER TABLE egress_provider
     ADD COLUMN bench_after integer DEFAULT 3 CHECK (bench_after BETWEEN 1 AND 100),
     ADD COLUMN bench_for interval NOT NULL DEFAULT '1 minute' CHECK (bench_for > '0');
+
+-- how many connections each user may have at once
+CREATE TABLE egress_user_limit (
+    subject_type             egress_subject_type NOT NULL CHECK (subject_type <> 'workspace'),
+    subject_id               text COLLATE "C" CHECK (octet_length(subject_id) BETWEEN 1 AND 255),
+    active_connection_limit  integer NOT NULL CHECK (active_connection_limit >= 0),
+    CONSTRAINT egress_user_limit_subject_key UNIQUE NULLS NOT DISTINCT (subject_type, subject_id),
+    CONSTRAINT egress_user_limit_subject_check
+        CHECK ((subject_type = 'everyone') = (subject_id IS NULL))
+);
+REVOKE ALL ON egress_user_limit FROM PUBLIC;
+-- its key may be NULL, so no index says to a publication which row it was
+ALTER TABLE egress_user_limit REPLICA IDENTITY FULL;
+
 /*
  * What sessions have reported of gateways and credentials, as far as it counts: src/bench.c finds out what it comes to. Rows
  * are inserted and deleted by src/report.c, never updated; so reports wait for nobody. The foreign keys hold for every row, but
@@ -88,6 +102,8 @@ DROP INDEX egress_lease_gateway;
 CREATE INDEX egress_lease_gateway ON egress_lease (egress_gateway_id, egress_credential_id);
 ALTER TABLE egress_lease
     ADD COLUMN cooling boolean NOT NULL DEFAULT false,
+    ADD COLUMN user_slot integer CHECK (user_slot > 0),
+    ADD CONSTRAINT egress_lease_user_id_user_slot_key UNIQUE (user_id, user_slot),
     DROP CONSTRAINT egress_lease_egress_credential_id_slot_key,
     ADD CONSTRAINT egress_lease_egress_credential_id_slot_key
         UNIQUE (egress_credential_id, slot) INCLUDE (cooling, egress_gateway_id);
@@ -640,6 +656,7 @@ LEFT JOIN egress_gateway g ON g.egress_gateway_id = b.egress_gateway_id
 LEFT JOIN egress_credential c ON c.egress_credential_id = b.egress_credential_id
 JOIN egress_provider p ON p.egress_provider_id = COALESCE(g.egress_provider_id, c.egress_provider_id);
 REVOKE ALL ON egress_benched FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('egress_user_limit', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_report', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_report_egress_report_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_failure', '');
@@ -763,6 +780,13 @@ COMMENT ON COLUMN egress_credential.once_per_gateway IS
     'whether at most one of its leases is live at each gateway; NULL is as the provider''s type has it, true for wireguard, else false: a trigger puts that in its place';
 COMMENT ON COLUMN egress_credential.cool_down IS
     'how long after its end a connection counts as held, because the provider still counts it; NULL: not at all. A change holds for those that cool down, too. A day is 24 hours, a month one of UTC''s calendar';
+COMMENT ON TABLE egress_user_limit IS
+    'how many connections each user may have at once, over all providers: by the user''s own row, else the largest of the user''s groups, else that of everyone';
+COMMENT ON COLUMN egress_user_limit.subject_type IS 'user, group (each of its users) or everyone (each user)';
+COMMENT ON COLUMN egress_user_limit.subject_id IS 'the application''s id; NULL exactly for everyone';
+COMMENT ON COLUMN egress_user_limit.active_connection_limit IS 'how many leases of each of these users may be live at once';
+COMMENT ON COLUMN egress_lease.user_slot IS
+    'which of the user''s connections, counted from 1; NULL when the user had no limit';
 COMMENT ON COLUMN egress_lease.cooling IS
     'a lease that nobody holds: one has ended at acquired_at, and its connection counts as held for the cool_down of the credential';
 COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';

@@ -387,6 +387,23 @@ COMMENT ON TABLE egress_workspace IS 'workspaces with a setting of their own; ot
 COMMENT ON COLUMN egress_workspace.override_egress_gateways IS
     'on: in this workspace only mappings whose subject is the workspace count';
 
+CREATE TABLE egress_user_limit (
+    subject_type             egress_subject_type NOT NULL CHECK (subject_type <> 'workspace'),
+    subject_id               text COLLATE "C" CHECK (octet_length(subject_id) BETWEEN 1 AND 255),
+    active_connection_limit  integer NOT NULL CHECK (active_connection_limit >= 0),
+    CONSTRAINT egress_user_limit_subject_key UNIQUE NULLS NOT DISTINCT (subject_type, subject_id),
+    CONSTRAINT egress_user_limit_subject_check
+        CHECK ((subject_type = 'everyone') = (subject_id IS NULL))
+);
+REVOKE ALL ON egress_user_limit FROM PUBLIC;
+-- its key may be NULL, so no index says to a publication which row it was
+ALTER TABLE egress_user_limit REPLICA IDENTITY FULL;
+COMMENT ON TABLE egress_user_limit IS
+    'how many connections each user may have at once, over all providers: by the user''s own row, else the largest of the user''s groups, else that of everyone';
+COMMENT ON COLUMN egress_user_limit.subject_type IS 'user, group (each of its users) or everyone (each user)';
+COMMENT ON COLUMN egress_user_limit.subject_id IS 'the application''s id; NULL exactly for everyone';
+COMMENT ON COLUMN egress_user_limit.active_connection_limit IS 'how many leases of each of these users may be live at once';
+
 /* ----------------------------------------------------- leases, history */
 
 /*
@@ -403,7 +420,7 @@ COMMENT ON COLUMN egress_workspace.override_egress_gateways IS
 
 /*
  * Rows are inserted by src/limit.c and deleted by src/lease.c, never updated. UNIQUE (credential, slot) is the
- * last line of defence of the limit; see src/limit.c. The foreign keys hold for every row, but the C code does
+ * last line of defence of the credential's limit, and UNIQUE (user, slot) of the user's; see src/limit.c. The foreign keys hold for every row, but the C code does
  * not run their insert-side checks, which could wait: src/limit.c and src/integrity.c say what does their work.
  */
 CREATE TABLE egress_lease (
@@ -415,8 +432,10 @@ CREATE TABLE egress_lease (
     acquired_at           timestamptz NOT NULL,
     slot                  integer CHECK (slot > 0),
     cooling               boolean NOT NULL DEFAULT false,
+    user_slot             integer CHECK (user_slot > 0),
     CONSTRAINT egress_lease_egress_credential_id_slot_key
-        UNIQUE (egress_credential_id, slot) INCLUDE (cooling, egress_gateway_id)
+        UNIQUE (egress_credential_id, slot) INCLUDE (cooling, egress_gateway_id),
+    CONSTRAINT egress_lease_user_id_user_slot_key UNIQUE (user_id, user_slot)
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 REVOKE ALL ON egress_lease FROM PUBLIC;
@@ -427,6 +446,8 @@ COMMENT ON COLUMN egress_lease.slot IS
     'which of the credential''s connections, counted from 1; NULL when it had no limit';
 COMMENT ON COLUMN egress_lease.cooling IS
     'a lease that nobody holds: one has ended at acquired_at, and its connection counts as held for the cool_down of the credential';
+COMMENT ON COLUMN egress_lease.user_slot IS
+    'which of the user''s connections, counted from 1; NULL when the user had no limit';
 
 /*
  * The leases that were taken with a ttl, or given one by a renewal; a lease without a row here lasts until it is
@@ -1395,6 +1416,7 @@ SELECT pg_catalog.pg_extension_config_dump('egress_credential_egress_credential_
 SELECT pg_catalog.pg_extension_config_dump('egress_credential_gateway', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_group_member', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_workspace', '');
+SELECT pg_catalog.pg_extension_config_dump('egress_user_limit', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_lease', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_lease_expiry', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_lease_history', '');

@@ -38,7 +38,7 @@ static const char *const version_names[EGRESS_VERSION_COUNT] = {
 };
 
 /*
- * What of the indexes is not in each of these versions, and since which it is there. Of the tables all is but those of reports
+ * What of the indexes is not in each of these versions, and since which it is there. Of the tables all is but those of reports and users' limits,
  * and the columns that shape.c knows to have come later, and of the types all but the last, which is of such a column.
  *
  * A table or index that a version lacks is not looked for, and nobody opens it then. Who reads a column that came later by
@@ -58,7 +58,9 @@ static const struct
 	[INDEX_GATEWAY_CITY] = {VERSION_1_0, VERSION_1_0},
 	[INDEX_CREDENTIAL_SUBJECT] = {VERSION_0_9, VERSION_1_0},
 	[INDEX_CREDENTIAL_POOL] = {VERSION_1_0, VERSION_1_0},
+	[INDEX_USER_LIMIT_SUBJECT] = {VERSION_1_0, VERSION_1_0},
 	[INDEX_LEASE_SLOT] = {VERSION_0_9, VERSION_1_0},
+	[INDEX_LEASE_USER] = {VERSION_1_0, VERSION_1_0},
 	[INDEX_LEASE_GATEWAY] = {VERSION_0_9, VERSION_1_0},
 	[INDEX_REPORT_GATEWAY] = {VERSION_1_0, VERSION_1_0},
 	[INDEX_REPORT_CREDENTIAL] = {VERSION_1_0, VERSION_1_0},
@@ -73,6 +75,7 @@ static const char *const table_names[EGRESS_TABLE_COUNT] = {
 	[TABLE_CREDENTIAL_GATEWAY] = "egress_credential_gateway",
 	[TABLE_GROUP_MEMBER] = "egress_group_member",
 	[TABLE_WORKSPACE] = "egress_workspace",
+	[TABLE_USER_LIMIT] = "egress_user_limit",
 	[TABLE_LEASE] = "egress_lease",
 	[TABLE_LEASE_EXPIRY] = "egress_lease_expiry",
 	[TABLE_LEASE_HISTORY] = "egress_lease_history",
@@ -100,8 +103,10 @@ static const struct
 	[INDEX_CREDENTIAL_GATEWAY_ID] = {TABLE_CREDENTIAL_GATEWAY, "egress_credential_gateway_pkey"},
 	[INDEX_GROUP_MEMBER_ID] = {TABLE_GROUP_MEMBER, "egress_group_member_pkey"},
 	[INDEX_WORKSPACE_ID] = {TABLE_WORKSPACE, "egress_workspace_pkey"},
+	[INDEX_USER_LIMIT_SUBJECT] = {TABLE_USER_LIMIT, "egress_user_limit_subject_key"},
 	[INDEX_LEASE_SESSION] = {TABLE_LEASE, "egress_lease_pkey"},
 	[INDEX_LEASE_SLOT] = {TABLE_LEASE, "egress_lease_egress_credential_id_slot_key"},
+	[INDEX_LEASE_USER] = {TABLE_LEASE, "egress_lease_user_id_user_slot_key"},
 	[INDEX_LEASE_GATEWAY] = {TABLE_LEASE, "egress_lease_gateway"},
 	[INDEX_LEASE_EXPIRY_SESSION] = {TABLE_LEASE_EXPIRY, "egress_lease_expiry_pkey"},
 	[INDEX_LEASE_EXPIRY_CREDENTIAL] = {TABLE_LEASE_EXPIRY, "egress_lease_expiry_credential"},

@@ -29,6 +29,7 @@ typedef enum EgressTable
 	TABLE_CREDENTIAL_GATEWAY,
 	TABLE_GROUP_MEMBER,
 	TABLE_WORKSPACE,
+	TABLE_USER_LIMIT,
 	TABLE_LEASE,
 	TABLE_LEASE_EXPIRY,
 	TABLE_LEASE_HISTORY,
@@ -56,8 +57,10 @@ typedef enum EgressIndex
 	INDEX_CREDENTIAL_GATEWAY_GATEWAY,
 	INDEX_GROUP_MEMBER_ID,
 	INDEX_WORKSPACE_ID,
+	INDEX_USER_LIMIT_SUBJECT,
 	INDEX_LEASE_SESSION,
 	INDEX_LEASE_SLOT,
+	INDEX_LEASE_USER,
 	INDEX_LEASE_GATEWAY,
 	INDEX_LEASE_EXPIRY_SESSION,
 	INDEX_LEASE_EXPIRY_CREDENTIAL,
@@ -174,6 +177,13 @@ enum egress_workspace
 	Anum_egress_workspace_override_egress_gateways
 };
 
+enum egress_user_limit
+{
+	Anum_egress_user_limit_subject_type = 1,
+	Anum_egress_user_limit_subject_id,
+	Anum_egress_user_limit_active_connection_limit
+};
+
 enum egress_lease
 {
 	Anum_egress_lease_session_id = 1,
@@ -183,10 +193,11 @@ enum egress_lease
 	Anum_egress_lease_workspace_id,
 	Anum_egress_lease_acquired_at,
 	Anum_egress_lease_slot,
-	Anum_egress_lease_cooling
+	Anum_egress_lease_cooling,
+	Anum_egress_lease_user_slot
 };
 
-#define Natts_egress_lease Anum_egress_lease_cooling
+#define Natts_egress_lease Anum_egress_lease_user_slot
 
 enum egress_lease_expiry
 {

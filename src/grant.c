@@ -94,6 +94,7 @@ static const Grant grants[] = {
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_credential_gateway"},
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_group_member"},
 	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_workspace"},
+	{"admin", "SELECT, INSERT, UPDATE, DELETE", "TABLE %s.egress_user_limit"},
 	{"admin", "SELECT", "TABLE %s.egress_lease"},
 	{"admin", "SELECT", "TABLE %s.egress_lease_expiry"},
 	{"admin", "SELECT", "TABLE %s.egress_lease_history"},

@@ -280,7 +280,7 @@ cool_down_of(EgressScan *lease)
 	return result;
 }
 
-/* cooling_id -- the session's id of a lease that nobody holds: no session's */
+/* cooling_id -- the session's and user's id of a lease that nobody holds: no session's, and no user's */
 static text *
 cooling_id(void)
 {
@@ -337,12 +337,13 @@ insert_cooling(EgressScan *lease, TimestampTz ended_at)
 {
 	Datum		values[Natts_egress_lease];
 	bool		nulls[Natts_egress_lease] = {false};
+	text	   *id = cooling_id();
 
-	values[Anum_egress_lease_session_id - 1] = PointerGetDatum(cooling_id());
+	values[Anum_egress_lease_session_id - 1] = PointerGetDatum(id);
 	scan_put(lease, Anum_egress_lease_egress_credential_id, Anum_egress_lease_egress_credential_id - 1, values, nulls);
 	scan_put(lease, Anum_egress_lease_egress_gateway_id, Anum_egress_lease_egress_gateway_id - 1, values, nulls);
-	/* who was connected is in the history, and goes with it */
-	values[Anum_egress_lease_user_id - 1] = CStringGetTextDatum("egress:cooling");
+	/* who was connected is in the history, and goes with it; it counts for no user */
+	values[Anum_egress_lease_user_id - 1] = PointerGetDatum(id);
 	nulls[Anum_egress_lease_workspace_id - 1] = true;
 	values[Anum_egress_lease_acquired_at - 1] = TimestampTzGetDatum(ended_at);
 	scan_put(lease, Anum_egress_lease_slot, Anum_egress_lease_slot - 1, values, nulls);
@@ -350,6 +351,7 @@ insert_cooling(EgressScan *lease, TimestampTz ended_at)
 		values[Anum_egress_lease_slot - 1] = Int32GetDatum(high_slot(lease));
 	nulls[Anum_egress_lease_slot - 1] = false;
 	values[Anum_egress_lease_cooling - 1] = BoolGetDatum(true);
+	nulls[Anum_egress_lease_user_slot - 1] = true;
 	insert_row(lease->table, Natts_egress_lease, values, nulls);
 }
 

@@ -555,6 +555,7 @@ insert_lease(LimitSearch *search, int64 credential_id, int32 slot)
 	values[Anum_egress_lease_slot - 1] = Int32GetDatum(slot);
 	nulls[Anum_egress_lease_slot - 1] = slot == SLOT_NONE;
 	values[Anum_egress_lease_cooling - 1] = BoolGetDatum(false);
+	nulls[Anum_egress_lease_user_slot - 1] = true;
 	insert_row(search->all.table, shape_columns(TABLE_LEASE), values, nulls);
 }
 

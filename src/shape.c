@@ -36,7 +36,8 @@ static const char *const columns[EGRESS_TABLE_COUNT] = {
 	[TABLE_CREDENTIAL_GATEWAY] = "III",
 	[TABLE_GROUP_MEMBER] = "TT",
 	[TABLE_WORKSPACE] = "TB",
-	[TABLE_LEASE] = "TIITtZnB",
+	[TABLE_USER_LIMIT] = "StN",
+	[TABLE_LEASE] = "TIITtZnBn",
 	[TABLE_LEASE_EXPIRY] = "TIZ",
 	[TABLE_LEASE_HISTORY] = "ITITITTttTtZZT",
 	[TABLE_REPORT] = "IiitZ",
@@ -87,6 +88,9 @@ static const struct
 	[INDEX_LEASE_SESSION] = {true, 1, 0, {Anum_egress_lease_session_id}},
 	[INDEX_LEASE_SLOT] = {true, 2, 0, {Anum_egress_lease_egress_credential_id, Anum_egress_lease_slot,
 			Anum_egress_lease_cooling, Anum_egress_lease_egress_gateway_id}},
+	[INDEX_USER_LIMIT_SUBJECT] = {true, 2, 0, {Anum_egress_user_limit_subject_type,
+			Anum_egress_user_limit_subject_id}},
+	[INDEX_LEASE_USER] = {true, 2, 0, {Anum_egress_lease_user_id, Anum_egress_lease_user_slot}},
 	[INDEX_LEASE_GATEWAY] = {false, 2, 1, {Anum_egress_lease_egress_gateway_id,
 			Anum_egress_lease_egress_credential_id}},
 	[INDEX_LEASE_EXPIRY_SESSION] = {true, 1, 0, {Anum_egress_lease_expiry_session_id}},
@@ -96,10 +100,10 @@ static const struct
 };
 
 /* the CHECK constraints of the tables that the C code writes, which what it writes satisfies */
-#define MAX_CHECKS 4
+#define MAX_CHECKS 5
 static const char *const checks[EGRESS_TABLE_COUNT][MAX_CHECKS] = {
 	[TABLE_LEASE] = {"egress_lease_session_id_check", "egress_lease_slot_check", "egress_lease_user_id_check",
-	"egress_lease_workspace_id_check"},
+	"egress_lease_user_slot_check", "egress_lease_workspace_id_check"},
 	[TABLE_LEASE_HISTORY] = {"egress_lease_history_check", "egress_lease_history_release_reason_check"},
 	[TABLE_REPORT] = {"egress_report_check", "egress_report_session_id_check"},
 	[TABLE_FAILURE] = {"egress_failure_failure_check"},

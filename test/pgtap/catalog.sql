@@ -103,6 +103,12 @@ SELECT results_eq($$SELECT columns_of('egress_workspace')$$, ARRAY[
     'override_egress_gateways boolean not null default false'
 ], 'columns of egress_workspace');
 
+SELECT results_eq($$SELECT columns_of('egress_user_limit')$$, ARRAY[
+    'subject_type vpn.egress_subject_type not null',
+    'subject_id text collate C',
+    'active_connection_limit integer not null'
+], 'columns of egress_user_limit');
+
 SELECT results_eq($$SELECT columns_of('egress_lease')$$, ARRAY[
     'session_id text collate C not null',
     'egress_credential_id bigint not null',
@@ -111,7 +117,8 @@ SELECT results_eq($$SELECT columns_of('egress_lease')$$, ARRAY[
     'workspace_id text collate C',
     'acquired_at timestamp with time zone not null',
     'slot integer',
-    'cooling boolean not null default false'
+    'cooling boolean not null default false',
+    'user_slot integer'
 ], 'columns of egress_lease');
 
 SELECT results_eq($$SELECT columns_of('egress_lease_expiry')$$, ARRAY[
@@ -329,6 +336,7 @@ ARRAY[
     'egress_group_member PRIMARY KEY (user_id, group_id)',
     'egress_lease PRIMARY KEY (session_id)',
     'egress_lease UNIQUE (egress_credential_id, slot) INCLUDE (cooling, egress_gateway_id)',
+    'egress_lease UNIQUE (user_id, user_slot)',
     'egress_lease_expiry PRIMARY KEY (session_id)',
     'egress_lease_history PRIMARY KEY (egress_lease_history_id)',
     'egress_provider PRIMARY KEY (egress_provider_id)',
@@ -338,6 +346,7 @@ ARRAY[
     'egress_provider_mapping UNIQUE (egress_provider_id, egress_provider_mapping_id)',
     'egress_provider_mapping_gateway PRIMARY KEY (egress_provider_mapping_id, egress_gateway_id)',
     'egress_report PRIMARY KEY (egress_report_id)',
+    'egress_user_limit UNIQUE NULLS NOT DISTINCT (subject_type, subject_id)',
     'egress_workspace PRIMARY KEY (workspace_id)'
 ], 'primary keys and unique keys');
 
@@ -394,6 +403,7 @@ ARRAY[
     'egress_lease (session_id)',
     'egress_lease (slot)',
     'egress_lease (user_id)',
+    'egress_lease (user_slot)',
     'egress_lease (workspace_id)',
     'egress_lease_history (acquired_at, released_at)',
     'egress_lease_history (release_reason)',
@@ -404,6 +414,10 @@ ARRAY[
     'egress_provider_mapping (subject_type, subject_id)',
     'egress_report (egress_gateway_id, egress_credential_id)',
     'egress_report (session_id)',
+    'egress_user_limit (active_connection_limit)',
+    'egress_user_limit (subject_id)',
+    'egress_user_limit (subject_type)',
+    'egress_user_limit (subject_type, subject_id)',
     'egress_workspace (workspace_id)'
 ], 'columns with a check');
 
@@ -418,7 +432,8 @@ SELECT results_eq($$
                       'egress_provider_mapping_pkey', 'egress_provider_mapping_subject', 'egress_provider_mapping_gateway_pkey',
                       'egress_credential_pkey', 'egress_credential_subject', 'egress_credential_pool',
                       'egress_credential_gateway_pkey', 'egress_credential_gateway_gateway',
-                      'egress_group_member_pkey', 'egress_workspace_pkey', 'egress_lease_pkey', 'egress_lease_egress_credential_id_slot_key',
+                      'egress_group_member_pkey', 'egress_workspace_pkey', 'egress_user_limit_subject_key', 'egress_lease_pkey',
+                      'egress_lease_egress_credential_id_slot_key', 'egress_lease_user_id_user_slot_key',
                       'egress_lease_gateway', 'egress_lease_expiry_pkey', 'egress_lease_expiry_credential',
                       'egress_report_gateway', 'egress_report_credential']) WITH ORDINALITY wanted (name, nr)
     LEFT JOIN pg_index i ON i.indexrelid = to_regclass('vpn.' || wanted.name) AND i.indisvalid
@@ -443,8 +458,10 @@ ARRAY[
     'vpn.egress_credential_gateway_gateway: vpn.egress_credential_gateway (egress_gateway_id)',
     'vpn.egress_group_member_pkey: vpn.egress_group_member (user_id, group_id) unique',
     'vpn.egress_workspace_pkey: vpn.egress_workspace (workspace_id) unique',
+    'vpn.egress_user_limit_subject_key: vpn.egress_user_limit (subject_type, subject_id) unique, nulls not distinct',
     'vpn.egress_lease_pkey: vpn.egress_lease (session_id) unique',
     'vpn.egress_lease_egress_credential_id_slot_key: vpn.egress_lease (egress_credential_id, slot, cooling, egress_gateway_id) unique',
+    'vpn.egress_lease_user_id_user_slot_key: vpn.egress_lease (user_id, user_slot) unique',
     'vpn.egress_lease_gateway: vpn.egress_lease (egress_gateway_id, egress_credential_id)',
     'vpn.egress_lease_expiry_pkey: vpn.egress_lease_expiry (session_id) unique',
     'vpn.egress_lease_expiry_credential: vpn.egress_lease_expiry (egress_credential_id)',

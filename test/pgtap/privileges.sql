@@ -269,6 +269,7 @@ $$VALUES
     ('table egress_provider_mapping',                          NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_provider_mapping_gateway',                  NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_report',                                    NULL,      'SELECT',                      NULL),
+    ('table egress_user_limit',                                NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_workspace',                                 NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('type egress_access_explanation',                         NULL,      'USAGE',                       'USAGE'),
     ('type egress_acquired_credential',                        NULL,      NULL,                          NULL),
