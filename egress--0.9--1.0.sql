@@ -40,7 +40,7 @@ CREATE TABLE egress_user_limit (
     subject_type             egress_subject_type NOT NULL CHECK (subject_type <> 'workspace'),
     subject_id               text COLLATE "C" CHECK (octet_length(subject_id) BETWEEN 1 AND 255),
     active_connection_limit  integer NOT NULL CHECK (active_connection_limit >= 0),
-    CONSTRAINT egress_user_limit_subject_key UNIQUE NULLS NOT DISTINCT (subject_type, subject_id),
+    CONSTRAINT egress_user_limit_subject_type_subject_id_key UNIQUE NULLS NOT DISTINCT (subject_type, subject_id),
     CONSTRAINT egress_user_limit_subject_check
         CHECK ((subject_type = 'everyone') = (subject_id IS NULL))
 );
@@ -737,7 +737,7 @@ COMMENT ON FUNCTION egress_available_gateways(egress_id, egress_id) IS
 'As egress_available_gateways(text, text), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them. SQLSTATE: 22004, 22023, as there.';
 COMMENT ON FUNCTION egress_acquire_credential(egress_id, egress_id, bigint, egress_id, interval) IS
 'As egress_acquire_credential(text, text, bigint, text, interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. egress_gateway_id, ttl: as there.
-SQLSTATE: 22004, 22023, NG001 to NG007, NG009, 25006, as there.';
+SQLSTATE: 22004, 22023, NG001 to NG009, 25006, as there.';
 COMMENT ON FUNCTION egress_release_credential(egress_id) IS
 'As egress_release_credential(text), for an id that is no text. session_id: a uuid, a number or a string. SQLSTATE: 22004, 22023, 25006, as there.';
 COMMENT ON FUNCTION egress_renew_lease(egress_id, interval) IS
@@ -801,7 +801,7 @@ COMMENT ON FUNCTION egress_available_gateways(text, text) IS
 user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL.
 Returns a row a gateway, ordered by provider name, country, city (NULLs last), gateway name and id.
 available_connections: how many more connections the credentials that fit allow now; 0 when full, NULL when one has neither a limit nor once_per_gateway.
-One that is once_per_gateway counts as 1 at most, without a limit, too, and as 0 while it has a lease at the gateway. One that is benched counts as full. A gateway that is benched is not in the menu.
+One that is once_per_gateway counts as 1 at most, without a limit, too, and as 0 while it has a lease at the gateway. One that is benched counts as full. A gateway that is benched is not in the menu. Of a user with a limit in egress_user_limit it is at most what that leaves.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes.';
 COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
 'Leases to a session the first credential, by ascending id, that fits and has a connection free; where egress_provider.credential_order is spread, the first from one drawn by chance on.
@@ -813,7 +813,7 @@ Asked again by the same session for the same user, workspace and gateway, it ret
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
 SQLSTATE: 22004, 22023 bad argument, or a session_id that no attached session table can have; NG001 no such gateway; NG002 the gateway is not available to this call, or benched; NG003 no enabled credential fits;
 NG004 every credential that fits and can be opened is at its limit, or benched, try later; NG005 the session holds a lease for something else;
-NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together;
+NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together; NG008 the user has as many connections as egress_user_limit allows;
 NG009 the session is not in the session table that was attached with must_exist, or over; 25006 read-only transaction or standby.';
 COMMENT ON FUNCTION egress_release_credential(text) IS
 'Ends a session''s lease and writes it to egress_lease_history with the reason released. The connection is free for others at commit.
@@ -829,7 +829,7 @@ SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
 COMMENT ON FUNCTION egress_expire_leases() IS
 'Ends the leases whose time is over, and writes them to egress_lease_history with the reason expired.
 An expired lease does not count, and an acquire that needs its connection ends it; this ends the rest, all in this transaction.
-Until that commits, their connections are held; on a schedule, CALL egress_sweep_leases() keeps each for a moment only.
+It keeps no connection from others while it is open; on a schedule, CALL egress_sweep_leases() commits each batch.
 Waits for nobody: a lease that another transaction is renewing or ending is left to it. Returns how many it ended.
 SQLSTATE: 25006 read-only transaction or standby.';
 COMMENT ON FUNCTION egress_expire_leases(bigint) IS
@@ -876,7 +876,7 @@ COMMENT ON FUNCTION egress_explain_access(text, text, bigint) IS
 'Says of each gateway why a user may or may not use it in a workspace, in the order of the menu.
 user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL. egress_gateway_id: of this gateway only; NULL: of all.
 verdict: the first that applies of gateway_withdrawn, gateway_disabled, provider_disabled, overridden (mapped, but the workspace''s override leaves it out),
-not_mapped, no_credential, benched, at_limit, available. The menu has exactly the gateways that are at_limit or available. benched is a gateway; where all credentials are, it is at_limit.
+not_mapped, no_credential, benched, user_limit, at_limit, available. The menu has exactly the gateways that are user_limit, at_limit or available. benched is a gateway; where all credentials are, it is at_limit.
 A credential whose key is missing is not one that an acquire would take: at_limit is also said where there is no other. No secret is opened, so one that was changed is not known.
 egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
 Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';
@@ -896,10 +896,10 @@ Returns one row: the gateway''s id, and what egress_acquire_credential() returns
 Asked again by the same session for the same user and workspace, it returns the lease already held, if its gateway fits the wish.
 Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
 SQLSTATE: 22004 an argument or a name is NULL; 22023 bad argument, or a list of no names; NG002 no gateway that is available to this call fits the wish; NG004 for those that fit every credential is at its limit, or benched, try later;
-NG005 the session holds a lease for something else; NG006 no credential is left that can be opened; NG007, NG009, 25006 as there.';
+NG005 the session holds a lease for something else; NG006 no credential is left that can be opened; NG007 to NG009, 25006 as there.';
 COMMENT ON FUNCTION egress_acquire_gateway(egress_id, egress_id, egress_id, text[], text[], text[], bigint[], interval) IS
 'As egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. countries, cities, providers, avoid, ttl: as there.
-SQLSTATE: 22004, 22023, NG002, NG004 to NG007, NG009, 25006, as there.';
+SQLSTATE: 22004, 22023, NG002, NG004 to NG009, 25006, as there.';
 COMMENT ON FUNCTION egress_end_leases(boolean) IS
 'Ends live leases that should not be, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit.
 orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.

@@ -20,7 +20,7 @@ COPY egress_lease_expiry (session_id, egress_credential_id, expires_at) FROM std
 s	31	infinity
 \.
 COPY egress_lease FROM stdin;
-s	31	11	ann	\N	2026-01-01 00:00:00Z	\N	f
+s	31	11	ann	\N	2026-01-01 00:00:00Z	\N	f	\N
 \.
 COPY egress_credential_gateway FROM stdin;
 31	11	1
@@ -81,10 +81,10 @@ COPY egress_lease_expiry (session_id, egress_credential_id, expires_at) FROM std
 s	31	infinity
 \.
 COPY egress_lease FROM stdin;
-t	31	11	ann	\N	2026-01-01 00:00:00Z	\N	f
+t	31	11	ann	\N	2026-01-01 00:00:00Z	\N	f	\N
 \.
 COPY egress_lease FROM stdin;
-s	31	11	ann	\N	2026-01-01 00:00:00Z	\N	f
+s	31	11	ann	\N	2026-01-01 00:00:00Z	\N	f	\N
 \.
 COPY egress_credential_gateway FROM stdin;
 31	11	1
@@ -155,7 +155,7 @@ COPY egress_credential_gateway FROM stdin;
 31	11	1
 \.
 COPY egress_lease FROM stdin;
-s	31	11	ann	\N	2026-01-01 00:00:00Z	\N	f
+s	31	11	ann	\N	2026-01-01 00:00:00Z	\N	f	\N
 \.
 SELECT * FROM filled;
 

@@ -79,23 +79,13 @@ access_lock_tables(void)
 {
 	static const EgressTable tables[] = {
 		TABLE_WORKSPACE, TABLE_GROUP_MEMBER, TABLE_PROVIDER, TABLE_MAPPING, TABLE_MAPPING_GATEWAY, TABLE_CREDENTIAL,
-		TABLE_CREDENTIAL_GATEWAY
+		TABLE_CREDENTIAL_GATEWAY, TABLE_USER_LIMIT
 	};
 
 	for (size_t i = 0; i < lengthof(tables); i++)
-		LockRelationOid(catalog_table(tables[i]), AccessShareLock);
+		if (catalog_has_table(tables[i]))
+			LockRelationOid(catalog_table(tables[i]), AccessShareLock);
 	bench_lock_tables(AccessShareLock);
-}
-
-/* add_subject -- one more subject of a call */
-static void
-add_subject(EgressCall *call, EgressSubjectType type, text *id)
-{
-	EgressSubject *subject = palloc(sizeof(EgressSubject));
-
-	subject->type = type;
-	subject->id = id;
-	call->subjects = lappend(call->subjects, subject);
 }
 
 /* overrides -- is the workspace's override on? */
@@ -122,8 +112,6 @@ void
 access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snapshot, TimestampTz moment,
 			 EgressPurpose purpose)
 {
-	EgressScan	scan;
-
 	call->user_id = user_id;
 	call->workspace_id = workspace_id;
 	call->snapshot = snapshot;
@@ -137,20 +125,8 @@ access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snaps
 	bench_begin(&call->benches, purpose == ACCESS_TO_ACQUIRE ? SnapshotSelf : snapshot, false);
 	call->selections.opened = false;
 	call->selections.entries_opened = false;
-	call->subjects = NIL;
+	call->subjects = subjects_of(user_id, workspace_id, snapshot);
 	call->counts = NIL;
-
-	add_subject(call, SUBJECT_EVERYONE, NULL);
-	add_subject(call, SUBJECT_USER, user_id);
-	if (workspace_id != NULL)
-		add_subject(call, SUBJECT_WORKSPACE, workspace_id);
-
-	scan_open(&scan, INDEX_GROUP_MEMBER_ID, AccessShareLock);
-	scan_key_text(&scan, user_id);
-	scan_start(&scan, snapshot);
-	while (scan_next(&scan))
-		add_subject(call, SUBJECT_GROUP, DatumGetTextPCopy(scan_value(&scan, Anum_egress_group_member_group_id)));
-	scan_close(&scan);
 }
 
 /* access_end -- close what was opened for the call */
@@ -900,6 +876,6 @@ access_gateway_required(text *workspace_id, Snapshot snapshot)
 
 	if (!overrides(workspace_id, snapshot))
 		return false;
-	add_subject(&call, SUBJECT_WORKSPACE, workspace_id);
+	call.subjects = subject_alone(SUBJECT_WORKSPACE, workspace_id);
 	return entitled(&call, &mappings, NULL) != NIL;
 }

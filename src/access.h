@@ -13,13 +13,7 @@
 #include "once.h"
 #include "pool.h"
 #include "scan.h"
-
-/* One of the subjects of a call. */
-typedef struct EgressSubject
-{
-	EgressSubjectType type;
-	text	   *id;				/* NULL for everyone */
-} EgressSubject;
+#include "subject.h"
 
 /* What the answer is for. */
 typedef enum EgressPurpose

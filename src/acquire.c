@@ -7,10 +7,11 @@
  *	1. LOCK_SESSION. Is there a lease of the session (lease.c), also in an open transaction? Then wait for that
  *	   transaction, the lock given back, and look again. A lease that is there is returned, if it is for the same thing,
  *	   as durable as a new one (lease_confirm()); one that has expired is ended.
- *	2. Decide access (access.c).
+ *	2. LOCK_USER, shared. Decide access (access.c), and whether the user has a limit (user_limit.c): if so, LOCK_USER is given back.
  *	3. For each credential that fits, by ascending id: pass over it if it is certainly full (pool.c).
- *	   Otherwise take LOCK_GATEWAY, shared, unless it is held by now; stop if the gateway is being deleted; and take a
- *	   connection of the credential, if it has one (limit_take()).
+ *	   Otherwise take, unless they are held by now, LOCK_USER, exclusive, with a slot of the user's, if there is a limit (stop if it
+ *	   is reached), and LOCK_GATEWAY, shared (stop if the gateway is being deleted); and take a connection of the credential, if it
+ *	   has one (limit_take()).
  *	   A credential with a secret that cannot be opened is passed over, like a full one. The keys are read before the
  *	   locks are taken. If one is missing, the locks are given back, the keys read anew, and the credential tried again.
  *	4. With a ttl, insert when the lease ends.
@@ -268,26 +269,69 @@ pass_over(Acquire *acquire)
 	passed_over->outcome = acquire->outcome;
 }
 
+/* acquire_log_passed_over -- log the credentials that were passed over because they cannot be opened, if there are any */
+void
+acquire_log_passed_over(Acquire *acquire)
+{
+	PassedOver *passed_over = &acquire->passed_over;
+
+	if (passed_over->count > 0)
+		secret_log_passed_over(passed_over->secret, passed_over->outcome, passed_over->label, passed_over->count - 1);
+}
+
+/* refuse_user -- raise NG008; before: user_hold_claim() or user_hold_is_full() said so */
+pg_noreturn static void
+refuse_user(Acquire *acquire)
+{
+	acquire_log_passed_over(acquire);
+	user_hold_refuse(&acquire->user);
+}
+
 /*
- * take_of -- take a connection of a credential, if it has one, under the gateway's lock; the keys are read anew if one is missing
+ * enter -- take the locks under which connections are taken: the user's, with a slot under a limit, and the gateway's
  *
- * *locked is whether that lock is held, before and after. Returns false when the gateway is being deleted.
+ * Returns false, and they are given back, when the gateway is being deleted; raises NG008 when the user's limit is reached.
+ */
+static bool
+enter(Acquire *acquire, LimitLease *lease)
+{
+	if (!user_hold_claim(&acquire->user))
+		refuse_user(acquire);
+	lease->user_slot = acquire->user.slot;
+	if (lock_gateway(acquire))
+		return true;
+	user_hold_give(&acquire->user);
+	return false;
+}
+
+/* leave -- give them back */
+static void
+leave(Acquire *acquire)
+{
+	lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+	user_hold_give(&acquire->user);
+}
+
+/*
+ * take_of -- take a connection of a credential, if it has one, under the locks of user and gateway; the keys are read anew if one is missing
+ *
+ * *locked is whether these are held, before and after. Returns false when the gateway is being deleted.
  */
 static bool
 take_of(Acquire *acquire, EgressEntitlement *credential, LimitLease *lease, bool *locked, LimitOutcome *outcome)
 {
 	if (!*locked)
-		*locked = lock_gateway(acquire);
+		*locked = enter(acquire, lease);
 	if (!*locked)
 		return false;
 	*outcome = limit_take(&acquire->limit, credential->id, lease);
 	if (*outcome != LIMIT_UNUSABLE || acquire->outcome != SECRET_KEY_MISSING || acquire->renewed_keys)
 		return true;
 
-	lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+	leave(acquire);
 	keyring_load_anew();
 	acquire->renewed_keys = true;
-	*locked = lock_gateway(acquire);
+	*locked = enter(acquire, lease);
 	if (*locked)
 		*outcome = limit_take(&acquire->limit, credential->id, lease);
 	return *locked;
@@ -327,7 +371,7 @@ try_fitting(Acquire *acquire, AcquireTry *tried, EgressFitting *fitting, LimitLe
 		}
 	}
 	if (locked)
-		lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
+		leave(acquire);
 	if (outcome == LIMIT_TAKEN)
 		tried->outcome = TRY_TAKEN;
 }
@@ -337,7 +381,8 @@ try_fitting(Acquire *acquire, AcquireTry *tried, EgressFitting *fitting, LimitLe
  *
  * Before: the caller holds the session's lock, the session has no lease, the gateway is the current row of acquire->gateways and
  * acquire->access says what the call may do with its provider. Says in *tried what came of it. After TRY_TAKEN the lease is
- * inserted, and its credential the current row of acquire->credentials; else nothing was done, and another may be tried.
+ * inserted, and its credential the current row of acquire->credentials; else nothing was done, and another may be tried. Raises NG008
+ * when the gateway is available, and the user's limit is reached.
  */
 void
 acquire_try(Acquire *acquire, AcquireTry *tried)
@@ -375,6 +420,8 @@ acquire_try(Acquire *acquire, AcquireTry *tried)
 	}
 	if (tried->outcome == TRY_TAKEN || tried->outcome == TRY_DELETED)
 		return;
+	if (user_hold_is_full(&acquire->user))
+		refuse_user(acquire);
 
 	/* of a big pool one fits, or it would not be available; what was not among those that may be free is full */
 	if (access->big && !tried->full)
@@ -385,16 +432,6 @@ acquire_try(Acquire *acquire, AcquireTry *tried)
 		tried->outcome = TRY_UNOPENED;
 	else
 		tried->verdict = ACCESS_NO_CREDENTIAL;
-}
-
-/* acquire_log_passed_over -- log the credentials that were passed over because they cannot be opened, if there are any */
-void
-acquire_log_passed_over(Acquire *acquire)
-{
-	PassedOver *passed_over = &acquire->passed_over;
-
-	if (passed_over->count > 0)
-		secret_log_passed_over(passed_over->secret, passed_over->outcome, passed_over->label, passed_over->count - 1);
 }
 
 /* acquire_refuse_unopened -- raise NG006 for the first credential that was passed over */
@@ -660,7 +697,7 @@ acquire_open(Acquire *acquire, Oid function, const char *name)
  * acquire_begin -- take the session's lock, and look at its lease
  *
  * After: acquire->state says what it is; one that had expired was ended. What is decided from here on is decided as of
- * acquire->snapshot.
+ * acquire->snapshot, among it whether the user has a limit: user_hold_decide().
  */
 void
 acquire_begin(Acquire *acquire)
@@ -683,17 +720,20 @@ acquire_begin(Acquire *acquire)
 	if (acquire->state == LEASE_EXPIRED)
 		lease_end_expired(&acquire->lease);
 
+	user_hold_begin(&acquire->user, acquire->user_id);
 	acquire->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	access_begin(&acquire->call, acquire->user_id, acquire->workspace_id, acquire->snapshot, GetCurrentTimestamp(),
 				 ACCESS_TO_ACQUIRE);
+	user_hold_decide(&acquire->user, acquire->call.subjects, acquire->snapshot);
 }
 
-/* acquire_end -- give the session's lock back, close everything, and return the row; held: the lease was there before */
+/* acquire_end -- give back the locks of the user and the session, close everything, and return the row; held: the lease was there before */
 Datum
 acquire_end(Acquire *acquire, FunctionCallInfo fcinfo, bool held, bool with_gateway)
 {
 	Datum		row;
 
+	user_hold_end(&acquire->user);
 	lock_give(LOCK_SESSION, acquire->session_key, ExclusiveLock);
 	if (held)
 		open_held(acquire);

@@ -15,6 +15,7 @@
 #include "pool.h"
 #include "scan.h"
 #include "secret.h"
+#include "user_limit.h"
 
 /* The credentials that an acquire passes over because they cannot be opened. */
 typedef struct PassedOver
@@ -45,6 +46,7 @@ typedef struct Acquire
 	CredentialSecret unopened;	/* this one could not be opened */
 	bool		renewed_keys;	/* the keys were read anew */
 	PassedOver	passed_over;
+	UserHold	user;
 	LimitSearch limit;
 	Pool		pool;
 	EgressAccess *access;		/* to the gateway's provider */

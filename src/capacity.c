@@ -15,6 +15,7 @@
 
 #include "arguments.h"
 #include "lease.h"
+#include "user_limit.h"
 
 /* the gateway's column in the index of a credential's leases, counted from 0 */
 #define ENTRY_GATEWAY_ID 3
@@ -309,4 +310,51 @@ bool
 capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials, int64 gateway_id)
 {
 	return is_unlimited(credential) || free_at(capacity, credential, credentials, gateway_id) > 0;
+}
+
+/* has_expired -- has the lease of a session, as of the snapshot? expiries is open, by session */
+static bool
+has_expired(EgressCapacity *capacity, EgressScan *expiries, text *session_id)
+{
+	scan_key_text(expiries, session_id);
+	scan_start(expiries, capacity->snapshot);
+	return scan_next(expiries) &&
+		scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= capacity->moment;
+}
+
+/* capacity_user -- what a call's user may have, and, if that is limited, has */
+void
+capacity_user(EgressCapacity *capacity, EgressCall *call, EgressUserCapacity *user)
+{
+	EgressScan	leases;
+	EgressScan	expiries;
+
+	user->limited = user_limit_find(call->subjects, capacity->snapshot, &user->limit);
+	if (!user->limited)
+		return;
+	user_sessions_begin(&user->sessions);
+	scan_open(&leases, INDEX_LEASE_USER, AccessShareLock);
+	scan_open(&expiries, INDEX_LEASE_EXPIRY_SESSION, AccessShareLock);
+	scan_key_text(&leases, call->user_id);
+	scan_start(&leases, capacity->snapshot);
+	while (scan_next(&leases))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!has_expired(capacity, &expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id))))
+			user_sessions_add(&user->sessions, &leases);
+	}
+	scan_close(&expiries);
+	scan_close(&leases);
+}
+
+/* capacity_left -- of so many connections that are free, or CAPACITY_UNLIMITED, those that the user may have */
+int64
+capacity_left(const EgressUserCapacity *user, int64 free)
+{
+	int64		left;
+
+	if (!user->limited)
+		return free;
+	left = Max(user->limit.connections - user->sessions.count, 0);
+	return free == CAPACITY_UNLIMITED ? left : Min(free, left);
 }

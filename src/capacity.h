@@ -12,6 +12,7 @@
 
 #include "access.h"
 #include "scan.h"
+#include "user_limit.h"
 
 /* Whose leases are counted, and as of when. */
 typedef struct EgressCapacity
@@ -26,6 +27,14 @@ typedef struct EgressCapacity
 /* what capacity_free() returns when a credential has no limit, and may be at a gateway any number of times */
 #define CAPACITY_UNLIMITED (-1)
 
+/* What a user may have, and has. */
+typedef struct EgressUserCapacity
+{
+	bool		limited;		/* there is a limit, */
+	UserLimit	limit;			/* this one; */
+	UserSessions sessions;		/* then: those that have the user's live leases */
+} EgressUserCapacity;
+
 /* What some credentials have free, at any gateway. */
 typedef struct EgressCapacitySum
 {
@@ -39,6 +48,8 @@ extern void capacity_sum(EgressCapacity *capacity, List *credentials, EgressCapa
 extern int64 capacity_free_of(const EgressCapacitySum *sum, int64 gateway_id);
 extern bool capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *credentials, int64 gateway_id);
 extern bool capacity_is_at(const EgressEntitlement *credential, int64 gateway_id);
+extern void capacity_user(EgressCapacity *capacity, EgressCall *call, EgressUserCapacity *user);
+extern int64 capacity_left(const EgressUserCapacity *user, int64 free);
 extern void capacity_end(EgressCapacity *capacity);
 
 #endif							/* EGRESS_CAPACITY_H */

@@ -4,7 +4,7 @@
  * The rooms, from the bottom up; each needs only those above it in this list:
  *	errors.h, compat.h	SQLSTATEs; differences between PostgreSQL majors
  *	catalog.c			where the extension's tables are
- *	lock.c				the five short locks and their order
+ *	lock.c				the six short locks and their order
  *	pool_index.c		the access method egress_pool: the index of credentials that may have a connection free
  *	shape.c				whether tables, indexes and row types are as the C code has them
  *	arguments.c			checking what a caller gave
@@ -17,6 +17,7 @@
  *	query.c				what SQL that the C code runs has in common
  *	scan.c				reading the tables by index, inserting rows
  *	draw.c				drawing an entry of an index by chance
+ *	subject.c			the subjects of a call
  *	freed.c				telling the pool's index that a connection may be free
  *	history.c			ended connections: writing, pruning, egress_connections_at
  *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease
@@ -25,6 +26,8 @@
  *	bench.c				which gateways and credentials are benched, by what sessions have reported
  *	report.c			writing that: egress_report_failure, egress_report_success, egress_unbench, egress_benched
  *	once.c				whether a credential is at a gateway, where it may be once
+ *	slots.c				the slots of a limit: which is free, and how many are held
+ *	user_limit.c		how many connections a user may have, over all providers
  *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; proof
  *	pool.c				which credentials of a big pool may have a connection free; proof
  *	access.c			who may use what

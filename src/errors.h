@@ -20,6 +20,8 @@
 #define ERRCODE_EGRESS_SECRET					MAKE_SQLSTATE('N', 'G', '0', '0', '6')
 /* a gateway's config or a credential does not fit its provider's type */
 #define ERRCODE_EGRESS_CONFIG					MAKE_SQLSTATE('N', 'G', '0', '0', '7')
+/* the user has as many connections as egress_user_limit allows */
+#define ERRCODE_EGRESS_USER_LIMIT				MAKE_SQLSTATE('N', 'G', '0', '0', '8')
 /* the session is not in the attached session table, or over */
 #define ERRCODE_EGRESS_NO_SESSION				MAKE_SQLSTATE('N', 'G', '0', '0', '9')
 /* a sync would withdraw too large a share of the provider's gateways */

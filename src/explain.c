@@ -55,30 +55,13 @@ typedef struct Explanation
 	/* what is said of all its gateways with the same verdict, unless they are benched; available: of those that no credential selects, or may be at once */
 	Answer		answers[ACCESS_AVAILABLE + 1];
 	EgressCapacity capacity;
+	EgressUserCapacity user;
 	EgressScan	credentials;	/* by id, for their names */
 	MemoryContext context;		/* of the scans and of the answers, which go on from row to row */
 	MemoryContext row_context;	/* of the words of one row */
 } Explanation;
 
 PG_FUNCTION_INFO_V1(egress_explain_access);
-
-/* subject_label -- a subject as a sentence names it */
-static char *
-subject_label(EgressSubject *subject)
-{
-	switch (subject->type)
-	{
-		case SUBJECT_EVERYONE:
-			break;
-		case SUBJECT_USER:
-			return psprintf("user '%s'", text_to_cstring(subject->id));
-		case SUBJECT_GROUP:
-			return psprintf("group '%s'", text_to_cstring(subject->id));
-		case SUBJECT_WORKSPACE:
-			return psprintf("workspace '%s'", text_to_cstring(subject->id));
-	}
-	return pstrdup("everyone");
-}
 
 /* subjects_label -- all subjects of the call as a sentence names them */
 static char *
@@ -204,9 +187,9 @@ nothing_allows(Explanation *explanation, const char *what, const char *table, Li
 		psprintf("%s " INT64_FORMAT, what, nearest->id);
 	if (nearest->enabled)
 		return psprintf("%s of provider '%s' names %s, but does not select the gateway: add it to %s_gateway",
-						label, explanation->access->provider_name, subject_label(nearest->subject), table);
+						label, explanation->access->provider_name, subject_label(nearest->subject, "'"), table);
 	return psprintf("%s of provider '%s' names %s, but is disabled: enable it in %s",
-					label, explanation->access->provider_name, subject_label(nearest->subject), table);
+					label, explanation->access->provider_name, subject_label(nearest->subject, "'"), table);
 }
 
 /* passed_over -- the credentials before one, or all when that is NULL, which lack a key; or those which do not */
@@ -356,6 +339,17 @@ none_to_take(Explanation *explanation, List *credentials, int64 gateway_id)
 	return sentence.data;
 }
 
+/* append_left -- say how many connections the user may still have, if that is limited */
+static void
+append_left(StringInfo sentence, Explanation *explanation)
+{
+	EgressUserCapacity *user = &explanation->user;
+
+	if (user->limited)
+		appendStringInfo(sentence, "; the limit of %s leaves the user " INT64_FORMAT " of %d", subject_label(user->limit.subject, "'"),
+						 capacity_left(user, CAPACITY_UNLIMITED), user->limit.connections);
+}
+
 /* to_take -- the sentence for a gateway that an acquire would get this credential for */
 static char *
 to_take(Explanation *explanation, EgressEntitlement *credential, List *credentials, int64 gateway_id)
@@ -373,6 +367,7 @@ to_take(Explanation *explanation, EgressEntitlement *credential, List *credentia
 	else
 		appendStringInfo(&sentence, " has " INT64_FORMAT " of %d connections free",
 						 credential->limit - credential->active, credential->limit);
+	append_left(&sentence, explanation);
 	if (unopened != NIL)
 	{
 		appendStringInfoString(&sentence, "; passed over: ");
@@ -386,6 +381,20 @@ to_take(Explanation *explanation, EgressEntitlement *credential, List *credentia
 		appendStringInfo(&sentence, ": %s", lift_one(on_bench));
 	}
 	return sentence.data;
+}
+
+/* user_at_limit -- the sentence for a user who has as many connections as are allowed */
+static char *
+user_at_limit(Explanation *explanation)
+{
+	EgressUserCapacity *user = &explanation->user;
+	char	   *whose = subject_label(user->limit.subject, "'");
+
+	if (user->sessions.count == 0)
+		return psprintf("the limit of %s is %d: raise it in egress_user_limit", whose, user->limit.connections);
+	return psprintf("the limit of %s is %d, and user '%s' has " INT64_FORMAT "%s, by %s: raise it in egress_user_limit, or wait until a session ends",
+					whose, user->limit.connections, text_to_cstring(explanation->call.user_id), user->sessions.count,
+					user->sessions.count == 1 ? " connection" : " connections", user_sessions_label(&user->sessions, "'"));
 }
 
 /* put_row -- one row of the explanation */
@@ -446,6 +455,8 @@ answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials, i
 			break;
 	}
 
+	if (capacity_left(&explanation->user, 1) == 0)
+		return (Answer) {"user_limit", NULL, user_at_limit(explanation)};
 	credential = first_to_take(explanation, credentials, gateway_id);
 	if (credential == NULL)
 		return (Answer) {"at_limit", NULL, none_to_take(explanation, credentials, gateway_id)};
@@ -563,6 +574,7 @@ egress_explain_access(PG_FUNCTION_ARGS)
 
 	access_begin(&explanation.call, user_id, workspace_id, GetActiveSnapshot(), query_moment(fcinfo), ACCESS_TO_EXPLAIN);
 	capacity_begin(&explanation.capacity, explanation.call.snapshot, explanation.call.moment);
+	capacity_user(&explanation.capacity, &explanation.call, &explanation.user);
 	/* the keys that an acquire would have */
 	keyring_load_anew();
 	scan_open(&explanation.credentials, INDEX_CREDENTIAL_ID, AccessShareLock);

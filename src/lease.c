@@ -12,8 +12,8 @@
  * When a lease has expired, by the clock at the look:
  *	- It does not count, and cannot be renewed: who comes late acquires again. A connection that was once free to others
  *	  is not claimed back, so that the leases that count never pass a limit.
- *	- While an open transaction renews it, it counts: the renewal may commit. While one ends it, its connection is held, as
- *	  every connection that is being given back; it will have expired, whatever becomes of that transaction, so only an
+ *	- While an open transaction renews it, it counts: the renewal may commit. While one ends it, it will have expired, whatever
+ *	  becomes of that transaction: so it does not count (lease_is_over()), though its slot is not free yet; and only an
  *	  acquire of the same session, whose new row cannot be beside the old one, waits to learn it.
  *	- It ended at expires_at, whenever its rows go.
  *	- Where the credential has a cool_down, its connection is held for as long after that.
@@ -570,6 +570,64 @@ lease_next_expired(EgressScan *expiries, const Interval *cool_down)
 			return true;
 	}
 	return false;
+}
+
+/* lease_ends_begin -- the ends are not open yet */
+void
+lease_ends_begin(LeaseEnds *ends)
+{
+	ends->opened = false;
+}
+
+/* lease_ends_end -- close them, if they were opened */
+void
+lease_ends_end(LeaseEnds *ends)
+{
+	if (ends->opened)
+		scan_close(&ends->expiries);
+	ends->opened = false;
+}
+
+/*
+ * find_end -- begin to look for the end of the lease in the current row of another scan, dirty
+ *
+ * Whoever takes one of the short locks has locked the tables (lease_lock_tables()), so to open the index here waits for nothing.
+ */
+static void
+find_end(LeaseEnds *ends, EgressScan *lease)
+{
+	if (!ends->opened)
+		scan_open(&ends->expiries, INDEX_LEASE_EXPIRY_SESSION, AccessShareLock);
+	ends->opened = true;
+	scan_key_text(&ends->expiries, DatumGetTextPP(scan_value(lease, Anum_egress_lease_session_id)));
+	scan_start_dirty(&ends->expiries);
+}
+
+/* lease_has_expired -- has the lease in the current row, and cooled down, while no other open transaction does something with its end? */
+bool
+lease_has_expired(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
+{
+	find_end(ends, lease);
+	return lease_next_expired(&ends->expiries, cool_down);
+}
+
+/*
+ * lease_is_over -- is the lease in the current row, which was found dirty, ended by another open transaction, and over whatever comes
+ * of that?
+ *
+ * That is, it has expired, and cooled down: if that transaction is rolled back, so it stays. Who ends a lease deletes its end, too,
+ * in the same (sub)transaction: another may have renewed it before, and that may stay when the other is rolled back.
+ */
+bool
+lease_is_over(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
+{
+	EgressScan *expiry = &ends->expiries;
+
+	if (!TransactionIdIsValid(lease->dirty.xmax) || TransactionIdIsValid(lease->dirty.xmin))
+		return false;
+	find_end(ends, lease);
+	return scan_next(expiry) && !TransactionIdIsValid(expiry->dirty.xmin) && expiry->dirty.xmax == lease->dirty.xmax &&
+		lease_free_at(scan_timestamp(expiry, Anum_egress_lease_expiry_expires_at), cool_down) <= GetCurrentTimestamp();
 }
 
 /* lease_so_many_expired -- have so many leases of the credential expired, and cooled down? expiries is open, by credential */

@@ -33,6 +33,13 @@ typedef struct LeaseLook
 	EgressScan *busy_row;		/* and what it changes: one of the above */
 } LeaseLook;
 
+/* Looking for the ends of leases, which are opened when they are first needed. */
+typedef struct LeaseEnds
+{
+	bool		opened;
+	EgressScan	expiries;		/* by session */
+} LeaseEnds;
+
 /* What there is of a credential's or gateway's connections. */
 typedef enum LeaseHeld
 {
@@ -63,6 +70,10 @@ extern TimestampTz lease_free_at(TimestampTz ended_at, const Interval *cool_down
 extern bool lease_is_cooling(EgressScan *lease);
 extern bool lease_entry_is_cooling(EgressScan *leases);
 extern bool lease_has_cooled(EgressScan *lease, const Interval *cool_down);
+extern void lease_ends_begin(LeaseEnds *ends);
+extern void lease_ends_end(LeaseEnds *ends);
+extern bool lease_has_expired(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
+extern bool lease_is_over(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
 extern bool lease_next_expired(EgressScan *expiries, const Interval *cool_down);
 extern bool lease_end_if_expired(EgressScan *row, AttrNumber session_column);
 extern bool lease_end_if_free(EgressScan *row, AttrNumber session_column);

@@ -1,9 +1,9 @@
 /*
  * limit.c -- the connection limit: taking a connection of a credential, and finding out that it has none
  *
- * A credential with a limit has so many connections; a session that has one holds a lease. This is the whole argument
- * why a limit holds, whatever other sessions and their transactions do. test/model goes through its steps in every
- * interleaving.
+ * A credential with a limit has so many connections; a session that has one holds a lease. So has a user with a limit, over all
+ * credentials (user_limit.c). This is the whole argument why both hold, whatever other sessions and their transactions do; how slots
+ * are looked at is in slots.c. test/model goes through its steps in every interleaving.
  *
  * What is promised
  * ----------------
@@ -48,7 +48,7 @@
  *	   gateway.)
  *	2. Read the credential, with a new snapshot: L is its limit. Go on if it is enabled, and nobody is changing or
  *	   deleting it, nor has this transaction itself.
- *	3. Is a lease held outside 1..L, that is above L or without a slot (slot_any_outside())? Then go no further.
+ *	3. Is a lease held outside 1..L, that is above L or without a slot (slots_any_outside())? Then go no further.
  *	4. Claim a slot in 1..L (slot_claim()): try its LOCK_SLOT; then look whether it is held, and if so, try another.
  *	5. Insert the row with that slot, and then its index entries. Give back LOCK_SLOT, then LOCK_CREDENTIAL.
  * Without a limit there is no slot, and 3 and 4 fall away. Between 2 and 3 is a look at the gateway, see below. That nothing
@@ -65,9 +65,10 @@
  *	1. Take LOCK_CREDENTIAL, exclusive: nobody is at 2 to 5 above, nor here.
  *	2. Read the credential, with a new snapshot.
  *	3. Is a lease held outside 1..L? Then count what is held; if that is L or more, it is full. Otherwise find a
- *	   slot in 1..L that is not held: there is one if fewer than L leases are (slot_find()).
+ *	   slot in 1..L that is not held: there is one if fewer than L leases are (slots_find()).
  *	4. If it is full, but so many leases have expired as have to end for one to be free, end them (lease.c), and find
- *	   the slot then. To others they are held until this transaction commits; if it is rolled back, so is its own lease.
+ *	   the slot then. If it is rolled back, so is its own lease. If there are not so many because other transactions are ending
+ *	   them, see below.
  *	5. If there is a slot: has a transaction that committed since 2 changed the credential? Then go back to 2.
  *	6. Insert the row with that slot. Give the lock back.
  * The moment is 5: L is the limit, and the slot is free, as nobody else inserts. Without 5, the limit could be lowered
@@ -100,12 +101,46 @@
  * looks are under that lock. The cool_down stays as the limit does: the index egress_credential_pool has it.
  * When it is over the row counts for nothing, and needs nobody to end it: whoever looks goes by the clock (row_state()). It stays
  * until somebody takes its slot, which is free like one without a row, and taken before one (cooled_after()). He deletes the row while
- * he holds LOCK_SLOT, or LOCK_CREDENTIAL, exclusive, and has looked again (slot_clear()): UNIQUE would not let his lease beside it.
+ * he holds LOCK_SLOT, or LOCK_CREDENTIAL, exclusive, and has looked again (slots_clear()): UNIQUE would not let his lease beside it.
  * A slot whose row another open transaction has inserted, or deletes, is left alone. Alone, that comes last, when it is known that
  * nobody has changed the cool_down meanwhile: what was over by the old one may not be free by the new.
  * Outside 1..L such rows are in nobody's way, and whoever steps over them beside others removes them. A lease without a slot leaves
  * one with a slot far above the limits (high_slot() in lease.c).
  * An expired lease is held until its cool_down is over; then it is ended as at 4 above.
+ *
+ * An expired lease that another open transaction ends
+ * ---------------------------------------------------
+ * A sweep may take long, and what it ends is there until it commits. But whatever becomes of it, such a lease will have expired: it is
+ * over (lease_is_over()), and does not count. Its slot is not free, as UNIQUE would wait for that transaction. So whoever is alone,
+ * and has found that not enough have expired and are left to him, counts and searches once more without these; and where no slot in
+ * 1..L is without a row, he takes one above L, which is outside: then all go alone and count, as after a limit was lowered, until
+ * his lease has ended. With a cool_down a lease is over when its connection has cooled down; before, it or the row that cool()
+ * has put in its place is held.
+ * The place at a gateway is no unique key, so there such a lease is stepped over at once.
+ *
+ * A user's limit
+ * --------------
+ * A lease has a second slot, of its user, in 1..M for the limit M, or none. UNIQUE (user_id, user_slot) and the look at it are as for
+ * a credential, and an acquire goes alone, always: it holds LOCK_USER, exclusive, from reading M to having inserted the lease. Users
+ * are many, and have few sessions that begin at once. Those who have no limit hold it shared, so that they do not keep
+ * one another out.
+ * M may change at any time, by rows that are about many users, and by who is in a group; nobody who changes it takes a lock. So it is
+ * read before the look, and after: if it is the same, the moment is that of the second reading, when a connection was free by the limit
+ * of then (or all were held, NG008). From there to the insertion nobody else inserts a lease of this user. For a user
+ * without a limit the moment is the acquire's snapshot, which was taken under the lock: whoever reads a limit that was committed later
+ * looks when that acquire's lease is there.
+ * What an open transaction takes or ends is held for the user as for the credential. An expired lease does not count
+ * for its user, whatever the credential's cool_down; if it is in the way it is ended, before the credential is tried.
+ * What cools down has a user_id of its own, and counts for nobody.
+ *
+ * Two limits
+ * ----------
+ * The user's is looked at first, then the credential's, then one row is inserted, with both slots. Until then nothing was written
+ * for either: an acquire that is refused, by the first or by the second, leaves nothing to give back, but expired leases that it has
+ * ended, which comes undone with its transaction. The user's moment comes before the credential's. Nobody else inserts a lease of the
+ * user until this one is there, so the limit that held at the first moment holds at the second.
+ * A user at the limit is told so (NG008) also where every credential is full: when the search has come to nothing, the
+ * user's leases are looked at for the answer alone.
  *
  * What the same transaction did before
  * ------------------------------------
@@ -116,9 +151,11 @@
  *
  * No deadlock, no clean-up
  * ------------------------
- * lock.c gives the locks their order. They are held for microseconds, and whoever holds one waits for no transaction,
+ * lock.c gives the locks their order: the user's comes before the gateway's and the credential's, and whoever holds one of these never
+ * asks for a user's. They are held for microseconds, and whoever holds one waits for no transaction,
  * not in a unique index either: LOCK_SESSION keeps a second lease of the session away, LOCK_SLOT or LOCK_CREDENTIAL one
- * with the same slot. UNIQUE (egress_credential_id, slot) is the last line of defence, which is not meant to be hit.
+ * with the same slot, and LOCK_USER one with the same of the user. UNIQUE (egress_credential_id, slot) and (user_id, user_slot) are the
+ * last line of defence, which is not meant to be hit.
  * Only the row lives to commit. A rollback of any kind makes it gone and gives back what locks are held; after a crash
  * it is that of a transaction that has not committed; a prepared transaction is an open one, also after a restart.
  *
@@ -159,10 +196,8 @@
 #include "limit.h"
 
 #include "access/htup_details.h"
-#include "access/itup.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/procarray.h"
 #include "utils/snapmgr.h"
@@ -173,23 +208,11 @@
 #include "lock.h"
 #include "once.h"
 
-/* the slot's column in the index (egress_credential_id, slot) */
-#define SLOT_COLUMN	2
-
-/* the slot of a lease that has none, and what is returned for a slot when there is none free */
-#define SLOT_NONE	0
-
-/* what next_slot() returns at the end; SLOT_NONE for a lease without a slot */
-#define SLOT_END	(-1)
-
 /* how many slots slot_claim() tries */
 #define CLAIM_TRIES	4
 
 /* what credential_limit() returns when there is none */
 #define NO_LIMIT	(-1)
-
-/* so many entries behind a free slot are looked at for one that has cooled down */
-#define NEAR_ENTRIES	8
 
 /* where more rows than this, and than are held, were visited for nothing, the entries are dead and the look gives up */
 #define DEAD_ROWS	16
@@ -205,11 +228,7 @@ limit_open(LimitSearch *search, EgressScan *credentials, LimitUsable usable, voi
 	search->credentials = credentials;
 	search->usable = usable;
 	search->arg = arg;
-	search->cool_down = NULL;
-	search->cooled = false;
-	search->bare = false;
-	scan_open_entries(&search->all, INDEX_LEASE_SLOT);
-	scan_open_entries(&search->from, INDEX_LEASE_SLOT);
+	slots_open(&search->slots, INDEX_LEASE_SLOT);
 	once_begin(&search->once);
 }
 
@@ -218,245 +237,7 @@ void
 limit_close(LimitSearch *search)
 {
 	once_end(&search->once);
-	scan_close(&search->all);
-	scan_close(&search->from);
-}
-
-/* next_slot -- the slot of the next index entry, dead or not; no row is visited */
-static int32
-next_slot(EgressScan *scan, ScanDirection direction)
-{
-	Datum		slot;
-	bool		isnull;
-
-	CHECK_FOR_INTERRUPTS();
-	if (index_getnext_tid(scan->desc, direction) == NULL)
-		return SLOT_END;
-	slot = index_getattr(scan->desc->xs_itup, SLOT_COLUMN, scan->desc->xs_itupdesc, &isnull);
-	return isnull ? SLOT_NONE : DatumGetInt32(slot);
-}
-
-/* What the row of an entry in the index of slots is to whoever wants a slot. */
-typedef enum RowState
-{
-	ROW_GONE,
-	ROW_OVER,					/* a connection that has cooled down: it does not count, and may be removed */
-	ROW_IN_THE_WAY,				/* likewise, but another open transaction does that: UNIQUE would wait for it */
-	ROW_HELD
-} RowState;
-
-/*
- * row_state -- what the current entry's row is
- *
- * Visits it, unless it is a lease's on a page that is visible to all, and lets the index know when it is dead to all. After:
- * scan->dirty says which open transactions have inserted or deleted it.
- */
-static RowState
-row_state(LimitSearch *search, EgressScan *scan)
-{
-	bool		cooling = lease_entry_is_cooling(scan);
-
-	scan->dirty.xmin = scan->dirty.xmax = InvalidTransactionId;
-	if (!cooling && scan_page_is_all_visible(scan))
-		return ROW_HELD;
-	if (!index_fetch_heap(scan->desc, scan->slot))
-		return ROW_GONE;
-	if (!cooling || !lease_has_cooled(scan, search->cool_down))
-		return ROW_HELD;
-	return TransactionIdIsValid(scan->dirty.xmin) || TransactionIdIsValid(scan->dirty.xmax) ? ROW_IN_THE_WAY : ROW_OVER;
-}
-
-/*
- * slot_any_outside -- is a lease held that has no slot, or one above the limit?
- *
- * tidy: remove what has cooled down there. Nobody else's slot is free or taken for it, as long as the limit stays.
- */
-static bool
-slot_any_outside(LimitSearch *search, int64 credential_id, int32 limit, bool tidy)
-{
-	int32		slot;
-
-	scan_key_id(&search->all, credential_id);
-	scan_start_dirty(&search->all);
-	while ((slot = next_slot(&search->all, BackwardScanDirection)) == SLOT_NONE || slot > limit)
-	{
-		RowState	state = row_state(search, &search->all);
-
-		if (state == ROW_HELD)
-			return true;
-		if (state == ROW_OVER && tidy)
-			(void) scan_try_delete(&search->all);
-	}
-	return false;
-}
-
-/* any_ended -- has one of these transactions ended? */
-static bool
-any_ended(List *transactions)
-{
-	ListCell   *cell;
-
-	foreach(cell, transactions)
-		if (!TransactionIdIsInProgress((TransactionId) lfirst_int(cell)))
-			return true;
-	return false;
-}
-
-/*
- * count_once -- how many connections are held, counted up to a limit; *open are the transactions that must not have ended meanwhile
- *
- * Those of one slot are one connection: a transaction that ends a lease may leave another in its slot, which cools down; or take the
- * connection again. What it leaves in the place of a lease without a slot has a slot by itself. While the transaction is open that
- * does not count, because the lease does.
- */
-static int32
-count_once(LimitSearch *search, int64 credential_id, int32 limit, List **open)
-{
-	int32		count = 0;
-	int32		counted = SLOT_NONE;	/* the slot that was counted last */
-	int32		slot;
-
-	scan_key_id(&search->all, credential_id);
-	scan_start_dirty(&search->all);
-	while (count < limit && (slot = next_slot(&search->all, BackwardScanDirection)) != SLOT_END)
-	{
-		EgressScan *row = &search->all;
-
-		if ((slot != SLOT_NONE && slot == counted) || row_state(search, row) != ROW_HELD)
-			continue;
-		if (lease_entry_is_cooling(row) && TransactionIdIsValid(row->dirty.xmin))
-		{
-			*open = lappend_int(*open, (int) row->dirty.xmin);
-			continue;
-		}
-		if (slot == SLOT_NONE && TransactionIdIsValid(row->dirty.xmax))
-			*open = lappend_int(*open, (int) row->dirty.xmax);
-		counted = slot;
-		count++;
-	}
-	return count;
-}
-
-/*
- * count_held -- how many connections are held, counted up to a limit
- *
- * Before: the caller holds the credential's lock, exclusive. A transaction that ends while the leases are counted may have been seen
- * before and after: then they are counted again.
- */
-static int32
-count_held(LimitSearch *search, int64 credential_id, int32 limit)
-{
-	List	   *open;
-	int32		count;
-
-	do
-	{
-		open = NIL;
-		count = count_once(search, credential_id, limit, &open);
-	} while (any_ended(open));
-	return count;
-}
-
-/*
- * cooled_after -- a slot that is free and has a row, rather than a free one without; the scan is at the next entry, slot is its
- *
- * So that each acquire that can removes what has cooled down, and such rows do not become more than there are connections that cool
- * down, though slots are drawn by chance, and a limit may be large. A few entries are looked at.
- */
-static int32
-cooled_after(LimitSearch *search, int32 free, int32 slot, int32 to)
-{
-	int			left = search->cool_down == NULL ? 1 : NEAR_ENTRIES;
-
-	for (; left > 0 && slot != SLOT_NONE && slot != SLOT_END && slot <= to; left--)
-	{
-		search->cooled = lease_entry_is_cooling(&search->from) && row_state(search, &search->from) == ROW_OVER;
-		if (search->cooled)
-			return slot;
-		slot = next_slot(&search->from, ForwardScanDirection);
-	}
-	return free;
-}
-
-/*
- * find_gap -- a slot from..to that is free, near from, SLOT_NONE if there is none; before: from <= to, an int32's largest too
- *
- * After: search->cooled says that it has a row that has cooled down: slot_clear(). That it is from says that from is free.
- */
-static int32
-find_gap(LimitSearch *search, int64 credential_id, int32 from, int32 to)
-{
-	int32		candidate = from;
-
-	search->cooled = false;
-	scan_key_id(&search->from, credential_id);
-	scan_key_at_least(&search->from, from);
-	scan_start_dirty(&search->from);
-	for (;;)
-	{
-		int32		slot = next_slot(&search->from, ForwardScanDirection);
-		RowState	state;
-
-		/* all entries of the candidate have been seen, and none was held */
-		if (slot == SLOT_END || slot > candidate)
-			return search->cooled || search->bare ? candidate : cooled_after(search, candidate, slot, to);
-		if (slot != candidate)
-			continue;
-		state = row_state(search, &search->from);
-		if (state == ROW_GONE)
-			continue;
-		if (state == ROW_OVER && !search->bare)
-		{
-			search->cooled = true;
-			continue;
-		}
-		if (candidate == to)
-			return SLOT_NONE;
-		candidate++;
-		search->cooled = false;
-	}
-}
-
-/*
- * slot_clear -- remove from a slot, which find_gap() said was free, what has cooled down there; false when it is not free now
- *
- * Before: the caller holds the slot's lock, or the credential's, exclusive.
- */
-static bool
-slot_clear(LimitSearch *search, int64 credential_id, int32 slot)
-{
-	RowState	state = ROW_GONE;
-
-	if (slot == SLOT_NONE || !search->cooled)
-		return true;
-	scan_key_id(&search->from, credential_id);
-	scan_key_at_least(&search->from, slot);
-	scan_start_dirty(&search->from);
-	while ((state == ROW_GONE || state == ROW_OVER) && next_slot(&search->from, ForwardScanDirection) == slot)
-	{
-		state = row_state(search, &search->from);
-		if (state == ROW_OVER && !scan_try_delete(&search->from))
-			state = ROW_IN_THE_WAY;
-	}
-	return state == ROW_GONE || state == ROW_OVER;
-}
-
-/* random_slot -- any of 1..limit */
-static int32
-random_slot(int32 limit)
-{
-	return (int32) pg_prng_uint64_range(&pg_global_prng_state, 1, limit);
-}
-
-/* gap_around -- a slot that is free, from start upwards, or from 1; SLOT_NONE if there is none. See find_gap() */
-static int32
-gap_around(LimitSearch *search, int64 credential_id, int32 start, int32 limit)
-{
-	int32		slot = find_gap(search, credential_id, start, limit);
-
-	if (slot == SLOT_NONE && start > 1)
-		slot = find_gap(search, credential_id, 1, start - 1);
-	return slot;
+	slots_close(&search->slots);
 }
 
 /* slot_unclaim -- let others take a slot again, which mostly has a lease now */
@@ -475,7 +256,7 @@ slot_unclaim(int64 credential_id, int32 slot)
 static int32
 slot_claim(LimitSearch *search, int64 credential_id, int32 limit)
 {
-	int32		slot = limit == 0 ? SLOT_NONE : random_slot(limit);
+	int32		slot = limit == 0 ? SLOT_NONE : slots_random(limit);
 
 	for (int tries = 0; slot != SLOT_NONE && tries < CLAIM_TRIES; tries++)
 	{
@@ -486,36 +267,12 @@ slot_claim(LimitSearch *search, int64 credential_id, int32 limit)
 			slot = wanted % limit + 1;
 			continue;
 		}
-		slot = gap_around(search, credential_id, wanted, limit);
+		slot = slots_gap(&search->slots, wanted, limit);
 		if (slot == wanted)
 			return slot;
 		slot_unclaim(credential_id, wanted);
 	}
 	return SLOT_NONE;
-}
-
-/*
- * slot_find -- a free slot of a credential with a limit, SLOT_NONE when it is full
- *
- * Before: the caller holds the credential's lock, exclusive, and has read the limit under it.
- */
-static int32
-slot_find(LimitSearch *search, int64 credential_id, int32 limit)
-{
-	if (limit == 0)
-		return SLOT_NONE;
-	if (slot_any_outside(search, credential_id, limit, false) && count_held(search, credential_id, limit) >= limit)
-		return SLOT_NONE;
-	return gap_around(search, credential_id, random_slot(limit), limit);
-}
-
-/* slot_excess -- how many leases of a credential, for which slot_find() has found no slot, have to end for one to be free */
-static int64
-slot_excess(LimitSearch *search, int64 credential_id, int32 limit)
-{
-	if (!slot_any_outside(search, credential_id, limit, false))
-		return 1;
-	return (int64) count_held(search, credential_id, PG_INT32_MAX) - limit + 1;
 }
 
 /* credential_limit -- the limit of the credential in a scan's current row; 0 for a negative one, whose CHECK was dropped */
@@ -525,6 +282,15 @@ credential_limit(EgressScan *credential)
 	if (!scan_bool(credential, Anum_egress_credential_limit_active_connections))
 		return NO_LIMIT;
 	return Max(DatumGetInt32(scan_value(credential, Anum_egress_credential_active_connection_limit)), 0);
+}
+
+/* start_credential -- let the slots that are looked at be those of the credential that is the current row */
+static void
+start_credential(LimitSearch *search, int64 credential_id)
+{
+	search->slots.credential_id = credential_id;
+	search->slots.cool_down = lease_cool_down(search->credentials);
+	search->slots.over = false;
 }
 
 /* is_usable -- can the credential that is the current row be used? After: search->unusable says so, too */
@@ -555,8 +321,9 @@ insert_lease(LimitSearch *search, int64 credential_id, int32 slot)
 	values[Anum_egress_lease_slot - 1] = Int32GetDatum(slot);
 	nulls[Anum_egress_lease_slot - 1] = slot == SLOT_NONE;
 	values[Anum_egress_lease_cooling - 1] = BoolGetDatum(false);
-	nulls[Anum_egress_lease_user_slot - 1] = true;
-	insert_row(search->all.table, shape_columns(TABLE_LEASE), values, nulls);
+	values[Anum_egress_lease_user_slot - 1] = Int32GetDatum(lease->user_slot);
+	nulls[Anum_egress_lease_user_slot - 1] = lease->user_slot == SLOT_NONE;
+	insert_row(search->slots.all.table, shape_columns(TABLE_LEASE), values, nulls);
 }
 
 /*
@@ -573,10 +340,10 @@ lease_in_slot(LimitSearch *search, int64 credential_id)
 
 	if (limit == NO_LIMIT)
 		leased = is_usable(search);
-	else if (!slot_any_outside(search, credential_id, limit, true))
+	else if (!slots_any_outside(&search->slots, limit, true))
 	{
 		slot = slot_claim(search, credential_id, limit);
-		leased = slot != SLOT_NONE && is_usable(search) && slot_clear(search, credential_id, slot);
+		leased = slot != SLOT_NONE && is_usable(search) && slots_clear(&search->slots, slot);
 	}
 	if (leased)
 		insert_lease(search, credential_id, slot);
@@ -596,7 +363,7 @@ lease_in_place(LimitSearch *search, int64 credential_id)
 
 	if (!lock_try(LOCK_PLACE, key, ExclusiveLock))
 		return false;
-	state = once_look(&search->once, credential_id, gateway_id, search->cool_down);
+	state = once_look(&search->once, credential_id, gateway_id, search->slots.cool_down);
 	search->at_gateway = state == ONCE_TAKEN;
 	leased = state == ONCE_FREE && lease_in_slot(search, credential_id);
 	lock_give(LOCK_PLACE, key, ExclusiveLock);
@@ -624,7 +391,7 @@ lease_beside_others(LimitSearch *search, int64 credential_id)
 	if (scan_find_id(credential, credential_id, snapshot) && scan_bool(credential, Anum_egress_credential_enabled) &&
 		!scan_row_is_changing(credential) && !scan_row_is_own(credential))
 	{
-		search->cool_down = lease_cool_down(credential);
+		start_credential(search, credential_id);
 		leased = once_applies(credential) ?
 			lease_in_place(search, credential_id) : lease_in_slot(search, credential_id);
 	}
@@ -642,7 +409,7 @@ lease_beside_others(LimitSearch *search, int64 credential_id)
 static bool
 end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in_all)
 {
-	const Interval *cool_down = search->cool_down;
+	const Interval *cool_down = search->slots.cool_down;
 	EgressScan	expiries;
 	bool		ended;
 
@@ -655,71 +422,54 @@ end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in
 }
 
 /*
+ * find_alone -- slot_alone(), where what other transactions are ending counts or, if search->slots.over, does not when it is over
+ */
+static bool
+find_alone(LimitSearch *search, int64 credential_id, int32 limit, int32 *slot)
+{
+	OnceState	place = ONCE_FREE;
+	bool		full;
+
+	if (once_applies(search->credentials))
+		place = once_look(&search->once, credential_id, search->lease->gateway_id, search->slots.cool_down);
+	search->at_gateway = place == ONCE_TAKEN;
+	if (search->at_gateway)
+		return false;
+
+	if (limit != NO_LIMIT)
+		*slot = slots_find(&search->slots, limit);
+	full = limit != NO_LIMIT && *slot == SLOT_NONE;
+	if (!full && place == ONCE_FREE)
+		return true;
+	if (!end_expired(search, credential_id, place == ONCE_EXPIRED ? search->once.expired : 0,
+					 full ? slots_excess(&search->slots, limit) : 0))
+		return false;
+	if (full)
+		*slot = slots_find(&search->slots, limit);
+	return !full || *slot != SLOT_NONE;
+}
+
+/*
  * slot_alone -- a slot of the credential as it is now: SLOT_NONE for one without a limit; false when there is none
  *
- * One that is free, at a place that is, or that the end of expired leases makes so. After: search->at_gateway says that the place is not.
+ * One that is free, at a place that is, or that the end of expired leases makes so; or one above the limit, where other transactions are
+ * ending these. After: search->at_gateway says that the place is not free.
  * Before: the caller holds the credential's lock, exclusive, and it is the current row.
  */
 static bool
 slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 {
 	int32		limit = credential_limit(search->credentials);
-	OnceState	place = ONCE_FREE;
-	bool		full;
 
 	*slot = SLOT_NONE;
 	if (scan_row_ends(search->credentials) || limit == 0)
 		return false;
-	if (once_applies(search->credentials))
-		place = once_look(&search->once, credential_id, search->lease->gateway_id, search->cool_down);
-	search->at_gateway = place == ONCE_TAKEN;
-	if (search->at_gateway)
+	if (find_alone(search, credential_id, limit, slot))
+		return true;
+	if (search->unusable || search->at_gateway || limit == NO_LIMIT)
 		return false;
-
-	if (limit != NO_LIMIT)
-		*slot = slot_find(search, credential_id, limit);
-	full = limit != NO_LIMIT && *slot == SLOT_NONE;
-	if (!full && place == ONCE_FREE)
-		return true;
-	if (!end_expired(search, credential_id, place == ONCE_EXPIRED ? search->once.expired : 0,
-					 full ? slot_excess(search, credential_id, limit) : 0))
-		return false;
-	if (full)
-		*slot = slot_find(search, credential_id, limit);
-	return !full || *slot != SLOT_NONE;
-}
-
-/*
- * slot_clear_alone -- slot_clear(); or let *slot be another that is clear
- *
- * For a row that somebody has locked by hand: a slot without a row, or a few others with one. Before: the caller holds the credential's
- * lock, exclusive.
- */
-static bool
-slot_clear_alone(LimitSearch *search, int64 credential_id, int32 *slot)
-{
-	int32		limit = credential_limit(search->credentials);
-	int32		bare;
-
-	if (slot_clear(search, credential_id, *slot))
-		return true;
-	search->bare = true;
-	bare = gap_around(search, credential_id, 1, limit);
-	search->bare = false;
-	if (bare != SLOT_NONE)
-	{
-		*slot = bare;
-		return true;
-	}
-	for (int tries = 0; tries < CLAIM_TRIES; tries++)
-	{
-		*slot = gap_around(search, credential_id, *slot < limit ? *slot + 1 : 1, limit);
-		if (*slot == SLOT_NONE)
-			return false;
-		if (slot_clear(search, credential_id, *slot))
-			return true;
-	}
-	return false;
+	search->slots.over = true;
+	return find_alone(search, credential_id, limit, slot);
 }
 
 /* lease_alone -- lease a connection of a credential while nobody else does */
@@ -744,10 +494,11 @@ lease_alone(LimitSearch *search, int64 credential_id)
 			int32		slot;
 			bool		found;
 
-			search->cool_down = lease_cool_down(credential);
+			start_credential(search, credential_id);
 			found = slot_alone(search, credential_id, &slot) && is_usable(search);
 			again = (found || search->unusable) && scan_row_is_replaced(credential);
-			found = found && (again || slot_clear_alone(search, credential_id, &slot));
+			found = found && (again || slot == SLOT_NONE ||
+							 slots_clear_another(&search->slots, &slot, credential_limit(credential)));
 			outcome = found ? LIMIT_TAKEN : search->unusable ? LIMIT_UNUSABLE :
 				search->at_gateway ? LIMIT_AT_GATEWAY : LIMIT_FULL;
 			if (found && !again)

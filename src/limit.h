@@ -6,14 +6,16 @@
 
 #include "once.h"
 #include "scan.h"
+#include "slots.h"
 
-/* What the row of a lease holds besides its credential and its slot. */
+/* What the row of a lease holds besides its credential and its slot there. */
 typedef struct LimitLease
 {
 	text	   *session_id;
 	int64		gateway_id;
 	text	   *user_id;
 	text	   *workspace_id;	/* or NULL */
+	int32		user_slot;		/* of the user's limit; SLOT_NONE without one */
 	TimestampTz acquired_at;	/* set by limit_take() */
 } LimitLease;
 
@@ -34,11 +36,7 @@ typedef bool (*LimitUsable) (void *arg);
 typedef struct LimitSearch
 {
 	EgressScan *credentials;	/* current row: the credential */
-	EgressScan	all;			/* all leases of a credential */
-	EgressScan	from;			/* those with a slot, from one upwards */
-	const Interval *cool_down;	/* the credential's, */
-	bool		cooled;			/* and whether the slot that was found has a row that has cooled down; */
-	bool		bare;			/* only one without such a row is sought */
+	SlotSearch	slots;			/* its leases */
 	LimitUsable usable;
 	void	   *arg;			/* what it is asked with */
 	bool		unusable;		/* what it said */

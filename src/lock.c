@@ -1,8 +1,10 @@
 /*
- * lock.c -- the five short locks and their order
+ * lock.c -- the six short locks and their order
  *
  * LOCK_SESSION, exclusive: whoever takes, renews or ends the session's lease, from looking at it to having changed it.
  *		Two acquires of one session do not both find nothing.
+ * LOCK_USER, shared: an acquire of a user who has no limit, from before it sees that to having inserted the lease.
+ *		Exclusive: one of a user with a limit, from reading that and the user's leases to having inserted one.
  * LOCK_GATEWAY, shared: an acquire, from seeing that the gateway is not being deleted to having inserted the lease.
  *		Who reports that it does not answer, likewise to having inserted the report; and of a credential below (report.c).
  *		Exclusive: the deleter of the gateway, while it looks for leases, the row already marked. Who deletes reports about it,
@@ -18,7 +20,8 @@
  *		lease with it. Only tried: who does not get it looks for another slot.
  *
  * They are taken in this order, and of each kind one at a time; the exception is an acquire that ends the expired lease of
- * another session, whose LOCK_SESSION it only tries, holding those before LOCK_PLACE. Whoever holds one waits for nothing but
+ * another session, whose LOCK_SESSION it only tries, holding those before LOCK_PLACE; and, if it holds none after LOCK_USER, the
+ * LOCK_CREDENTIAL of that lease, which it gives back at once. Whoever holds one waits for nothing but
  * the next of these: not for a table's lock (tables are opened before), not for a transaction (the session's lock is given
  * back before waiting for one). So each is held for microseconds and never to commit, and no wait can be a circle.
  *
@@ -39,6 +42,13 @@ int64
 lock_session_key(text *session_id)
 {
 	return (int64) hash_bytes_extended((unsigned char *) VARDATA_ANY(session_id), VARSIZE_ANY_EXHDR(session_id), 0);
+}
+
+/* lock_user_key -- the key of a user's lock, likewise */
+int64
+lock_user_key(text *user_id)
+{
+	return lock_session_key(user_id);
 }
 
 /* lock_place_key -- the key of the lock on a credential at a gateway; who finds that of another place taken goes alone */

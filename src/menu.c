@@ -55,6 +55,7 @@ typedef struct Menu
 	bool		counted_all;	/* available_all is known */
 	EgressCapacitySum available_all;	/* of access->credentials_all */
 	EgressCapacity capacity;
+	EgressUserCapacity user;
 } Menu;
 
 /* A gateway of the menu. */
@@ -90,7 +91,7 @@ put_gateway(Menu *menu, const MenuGateway *gateway)
 {
 	Datum		values[MENU_COLUMNS];
 	bool		nulls[MENU_COLUMNS] = {false};
-	int64		available = available_connections(menu, gateway->id);
+	int64		available = capacity_left(&menu->user, available_connections(menu, gateway->id));
 
 	values[0] = Int64GetDatum(gateway->id);
 	values[1] = PointerGetDatum(gateway->name);
@@ -279,6 +280,7 @@ egress_available_gateways(PG_FUNCTION_ARGS)
 
 	access_begin(&menu.call, user_id, workspace_id, GetActiveSnapshot(), query_moment(fcinfo), ACCESS_TO_READ);
 	capacity_begin(&menu.capacity, menu.call.snapshot, menu.call.moment);
+	capacity_user(&menu.capacity, &menu.call, &menu.user);
 	providers = access_to_providers(&menu.call);
 	access_sort_by_name(providers);
 

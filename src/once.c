@@ -8,6 +8,7 @@
  * Looked at is the index (gateway, credential) of the leases. A lease has one version, and one entry, so the look misses none that
  * had its entry when it began (limit.c). Its end is looked up by its session, also dirty. A renewal under that look may hide the
  * end; but who renews has found it not to be over, and until that transaction ends the lease counts, as it does if the end is hidden.
+ * One that has expired, and that another open transaction is ending, does not count: no index keeps a second one from the place.
  */
 #include "once.h"
 
@@ -49,7 +50,7 @@ once_end(OnceLook *look)
 {
 	if (!look->opened)
 		return;
-	scan_close(&look->expiries);
+	lease_ends_end(&look->ends);
 	scan_close(&look->leases);
 	look->opened = false;
 }
@@ -65,22 +66,13 @@ start(OnceLook *look, int64 credential_id, int64 gateway_id)
 	if (!look->opened)
 	{
 		scan_open(&look->leases, INDEX_LEASE_GATEWAY, AccessShareLock);
-		scan_open(&look->expiries, INDEX_LEASE_EXPIRY_SESSION, AccessShareLock);
+		lease_ends_begin(&look->ends);
 		look->opened = true;
 	}
 	look->cooled_at = DT_NOEND;
 	scan_key_id(&look->leases, gateway_id);
 	scan_key_id(&look->leases, credential_id);
 	scan_start_dirty(&look->leases);
-}
-
-/* has_expired -- has the lease in the current row, and cooled down, while no other open transaction does something with its end? */
-static bool
-has_expired(OnceLook *look, const Interval *cool_down)
-{
-	scan_key_text(&look->expiries, DatumGetTextPP(scan_value(&look->leases, Anum_egress_lease_session_id)));
-	scan_start_dirty(&look->expiries);
-	return lease_next_expired(&look->expiries, cool_down);
 }
 
 /* note_cooling -- note until when the connection in the current row cools down, if it does */
@@ -106,10 +98,10 @@ once_look(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval 
 	while (scan_next(leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (lease_has_cooled(leases, cool_down))
+		if (lease_has_cooled(leases, cool_down) || lease_is_over(&look->ends, leases, cool_down))
 			continue;
 		if (TransactionIdIsValid(leases->dirty.xmin) || TransactionIdIsValid(leases->dirty.xmax) ||
-			!has_expired(look, cool_down))
+			!lease_has_expired(&look->ends, leases, cool_down))
 		{
 			note_cooling(look, cool_down);
 			return ONCE_TAKEN;
@@ -136,11 +128,12 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
 		TransactionId inserter;
 
 		CHECK_FOR_INTERRUPTS();
-		if (TransactionIdIsValid(leases->dirty.xmin) || lease_has_cooled(leases, cool_down))
+		if (TransactionIdIsValid(leases->dirty.xmin) || lease_has_cooled(leases, cool_down) ||
+			lease_is_over(&look->ends, leases, cool_down))
 			continue;
 		inserter = HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data);
 		if ((TransactionIdIsCurrentTransactionId(inserter) || !XidInMVCCSnapshot(inserter, snapshot)) &&
-			!has_expired(look, cool_down))
+			!lease_has_expired(&look->ends, leases, cool_down))
 		{
 			note_cooling(look, cool_down);
 			return true;

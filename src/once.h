@@ -4,6 +4,7 @@
 #ifndef EGRESS_ONCE_H
 #define EGRESS_ONCE_H
 
+#include "lease.h"
 #include "scan.h"
 
 /* What is held of a credential's leases at a gateway. */
@@ -17,9 +18,9 @@ typedef enum OnceState
 /* Looking at the leases of a credential at a gateway. */
 typedef struct OnceLook
 {
-	bool		opened;			/* the scans are: when they are first needed */
+	bool		opened;			/* the leases are: when they are first needed */
 	EgressScan	leases;			/* by gateway and credential */
-	EgressScan	expiries;		/* by session */
+	LeaseEnds	ends;
 	int			expired;		/* after ONCE_EXPIRED: how many have */
 	TimestampTz cooled_at;		/* a connection that was there cools down until then; DT_NOEND: none does, or nobody looked */
 } OnceLook;

@@ -6,7 +6,8 @@
  * their order, and looks up only what has expired. It reads dirty, as everything that ends leases, and so raises no
  * serialization failure; what other open transactions do something with is left to them, so two sweeps share the work.
  *
- * What a transaction has ended it holds until it commits: an acquire finds these connections neither free nor expired. So
+ * What an open sweep has ended does not count for others, but an acquire that needs such a connection goes alone, and may take a slot
+ * above the limit (limit.c), which keeps others alone as long as its lease lasts. And it is one long transaction. So
  * the sweep for a schedule is a procedure, which ends a batch in a transaction of its own and goes on from the page where
  * that stopped. Each batch but the last ends as many leases as it may; so there are not more of them than leases, and
  * what is left behind is not met again, but for what is on that one page.

@@ -1,0 +1,38 @@
+/*
+ * slots.h -- the slots of a limit, a credential's or a user's
+ */
+#ifndef EGRESS_SLOTS_H
+#define EGRESS_SLOTS_H
+
+#include "lease.h"
+#include "scan.h"
+
+/* the slot of a lease that has none, and what is returned for a slot when there is none free */
+#define SLOT_NONE	0
+
+/* Looking at the slots of credentials, or of users, one after the other. */
+typedef struct SlotSearch
+{
+	int64		credential_id;	/* whose, */
+	text	   *user_id;		/* unless they are this user's */
+	const Interval *cool_down;	/* how long a connection counts after its end; NULL: not at all, as for a user */
+	bool		over;			/* a lease that is over does not count, though another open transaction ends it: lease_is_over() */
+	bool		cooled;			/* the slot that was found has a row that has cooled down: slots_clear() */
+	bool		bare;			/* only one without such a row is sought */
+	EgressScan	all;			/* all leases of the credential or user */
+	EgressScan	from;			/* those with a slot, from one upwards */
+	LeaseEnds	ends;
+} SlotSearch;
+
+extern void slots_open(SlotSearch *search, EgressIndex index);
+extern void slots_close(SlotSearch *search);
+extern bool slots_any_outside(SlotSearch *search, int32 limit, bool tidy);
+extern int32 slots_count(SlotSearch *search, int32 limit);
+extern int32 slots_random(int32 limit);
+extern int32 slots_gap(SlotSearch *search, int32 start, int32 limit);
+extern bool slots_clear(SlotSearch *search, int32 slot);
+extern bool slots_clear_another(SlotSearch *search, int32 *slot, int32 limit);
+extern int32 slots_find(SlotSearch *search, int32 limit);
+extern int64 slots_excess(SlotSearch *search, int32 limit);
+
+#endif							/* EGRESS_SLOTS_H */

@@ -1,0 +1,359 @@
+/*
+ * user_limit.c -- how many connections a user may have at once, over all providers: egress_user_limit
+ *
+ * A user's own row counts; without one the largest of the groups that the user is in; else that of everyone; else there is no
+ * limit. user_limit_find() is the one place that says so, for an acquire, the menu and the explanations.
+ *
+ * For an acquire the limit is exact, and nobody waits for an open transaction: by slots, as a credential's limit. limit.c has the
+ * whole argument, and how the two go together. An acquire has a hold on its user's limit:
+ *	1. user_hold_begin(): LOCK_USER, shared, before its snapshot is taken.
+ *	2. user_hold_decide(): is there a limit, by that snapshot? If not, the lock is kept until the lease is there. If so, it is given
+ *	   back, and
+ *	3. user_hold_claim(): taken again, exclusive, before the gateway's; the limit is read, a free slot of the user's is found, and
+ *	   the limit read once more. If it is another one by now, that is done again. The lock is kept until the lease is there, or the
+ *	   search for a credential has come to nothing.
+ * Whoever changes a limit, or who is in a group, takes no lock: one row may be about all users that there are.
+ */
+#include "user_limit.h"
+
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "arguments.h"
+#include "compat.h"
+#include "errors.h"
+#include "lease.h"
+#include "lock.h"
+
+/* so often user_hold_claim() tries to end the user's expired leases, where others are about to do something with them */
+#define CLAIM_TRIES	4
+
+/* What the user's leases leave. */
+typedef enum UserRoom
+{
+	ROOM_FREE,					/* a connection; or there is no limit */
+	ROOM_EXPIRED,				/* one, if leases that have expired are ended */
+	ROOM_NONE
+} UserRoom;
+
+/* user_sessions_begin -- there are none yet */
+void
+user_sessions_begin(UserSessions *sessions)
+{
+	sessions->count = 0;
+}
+
+/* user_sessions_add -- one more, whose lease is in a scan's current row */
+void
+user_sessions_add(UserSessions *sessions, EgressScan *lease)
+{
+	if (sessions->count < USER_SESSIONS_NAMED)
+		sessions->named[sessions->count] = scan_name(lease, Anum_egress_lease_session_id);
+	sessions->count++;
+}
+
+/* user_sessions_label -- the sessions, of which there is one, as a sentence names them; quote stands around each id */
+char *
+user_sessions_label(const UserSessions *sessions, const char *quote)
+{
+	StringInfoData label;
+
+	initStringInfo(&label);
+	appendStringInfoString(&label, sessions->count == 1 ? "session " : "sessions ");
+	for (int i = 0; i < Min(sessions->count, USER_SESSIONS_NAMED); i++)
+		appendStringInfo(&label, "%s%s%s%s", i == 0 ? "" : ", ", quote, sessions->named[i], quote);
+	if (sessions->count > USER_SESSIONS_NAMED)
+		appendStringInfo(&label, " and " INT64_FORMAT " more", sessions->count - USER_SESSIONS_NAMED);
+	return label.data;
+}
+
+/* find_row -- the limit in the row of a subject; false when there is none */
+static bool
+find_row(EgressScan *limits, const EgressSubject *subject, Snapshot snapshot, int32 *connections)
+{
+	scan_key_subject(limits, subject->type, subject->id);
+	scan_start(limits, snapshot);
+	if (!scan_next(limits))
+		return false;
+	/* 0 for a negative one, whose CHECK was dropped */
+	*connections = Max(DatumGetInt32(scan_value(limits, Anum_egress_user_limit_active_connection_limit)), 0);
+	return true;
+}
+
+/* find_largest -- let *limit be the largest of the subjects of a type; false when none of them has a row */
+static bool
+find_largest(EgressScan *limits, List *subjects, EgressSubjectType type, Snapshot snapshot, UserLimit *limit)
+{
+	bool		found = false;
+	ListCell   *cell;
+
+	foreach(cell, subjects)
+	{
+		const EgressSubject *subject = lfirst(cell);
+		int32		connections;
+
+		if (subject->type != type || !find_row(limits, subject, snapshot, &connections) ||
+			(found && connections <= limit->connections))
+			continue;
+		limit->subject = subject;
+		limit->connections = connections;
+		found = true;
+	}
+	return found;
+}
+
+/* user_limit_find -- the limit of a user, whose subjects these are, by a snapshot; false when there is none */
+bool
+user_limit_find(List *subjects, Snapshot snapshot, UserLimit *limit)
+{
+	EgressScan	limits;
+	bool		found;
+
+	if (!catalog_has_table(TABLE_USER_LIMIT))
+		return false;
+	scan_open(&limits, INDEX_USER_LIMIT_SUBJECT, AccessShareLock);
+	found = find_largest(&limits, subjects, SUBJECT_USER, snapshot, limit) ||
+		find_largest(&limits, subjects, SUBJECT_GROUP, snapshot, limit) ||
+		find_largest(&limits, subjects, SUBJECT_EVERYONE, snapshot, limit);
+	scan_close(&limits);
+	return found;
+}
+
+/* take -- take LOCK_USER */
+static void
+take(UserHold *hold, LOCKMODE mode)
+{
+	lock_take(LOCK_USER, lock_user_key(hold->user_id), mode);
+	hold->lock = mode;
+}
+
+/* give -- give it back, if it is held */
+static void
+give(UserHold *hold)
+{
+	if (hold->lock != NoLock)
+		lock_give(LOCK_USER, lock_user_key(hold->user_id), hold->lock);
+	hold->lock = NoLock;
+}
+
+/*
+ * user_hold_begin -- keep others from taking connections of a user under a limit, before the snapshot is taken by which it is decided
+ *
+ * Before: lease_lock_tables(), access_lock_tables(); of the short locks, the caller holds the session's at most.
+ */
+void
+user_hold_begin(UserHold *hold, text *user_id)
+{
+	memset(hold, 0, sizeof(UserHold));
+	hold->user_id = user_id;
+	hold->lock = NoLock;
+	hold->slot = SLOT_NONE;
+	if (catalog_has_table(TABLE_USER_LIMIT))
+		take(hold, ShareLock);
+}
+
+/* user_hold_decide -- is there a limit of the user, whose subjects these are? If so, the lock is given back for now */
+void
+user_hold_decide(UserHold *hold, List *subjects, Snapshot snapshot)
+{
+	hold->limited = user_limit_find(subjects, snapshot, &hold->limit);
+	if (hold->limited)
+		give(hold);
+}
+
+/* read_limit -- the user's limit as it is now; false when there is none */
+static bool
+read_limit(UserHold *hold, UserLimit *limit)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool		found = user_limit_find(subjects_of(hold->user_id, NULL, snapshot), snapshot, limit);
+
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/* start_leases -- go through the user's leases, dirty */
+static void
+start_leases(UserHold *hold)
+{
+	scan_key_text(&hold->leases, hold->user_id);
+	scan_start_dirty(&hold->leases);
+}
+
+/* next_expired -- the next of them that has expired, while no other open transaction does something with it */
+static bool
+next_expired(UserHold *hold)
+{
+	while (scan_next(&hold->leases))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!TransactionIdIsValid(hold->leases.dirty.xmin) && !TransactionIdIsValid(hold->leases.dirty.xmax) &&
+			lease_has_expired(&hold->slots.ends, &hold->leases, NULL))
+			return true;
+	}
+	return false;
+}
+
+/* so_many_expired -- have so many? */
+static bool
+so_many_expired(UserHold *hold, int64 number)
+{
+	int64		found = 0;
+
+	start_leases(hold);
+	while (found < number && next_expired(hold))
+		found++;
+	return found >= number;
+}
+
+/*
+ * end_expired -- end so many of them; fewer, where others are quicker
+ *
+ * The connection of each may have to cool down, which is the credential's affair.
+ */
+static void
+end_expired(UserHold *hold, int64 number)
+{
+	start_leases(hold);
+	while (number > 0 && next_expired(hold))
+		if (lease_end_if_expired(&hold->leases, Anum_egress_lease_session_id))
+			number--;
+}
+
+/*
+ * look -- what the user's leases leave, by the limit as it is when that is known
+ *
+ * Before: the caller holds LOCK_USER, exclusive. After: hold->limited and limit say what it went by, and hold->slot is the one that is
+ * free; *excess are how many have to end for one to be.
+ */
+static UserRoom
+look(UserHold *hold, int64 *excess)
+{
+	UserRoom	room;
+	UserLimit	after;
+
+	hold->limited = read_limit(hold, &hold->limit);
+	for (;;)
+	{
+		int32		limit = hold->limit.connections;
+
+		CHECK_FOR_INTERRUPTS();
+		hold->slot = SLOT_NONE;
+		if (!hold->limited)
+			return ROOM_FREE;
+		hold->slot = slots_find(&hold->slots, limit);
+		room = hold->slot != SLOT_NONE ? ROOM_FREE : ROOM_NONE;
+		if (room == ROOM_NONE && limit > 0)
+		{
+			*excess = slots_excess(&hold->slots, limit);
+			if (so_many_expired(hold, *excess))
+				room = ROOM_EXPIRED;
+		}
+
+		hold->limited = read_limit(hold, &after);
+		hold->limit = after;
+		if (hold->limited && after.connections == limit)
+			return room;
+	}
+}
+
+/* look_alone -- take LOCK_USER, exclusive, and look */
+static UserRoom
+look_alone(UserHold *hold, int64 *excess)
+{
+	if (!hold->opened)
+	{
+		slots_open(&hold->slots, INDEX_LEASE_USER);
+		scan_open(&hold->leases, INDEX_LEASE_USER, AccessShareLock);
+		hold->slots.user_id = hold->user_id;
+		hold->slots.over = true;
+		hold->opened = true;
+	}
+	if (hold->lock == NoLock)
+		take(hold, ExclusiveLock);
+	return look(hold, excess);
+}
+
+/*
+ * user_hold_claim -- have a connection of the user's to give: hold->slot, for the lease that is inserted before user_hold_give()
+ *
+ * Before: user_hold_decide(); of the short locks, the caller holds the session's at most. Returns false when the limit is reached;
+ * the lock is kept then, for user_hold_refuse().
+ */
+bool
+user_hold_claim(UserHold *hold)
+{
+	UserRoom	room = ROOM_FREE;
+	int64		excess;
+
+	if (hold->lock == ShareLock || !hold->limited)
+		return true;
+	for (int tries = 0; tries < CLAIM_TRIES && (room = look_alone(hold, &excess)) == ROOM_EXPIRED; tries++)
+		end_expired(hold, excess);
+	hold->had_room = room == ROOM_FREE;
+	return hold->had_room;
+}
+
+/* user_hold_is_full -- is the limit reached? For the answer alone; if so, the lock is kept for user_hold_refuse() */
+bool
+user_hold_is_full(UserHold *hold)
+{
+	int64		excess;
+
+	if (hold->lock == ShareLock || !hold->limited || hold->had_room)
+		return false;
+	hold->had_room = look_alone(hold, &excess) != ROOM_NONE;
+	if (hold->had_room)
+		give(hold);
+	return !hold->had_room;
+}
+
+/* user_hold_give -- the lease is there, or nothing was found for it: let others take connections of the user again */
+void
+user_hold_give(UserHold *hold)
+{
+	if (hold->lock == ExclusiveLock)
+		give(hold);
+}
+
+/* user_hold_end -- give back what is held, and close what was opened */
+void
+user_hold_end(UserHold *hold)
+{
+	give(hold);
+	if (!hold->opened)
+		return;
+	scan_close(&hold->leases);
+	slots_close(&hold->slots);
+	hold->opened = false;
+}
+
+/* user_hold_refuse -- raise NG008; before: user_hold_claim() or user_hold_is_full() said that the limit is reached */
+void
+user_hold_refuse(UserHold *hold)
+{
+	const char *whose = subject_label(hold->limit.subject, "\"");
+	int32		limit = hold->limit.connections;
+	UserSessions sessions;
+
+	user_sessions_begin(&sessions);
+	start_leases(hold);
+	while (scan_next(&hold->leases))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!lease_is_over(&hold->slots.ends, &hold->leases, NULL))
+			user_sessions_add(&sessions, &hold->leases);
+	}
+
+	ereport(ERROR,
+			(errcode(ERRCODE_EGRESS_USER_LIMIT),
+			 errmsg("user \"%s\" has as many connections as are allowed", text_to_cstring(hold->user_id)),
+			 sessions.count == 0 ?
+			 errdetail("The limit of %s in egress_user_limit is %d.", whose, limit) :
+			 errdetail("The limit of %s in egress_user_limit is %d, and connections are held by %s.", whose, limit,
+					   user_sessions_label(&sessions, "\"")),
+			 limit == 0 ? errhint("Raise the limit.") :
+			 errhint("Try again when one of these sessions has ended, or raise the limit.")));
+}
