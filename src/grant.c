@@ -105,6 +105,7 @@ static const Grant grants[] = {
 	{"admin", "SELECT", "SEQUENCE %s.egress_gateway_egress_gateway_id_seq"},
 	{"admin", "SELECT", "SEQUENCE %s.egress_provider_mapping_egress_provider_mapping_id_seq"},
 	{"admin", "SELECT", "SEQUENCE %s.egress_credential_egress_credential_id_seq"},
+	{"admin", "SELECT", "SEQUENCE %s.egress_user_limit_egress_user_limit_id_seq"},
 	{"admin", "SELECT", "SEQUENCE %s.egress_lease_history_egress_lease_history_id_seq"},
 	{"admin", "SELECT", "SEQUENCE %s.egress_report_egress_report_id_seq"},
 	{"admin", "SELECT", "SEQUENCE %s.egress_failure_egress_failure_id_seq"},

@@ -106,7 +106,8 @@ SELECT results_eq($$SELECT columns_of('egress_workspace')$$, ARRAY[
 SELECT results_eq($$SELECT columns_of('egress_user_limit')$$, ARRAY[
     'subject_type vpn.egress_subject_type not null',
     'subject_id text collate C',
-    'active_connection_limit integer not null'
+    'active_connection_limit integer not null',
+    'egress_user_limit_id bigint not null identity'
 ], 'columns of egress_user_limit');
 
 SELECT results_eq($$SELECT columns_of('egress_lease')$$, ARRAY[
@@ -346,6 +347,7 @@ ARRAY[
     'egress_provider_mapping UNIQUE (egress_provider_id, egress_provider_mapping_id)',
     'egress_provider_mapping_gateway PRIMARY KEY (egress_provider_mapping_id, egress_gateway_id)',
     'egress_report PRIMARY KEY (egress_report_id)',
+    'egress_user_limit PRIMARY KEY (egress_user_limit_id)',
     'egress_user_limit UNIQUE NULLS NOT DISTINCT (subject_type, subject_id)',
     'egress_workspace PRIMARY KEY (workspace_id)'
 ], 'primary keys and unique keys');

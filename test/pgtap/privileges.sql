@@ -257,6 +257,7 @@ $$VALUES
     ('sequence egress_provider_mapping_egress_provider_mapping_id_seq',
                                                                NULL,      'SELECT',                      NULL),
     ('sequence egress_report_egress_report_id_seq',            NULL,      'SELECT',                      NULL),
+    ('sequence egress_user_limit_egress_user_limit_id_seq',    NULL,      'SELECT',                      NULL),
     ('table egress_credential',                                NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_credential_gateway',                        NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_failure',                                   NULL,      'SELECT',                      NULL),
