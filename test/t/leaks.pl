@@ -202,7 +202,7 @@ sub waiting_for_the_session
 	}
 }
 
-# An acquire holds the four locks, and others wait for one of them. First one of these ends, then the acquire. There is one
+# An acquire holds five of the locks, and others wait for one of them. First one of these ends, then the acquire. There is one
 # connection: who finds no other slot to take waits for the credential's lock.
 sub within_the_short_locks
 {
@@ -253,7 +253,7 @@ sub within_the_short_locks
 		if ($end)
 		{
 			ok(waits_for($pid, 'advisory 1'), "$name: it is held up");
-			is($admin->selectrow_array("$short_locks AND pid = $pid"), 4, "$name: it holds four locks");
+			is($admin->selectrow_array("$short_locks AND pid = $pid"), 5, "$name: it holds five locks");
 			$end->($pid);
 		}
 		is(finish($first), $expected, "$name: it ends with $expected");
