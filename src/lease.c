@@ -36,6 +36,7 @@
 #include "miscadmin.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -406,6 +407,17 @@ end_lease(LeaseLook *look, const char *reason, TimestampTz released_at, bool coo
 	return true;
 }
 
+/* end_now -- end the lease that was looked at; before: as for end_lease(). If it has expired since the look, it ended then */
+static bool
+end_now(LeaseLook *look, const char *reason)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (look->has_expiry)
+		now = Min(now, scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at));
+	return end_lease(look, reason, now, true);
+}
+
 /* end_expired -- end the lease that was looked at; before: as for end_lease(), and the look said LEASE_EXPIRED */
 static void
 end_expired(LeaseLook *look, bool cools)
@@ -616,18 +628,35 @@ lease_has_expired(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
  * of that?
  *
  * That is, it has expired, and cooled down: if that transaction is rolled back, so it stays. Who ends a lease deletes its end, too,
- * in the same (sub)transaction: another may have renewed it before, and that may stay when the other is rolled back.
+ * in the same (sub)transaction, so both come back or none does. An end that another has deleted or changed, or that nobody has, may
+ * not be the last one: the lease may be back by a rollback to a savepoint, and be renewed. And the clock is read before the end is,
+ * because who renews has read it before, too.
+ *
+ * That it is not over says nothing when the other transaction has ended meanwhile: the row is to be visited again then.
  */
 bool
 lease_is_over(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
 {
 	EgressScan *expiry = &ends->expiries;
+	TimestampTz now = GetCurrentTimestamp();
 
 	if (!TransactionIdIsValid(lease->dirty.xmax) || TransactionIdIsValid(lease->dirty.xmin))
 		return false;
 	find_end(ends, lease);
 	return scan_next(expiry) && !TransactionIdIsValid(expiry->dirty.xmin) && expiry->dirty.xmax == lease->dirty.xmax &&
-		lease_free_at(scan_timestamp(expiry, Anum_egress_lease_expiry_expires_at), cool_down) <= GetCurrentTimestamp();
+		lease_free_at(scan_timestamp(expiry, Anum_egress_lease_expiry_expires_at), cool_down) <= now;
+}
+
+/* lease_any_ended -- has one of these transactions ended? */
+bool
+lease_any_ended(List *transactions)
+{
+	ListCell   *cell;
+
+	foreach(cell, transactions)
+		if (!TransactionIdIsInProgress((TransactionId) lfirst_int(cell)))
+			return true;
+	return false;
 }
 
 /* lease_so_many_expired -- have so many leases of the credential expired, and cooled down? expiries is open, by credential */
@@ -731,7 +760,7 @@ lease_end(text *session_id, const char *reason)
 	if (state != LEASE_NONE && state != LEASE_COOLING)
 		PreventCommandIfReadOnly("ending a lease");
 	if (state == LEASE_LIVE)
-		ended = end_lease(&look, reason, GetCurrentTimestamp(), true);
+		ended = end_now(&look, reason);
 	else if (state == LEASE_EXPIRED)
 		lease_end_expired(&look);
 	lock_give(LOCK_SESSION, key, ExclusiveLock);
@@ -758,7 +787,7 @@ lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason)
 		return false;
 	lease_open(&look);
 	if (lease_look(&look, session_id) == LEASE_LIVE && !TransactionIdIsValid(look.busy) && check(&look.lease, arg))
-		ended = end_lease(&look, reason, GetCurrentTimestamp(), true);
+		ended = end_now(&look, reason);
 	lease_close(&look);
 	lock_give(LOCK_SESSION, key, ExclusiveLock);
 	return ended;

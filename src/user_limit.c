@@ -243,6 +243,7 @@ look(UserHold *hold, int64 *excess)
 		hold->slot = SLOT_NONE;
 		if (!hold->limited)
 			return ROOM_FREE;
+		slots_begin(&hold->slots, true);
 		hold->slot = slots_find(&hold->slots, limit);
 		room = hold->slot != SLOT_NONE ? ROOM_FREE : ROOM_NONE;
 		if (room == ROOM_NONE && limit > 0)
@@ -254,7 +255,9 @@ look(UserHold *hold, int64 *excess)
 
 		hold->limited = read_limit(hold, &after);
 		hold->limit = after;
-		if (hold->limited && after.connections == limit)
+		/* what was passed over as over may have come back, and can be ended then */
+		if (hold->limited && after.connections == limit &&
+			!(room == ROOM_NONE && lease_any_ended(hold->slots.enders)))
 			return room;
 	}
 }
@@ -268,7 +271,6 @@ look_alone(UserHold *hold, int64 *excess)
 		slots_open(&hold->slots, INDEX_LEASE_USER);
 		scan_open(&hold->leases, INDEX_LEASE_USER, AccessShareLock);
 		hold->slots.user_id = hold->user_id;
-		hold->slots.over = true;
 		hold->opened = true;
 	}
 	if (hold->lock == NoLock)
