@@ -20,12 +20,16 @@ typedef uint8_t byte;
 #define NO_LIMIT	3
 #define ROWS		10			/* of egress_lease, those that somebody may still see */
 #define SESSIONS	9			/* 1..8 */
-#define DEPTH		9			/* of functions that call each other */
+#define DEPTH		10			/* of functions that call each other */
 
-/* a lease's slot is 1..2; of what cools down without a limit, from here on, so many; the last is NULL, which sorts so */
-#define SLOT_HIGH	3
+/*
+ * A lease's slot is 1..2; up to here if one was above the limit because one within was in the way; of what cools down without a
+ * limit, from the next on, so many; the last is NULL, which sorts so.
+ */
+#define SLOT_ABOVE	4
+#define SLOT_HIGH	5
 #define SLOTS_HIGH	3
-#define SLOT_NONE	7
+#define SLOT_NONE	8
 
 /* A cool_down: none, or after so many times that time has passed it is over. */
 #define COOL_DOWNS	3
@@ -173,12 +177,17 @@ typedef struct Proc
 	byte		dated;			/* it asks what was over at this time, by m->clock */
 	byte		read_at;
 	byte		alone;			/* it has LOCK_CREDENTIAL, exclusive */
+	byte		over;			/* leases that have expired, and that another open transaction ends, do not count */
+	byte		any_ends;		/* one that another open transaction ends was met */
+	byte		ended;			/* ENDED_, of the present entry's lease: is it such a one? p->busy ends it */
 	byte		ending;			/* it ends a lease, */
 	byte		age;			/* and so often has time passed since; */
 	byte		cools;			/* the credential's cool_down then; */
 	byte		for_free;		/* it is ended only if that is over */
 	byte		to;
 	byte		count;
+	byte		passed[PROCS];	/* the open transactions that end leases which are over for good */
+	byte		passed_serials[PROCS];
 	byte		counted;		/* the slot that was counted last */
 	byte		open[PROCS];	/* the open transactions that were seen then, by connection */
 	byte		open_serials[PROCS];
@@ -211,6 +220,9 @@ typedef struct Proc
 
 /* a row that went while somebody had its index entry, or had looked at it */
 #define GONE_ROW	0xFF
+
+#define ENDED_NOT	1			/* it was held when its row was visited */
+#define ENDED_OVER	2
 
 #define HAS		1
 #define HAS_NOT	2
@@ -352,6 +364,22 @@ extern bool tracing;
 	MUTANT(ended_by_the_old_cool_down, "an expired lease, another cool_down") \
 	MUTANT(expired_is_free_at_once, "an expired lease cools down, two who want it") \
 	MUTANT(swept_does_not_cool_down, "an expired lease cools down, a release or a sweep") \
+	MUTANT(ended_is_held, "an expired lease that stays ended, an acquire") \
+	MUTANT(deleted_end_is_past, "an expired lease that stays ended, an acquire") \
+	MUTANT(replaced_end_is_past, "an expired lease that stays ended, an acquire") \
+	MUTANT(untouched_end_is_past, "an expired lease that stays ended, a release undone") \
+	MUTANT(past_by_a_later_clock, "an expired lease that stays ended, a release undone") \
+	MUTANT(open_end_is_past, "an expired lease that stays ended, an acquire") \
+	MUTANT(ended_is_not_visited_again, "expired leases, one that stays ended") \
+	MUTANT(came_back_is_held, "expired leases, one that stays ended") \
+	MUTANT(ended_is_a_gap, "an expired lease that stays ended, an acquire") \
+	MUTANT(none_above_the_limit, "an expired lease that stays ended, an acquire") \
+	MUTANT(ended_or_expired, "expired leases, one that stays ended") \
+	MUTANT(ended_cools_not_down, "an expired lease that stays ended cools down") \
+	MUTANT(ended_after_its_end, "an expired lease that stays ended cools down") \
+	MUTANT(full_with_what_was_ended, "an expired lease that stays ended, an acquire") \
+	MUTANT(place_seen_with_what_was_ended, "a place, an expired lease that stays ended") \
+	MUTANT(ended_keeps_the_place, "a place, an expired lease that stays ended") \
 	MUTANT(place_not_looked_at, "a place, two acquires") \
 	MUTANT(no_place_lock, "a place, two acquires") \
 	MUTANT(place_lock_given_back_before_the_insertion, "a place, two acquires") \

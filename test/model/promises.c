@@ -169,6 +169,18 @@ is_undecided(const Row *row)
 	return OPEN(row->xmin) || OPEN(row->xmax) || OPEN(row->renewed) || OPEN(row->end_xmin) || row->renewing;
 }
 
+/*
+ * is_over -- has a lease expired, and cooled down, whatever becomes of the other transaction that ends it?
+ *
+ * Not while the same transaction has changed its end before: part of that may stay.
+ */
+static bool
+is_over(const Row *row, int proc, int cool)
+{
+	return row->end == END_PAST && row->age >= cool && !OPEN(row->xmin) && OPEN(row->xmax) && OWNER(row->xmax) != proc &&
+		!OPEN(row->end_xmin) && (row->renewed ? row->renewed : row->end_xmax) == row->xmax;
+}
+
 /* is_full -- may an acquire of a connection be told, at this moment, that a credential has no connection free? */
 static bool
 is_full(int credential, int proc, bool with_expired)
@@ -194,6 +206,8 @@ is_full(int credential, int proc, bool with_expired)
 			continue;
 		if (has_cooled_down(row, cool))
 			in_the_way |= (open || OPEN(row->xmax)) << row->slot;
+		else if (is_over(row, proc, cool) && !with_expired)
+			continue;
 		else if (row->end != END_PAST || row->age < cool || is_undecided(row) || with_expired)
 		{
 			here += row->gateway == m->procs[proc].gateway;
