@@ -100,6 +100,14 @@ typedef enum RowState
 	ROW_HELD
 } RowState;
 
+/* pass_over -- note that a row does not count, and that this open transaction keeps it in its slot */
+static void
+pass_over(SlotSearch *search, TransactionId transaction)
+{
+	search->ending = true;
+	search->enders = lappend_int(search->enders, (int) transaction);
+}
+
 /*
  * lease_state -- what the current entry's row is, which is a lease's and has been visited
  *
@@ -119,7 +127,7 @@ lease_state(SlotSearch *search, EgressScan *scan)
 			return ROW_HELD;
 		if (lease_is_over(&search->ends, scan, search->cool_down))
 		{
-			search->enders = lappend_int(search->enders, (int) ender);
+			pass_over(search, ender);
 			return ROW_IN_THE_WAY;
 		}
 		if (TransactionIdIsInProgress(ender))
@@ -150,7 +158,10 @@ row_state(SlotSearch *search, EgressScan *scan)
 		return lease_state(search, scan);
 	if (!lease_has_cooled(scan, search->cool_down))
 		return ROW_HELD;
-	return TransactionIdIsValid(scan->dirty.xmin) || TransactionIdIsValid(scan->dirty.xmax) ? ROW_IN_THE_WAY : ROW_OVER;
+	if (!TransactionIdIsValid(scan->dirty.xmin) && !TransactionIdIsValid(scan->dirty.xmax))
+		return ROW_OVER;
+	pass_over(search, TransactionIdIsValid(scan->dirty.xmax) ? scan->dirty.xmax : scan->dirty.xmin);
+	return ROW_IN_THE_WAY;
 }
 
 /*
