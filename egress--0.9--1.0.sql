@@ -231,12 +231,6 @@ CREATE TYPE egress_ended_lease AS (
     session_id text, user_id text, workspace_id text, egress_gateway_id bigint, egress_credential_id bigint);
 REVOKE ALL ON TYPE egress_ended_lease FROM PUBLIC;
 
-CREATE FUNCTION egress_end_leases(orphaned boolean DEFAULT NULL) RETURNS SETOF egress_ended_lease
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-COST 10000 ROWS 100;
-REVOKE ALL ON FUNCTION egress_end_leases(boolean) FROM PUBLIC;
-
 CREATE VIEW egress_orphaned_connection AS
 SELECT c.* FROM egress_connection c JOIN egress_orphaned_sessions() orphaned (session_id) USING (session_id);
 REVOKE ALL ON egress_orphaned_connection FROM PUBLIC;
@@ -291,10 +285,10 @@ CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_lease
     EXECUTE FUNCTION egress_check_restored();
 
 -- a sweep that holds what it ended for no longer than a batch takes
-CREATE FUNCTION egress_expire_leases(max_leases bigint) RETURNS bigint
+CREATE FUNCTION egress_expire_leases(max_rows integer) RETURNS bigint
 AS 'MODULE_PATHNAME', 'egress_expire_leases_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
-REVOKE ALL ON FUNCTION egress_expire_leases(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION egress_expire_leases(integer) FROM PUBLIC;
 
 -- (without SECURITY DEFINER and SET, with which a procedure may not commit: the function that it calls has them)
 CREATE PROCEDURE egress_sweep_leases(batch_size integer DEFAULT 1000)
@@ -558,6 +552,54 @@ AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 1000 ROWS 100;
 REVOKE ALL ON FUNCTION egress_explain_access(egress_id, egress_id, bigint) FROM PUBLIC;
+
+-- an administrator ends what should not be, and sees who has what access no longer gives
+CREATE FUNCTION egress_unentitled_sessions() RETURNS SETOF text
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_unentitled_sessions() FROM PUBLIC;
+
+CREATE FUNCTION egress_end_leases(
+    session_id text DEFAULT NULL, user_id text DEFAULT NULL, workspace_id text DEFAULT NULL,
+    egress_gateway_id bigint DEFAULT NULL, egress_credential_id bigint DEFAULT NULL, egress_provider_id bigint DEFAULT NULL,
+    unentitled boolean DEFAULT NULL, orphaned boolean DEFAULT NULL)
+RETURNS SETOF egress_ended_lease
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) FROM PUBLIC;
+CREATE FUNCTION egress_end_leases(
+    session_id egress_id, user_id egress_id DEFAULT NULL, workspace_id egress_id DEFAULT NULL,
+    egress_gateway_id bigint DEFAULT NULL, egress_credential_id bigint DEFAULT NULL, egress_provider_id bigint DEFAULT NULL,
+    unentitled boolean DEFAULT NULL, orphaned boolean DEFAULT NULL)
+RETURNS SETOF egress_ended_lease
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_end_leases(egress_id, egress_id, egress_id, bigint, bigint, bigint, boolean, boolean) FROM PUBLIC;
+CREATE FUNCTION egress_end_leases(
+    user_id egress_id, workspace_id egress_id DEFAULT NULL,
+    egress_gateway_id bigint DEFAULT NULL, egress_credential_id bigint DEFAULT NULL, egress_provider_id bigint DEFAULT NULL,
+    unentitled boolean DEFAULT NULL, orphaned boolean DEFAULT NULL)
+RETURNS SETOF egress_ended_lease
+AS 'MODULE_PATHNAME', 'egress_end_leases_of_user' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_end_leases(egress_id, egress_id, bigint, bigint, bigint, boolean, boolean) FROM PUBLIC;
+CREATE FUNCTION egress_end_leases(
+    workspace_id egress_id,
+    egress_gateway_id bigint DEFAULT NULL, egress_credential_id bigint DEFAULT NULL, egress_provider_id bigint DEFAULT NULL,
+    unentitled boolean DEFAULT NULL, orphaned boolean DEFAULT NULL)
+RETURNS SETOF egress_ended_lease
+AS 'MODULE_PATHNAME', 'egress_end_leases_of_workspace' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_end_leases(egress_id, bigint, bigint, bigint, boolean, boolean) FROM PUBLIC;
+
+CREATE VIEW egress_unentitled_connection AS
+SELECT c.* FROM egress_connection c JOIN egress_unentitled_sessions() unentitled (session_id) USING (session_id);
+REVOKE ALL ON egress_unentitled_connection FROM PUBLIC;
 
 -- equality of stored secrets, whose values no statistics hold; and secrets given as bytes
 CREATE FUNCTION egress_secret_analyze(internal) RETURNS boolean
@@ -832,15 +874,16 @@ COMMENT ON FUNCTION egress_expire_leases() IS
 An expired lease does not count, and an acquire that needs its connection ends it; this ends the rest, all in this transaction.
 It keeps no connection from others while it is open; on a schedule, CALL egress_sweep_leases() commits each batch.
 Waits for nobody: a lease that another transaction is renewing or ending is left to it. Returns how many it ended.
+For each, NOTIFY egress_lease_ended with {"session_id": ..., "reason": "expired"} when this transaction commits; one that is prepared tells nobody. An acquire does so for a lease that it takes over.
 SQLSTATE: 25006 read-only transaction or standby.';
-COMMENT ON FUNCTION egress_expire_leases(bigint) IS
-'As egress_expire_leases(), of at most max_leases leases, in no order: a batch, for a transaction of its own. Two at once end different leases.
-max_leases: more than 0. Returns how many it ended; fewer than max_leases: no more are left, but for those that other transactions do something with.
-SQLSTATE: 22004 max_leases is NULL; 22023 it is not above 0; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_expire_leases(integer) IS
+'As egress_expire_leases(), of at most max_rows leases, in no order: a batch, for a transaction of its own. Two at once end different leases.
+max_rows: more than 0. Returns how many it ended; fewer than max_rows: no more are left, but for those that other transactions do something with.
+SQLSTATE: 22004 max_rows is NULL; 22023 it is not above 0; 25006 read-only transaction or standby.';
 COMMENT ON PROCEDURE egress_sweep_leases(integer) IS
 'Ends the leases whose time is over, batch by batch, each in a transaction of its own, so that no connection is kept from acquires for longer than a batch takes. For a scheduler.
 batch_size: how many leases a batch ends, more than 0. Waits for nobody: a lease that another transaction is renewing or ending is left to it. Two at once share the work.
-To be called by itself, not in a transaction block; with the rights of its caller, who needs egress_expire_leases(bigint) too.
+To be called by itself, not in a transaction block; with the rights of its caller, who needs egress_expire_leases(integer) too.
 SQLSTATE: 22004 batch_size is NULL; 22023 it is not above 0; 2D000 called in a transaction block or by a function; 42501 the caller may not expire leases; 25006 read-only transaction or standby.';
 COMMENT ON FUNCTION egress_gateway_required(text) IS
 'Whether a session in this workspace has to go through a gateway: the workspace''s override is on, and an enabled mapping has the workspace as its subject.
@@ -886,6 +929,10 @@ COMMENT ON FUNCTION egress_orphaned_sessions() IS
 A table is attached when egress_attach_sessions() or a hand has put row triggers with egress_release_on_session_end() on it; a session is over when the ended_when of egress_attach_sessions() holds, OLD being NULLs.
 Returns nothing where no table is attached. Looks each session up in the tables with the rights of their owners. Works on a hot standby.
 SQLSTATE: 42703 the column that was attached does not exist any more.';
+COMMENT ON FUNCTION egress_unentitled_sessions() IS
+'The session ids of leases, expired or not, to which the rules of access would no longer give that credential for that gateway; for the view egress_unentitled_connection.
+Decided as an acquire decides it: by the enabled mappings and the lease''s credential, by what these select, and by gateway and provider; but for the bench and the limits, which take nothing from who has a connection.
+Works on a hot standby. SQLSTATE: none of its own.';
 COMMENT ON TYPE egress_ended_lease IS 'a row of egress_end_leases()';
 COMMENT ON TYPE egress_acquired_gateway IS 'what egress_acquire_gateway() returns';
 COMMENT ON FUNCTION egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval) IS
@@ -901,11 +948,23 @@ NG005 the session holds a lease for something else; NG006 no credential is left 
 COMMENT ON FUNCTION egress_acquire_gateway(egress_id, egress_id, egress_id, text[], text[], text[], bigint[], interval) IS
 'As egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. countries, cities, providers, avoid, ttl: as there.
 SQLSTATE: 22004, 22023, NG002, NG004 to NG009, 25006, as there.';
-COMMENT ON FUNCTION egress_end_leases(boolean) IS
-'Ends live leases that should not be, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit.
+COMMENT ON FUNCTION egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) IS
+'Ends the live leases that fit all arguments that are not NULL, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit, or when they have cooled down.
+session_id, user_id, workspace_id: the application''s ids, 1 to 255 bytes, as they were given to the acquire. egress_gateway_id, egress_credential_id: of the lease. egress_provider_id: of its gateway.
+unentitled: true for those of egress_unentitled_connection, to which the rules of access as they are now would not give that credential for that gateway.
 orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.
-Returns the leases that it ended. Waits for nobody: a lease that another transaction is renewing or ending is left to it.
-SQLSTATE: 22023 no argument is true; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
+Returns the leases that it ended. Waits for nobody: a lease that another transaction is taking, renewing or ending is left to it, and not returned; call it again.
+For each, NOTIFY egress_lease_ended with {"session_id": ..., "reason": "ended"} when this transaction commits; one that is prepared tells nobody.
+SQLSTATE: 22023 all arguments are NULL, an id is empty or longer than 255 bytes, or unentitled or orphaned is false; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
+COMMENT ON FUNCTION egress_end_leases(egress_id, egress_id, egress_id, bigint, bigint, bigint, boolean, boolean) IS
+'As egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean), for ids that are no text. session_id, user_id, workspace_id: uuids, numbers, or strings mixed with them; the first of them has to be given, by name. egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
+SQLSTATE: 22023, 42703, 25006, as there.';
+COMMENT ON FUNCTION egress_end_leases(egress_id, egress_id, bigint, bigint, bigint, boolean, boolean) IS
+'As egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them; the first of them has to be given, by name. egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
+SQLSTATE: 22023, 42703, 25006, as there.';
+COMMENT ON FUNCTION egress_end_leases(egress_id, bigint, bigint, bigint, boolean, boolean) IS
+'As egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean), for ids that are no text. workspace_id: a uuid or a number, given by name. egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
+SQLSTATE: 22023, 42703, 25006, as there.';
 COMMENT ON TYPE egress_imported_config IS 'what egress_import_config() returns';
 COMMENT ON TYPE egress_imported_credential IS 'what egress_import_credential() returns';
 COMMENT ON FUNCTION egress_import_config(egress_provider_type, text, jsonb) IS
@@ -968,6 +1027,8 @@ COMMENT ON VIEW egress_credential_usage IS
     'how many connections each credential has live; limit and available are NULL for one without a limit. What cools down is neither active nor available';
 COMMENT ON VIEW egress_orphaned_connection IS
     'the live leases whose session is in no attached session table, or over; none where no table is attached';
+COMMENT ON VIEW egress_unentitled_connection IS
+    'the live leases to which the rules of access would no longer give that credential for that gateway';
 COMMENT ON FUNCTION egress_pool_handler(internal) IS 'The access method egress_pool. SQLSTATE: 0A000 an index on other columns than those of egress_credential_pool.';
 COMMENT ON ACCESS METHOD egress_pool IS 'of the index egress_credential_pool, which tells credentials that may have a connection free from those that are full';
 COMMENT ON OPERATOR CLASS egress_pool_ops USING egress_pool IS 'for the index egress_credential_pool only';

@@ -755,16 +755,17 @@ COMMENT ON FUNCTION egress_expire_leases() IS
 An expired lease does not count, and an acquire that needs its connection ends it; this ends the rest, all in this transaction.
 It keeps no connection from others while it is open; on a schedule, CALL egress_sweep_leases() commits each batch.
 Waits for nobody: a lease that another transaction is renewing or ending is left to it. Returns how many it ended.
+For each, NOTIFY egress_lease_ended with {"session_id": ..., "reason": "expired"} when this transaction commits; one that is prepared tells nobody. An acquire does so for a lease that it takes over.
 SQLSTATE: 25006 read-only transaction or standby.';
 
-CREATE FUNCTION egress_expire_leases(max_leases bigint) RETURNS bigint
+CREATE FUNCTION egress_expire_leases(max_rows integer) RETURNS bigint
 AS 'MODULE_PATHNAME', 'egress_expire_leases_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
-REVOKE ALL ON FUNCTION egress_expire_leases(bigint) FROM PUBLIC;
-COMMENT ON FUNCTION egress_expire_leases(bigint) IS
-'As egress_expire_leases(), of at most max_leases leases, in no order: a batch, for a transaction of its own. Two at once end different leases.
-max_leases: more than 0. Returns how many it ended; fewer than max_leases: no more are left, but for those that other transactions do something with.
-SQLSTATE: 22004 max_leases is NULL; 22023 it is not above 0; 25006 read-only transaction or standby.';
+REVOKE ALL ON FUNCTION egress_expire_leases(integer) FROM PUBLIC;
+COMMENT ON FUNCTION egress_expire_leases(integer) IS
+'As egress_expire_leases(), of at most max_rows leases, in no order: a batch, for a transaction of its own. Two at once end different leases.
+max_rows: more than 0. Returns how many it ended; fewer than max_rows: no more are left, but for those that other transactions do something with.
+SQLSTATE: 22004 max_rows is NULL; 22023 it is not above 0; 25006 read-only transaction or standby.';
 
 -- (without SECURITY DEFINER and SET, with which a procedure may not commit: the function that it calls has them)
 CREATE PROCEDURE egress_sweep_leases(batch_size integer DEFAULT 1000)
@@ -773,7 +774,7 @@ REVOKE ALL ON PROCEDURE egress_sweep_leases(integer) FROM PUBLIC;
 COMMENT ON PROCEDURE egress_sweep_leases(integer) IS
 'Ends the leases whose time is over, batch by batch, each in a transaction of its own, so that no connection is kept from acquires for longer than a batch takes. For a scheduler.
 batch_size: how many leases a batch ends, more than 0. Waits for nobody: a lease that another transaction is renewing or ending is left to it. Two at once share the work.
-To be called by itself, not in a transaction block; with the rights of its caller, who needs egress_expire_leases(bigint) too.
+To be called by itself, not in a transaction block; with the rights of its caller, who needs egress_expire_leases(integer) too.
 SQLSTATE: 22004 batch_size is NULL; 22023 it is not above 0; 2D000 called in a transaction block or by a function; 42501 the caller may not expire leases; 25006 read-only transaction or standby.';
 
 CREATE FUNCTION egress_gateway_required(workspace_id text) RETURNS boolean
@@ -898,21 +899,74 @@ A table is attached when egress_attach_sessions() or a hand has put row triggers
 Returns nothing where no table is attached. Looks each session up in the tables with the rights of their owners. Works on a hot standby.
 SQLSTATE: 42703 the column that was attached does not exist any more.';
 
+CREATE FUNCTION egress_unentitled_sessions() RETURNS SETOF text
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_unentitled_sessions() FROM PUBLIC;
+COMMENT ON FUNCTION egress_unentitled_sessions() IS
+'The session ids of leases, expired or not, to which the rules of access would no longer give that credential for that gateway; for the view egress_unentitled_connection.
+Decided as an acquire decides it: by the enabled mappings and the lease''s credential, by what these select, and by gateway and provider; but for the bench and the limits, which take nothing from who has a connection.
+Works on a hot standby. SQLSTATE: none of its own.';
+
 CREATE TYPE egress_ended_lease AS (
     session_id text, user_id text, workspace_id text, egress_gateway_id bigint, egress_credential_id bigint);
 REVOKE ALL ON TYPE egress_ended_lease FROM PUBLIC;
 COMMENT ON TYPE egress_ended_lease IS 'a row of egress_end_leases()';
 
-CREATE FUNCTION egress_end_leases(orphaned boolean DEFAULT NULL) RETURNS SETOF egress_ended_lease
+CREATE FUNCTION egress_end_leases(
+    session_id text DEFAULT NULL, user_id text DEFAULT NULL, workspace_id text DEFAULT NULL,
+    egress_gateway_id bigint DEFAULT NULL, egress_credential_id bigint DEFAULT NULL, egress_provider_id bigint DEFAULT NULL,
+    unentitled boolean DEFAULT NULL, orphaned boolean DEFAULT NULL)
+RETURNS SETOF egress_ended_lease
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 10000 ROWS 100;
-REVOKE ALL ON FUNCTION egress_end_leases(boolean) FROM PUBLIC;
-COMMENT ON FUNCTION egress_end_leases(boolean) IS
-'Ends live leases that should not be, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit.
+REVOKE ALL ON FUNCTION egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) IS
+'Ends the live leases that fit all arguments that are not NULL, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit, or when they have cooled down.
+session_id, user_id, workspace_id: the application''s ids, 1 to 255 bytes, as they were given to the acquire. egress_gateway_id, egress_credential_id: of the lease. egress_provider_id: of its gateway.
+unentitled: true for those of egress_unentitled_connection, to which the rules of access as they are now would not give that credential for that gateway.
 orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.
-Returns the leases that it ended. Waits for nobody: a lease that another transaction is renewing or ending is left to it.
-SQLSTATE: 22023 no argument is true; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
+Returns the leases that it ended. Waits for nobody: a lease that another transaction is taking, renewing or ending is left to it, and not returned; call it again.
+For each, NOTIFY egress_lease_ended with {"session_id": ..., "reason": "ended"} when this transaction commits; one that is prepared tells nobody.
+SQLSTATE: 22023 all arguments are NULL, an id is empty or longer than 255 bytes, or unentitled or orphaned is false; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
+CREATE FUNCTION egress_end_leases(
+    session_id egress_id, user_id egress_id DEFAULT NULL, workspace_id egress_id DEFAULT NULL,
+    egress_gateway_id bigint DEFAULT NULL, egress_credential_id bigint DEFAULT NULL, egress_provider_id bigint DEFAULT NULL,
+    unentitled boolean DEFAULT NULL, orphaned boolean DEFAULT NULL)
+RETURNS SETOF egress_ended_lease
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_end_leases(egress_id, egress_id, egress_id, bigint, bigint, bigint, boolean, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION egress_end_leases(egress_id, egress_id, egress_id, bigint, bigint, bigint, boolean, boolean) IS
+'As egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean), for ids that are no text. session_id, user_id, workspace_id: uuids, numbers, or strings mixed with them; the first of them has to be given, by name. egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
+SQLSTATE: 22023, 42703, 25006, as there.';
+CREATE FUNCTION egress_end_leases(
+    user_id egress_id, workspace_id egress_id DEFAULT NULL,
+    egress_gateway_id bigint DEFAULT NULL, egress_credential_id bigint DEFAULT NULL, egress_provider_id bigint DEFAULT NULL,
+    unentitled boolean DEFAULT NULL, orphaned boolean DEFAULT NULL)
+RETURNS SETOF egress_ended_lease
+AS 'MODULE_PATHNAME', 'egress_end_leases_of_user' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_end_leases(egress_id, egress_id, bigint, bigint, bigint, boolean, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION egress_end_leases(egress_id, egress_id, bigint, bigint, bigint, boolean, boolean) IS
+'As egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them; the first of them has to be given, by name. egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
+SQLSTATE: 22023, 42703, 25006, as there.';
+CREATE FUNCTION egress_end_leases(
+    workspace_id egress_id,
+    egress_gateway_id bigint DEFAULT NULL, egress_credential_id bigint DEFAULT NULL, egress_provider_id bigint DEFAULT NULL,
+    unentitled boolean DEFAULT NULL, orphaned boolean DEFAULT NULL)
+RETURNS SETOF egress_ended_lease
+AS 'MODULE_PATHNAME', 'egress_end_leases_of_workspace' LANGUAGE C VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 10000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_end_leases(egress_id, bigint, bigint, bigint, boolean, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION egress_end_leases(egress_id, bigint, bigint, bigint, boolean, boolean) IS
+'As egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean), for ids that are no text. workspace_id: a uuid or a number, given by name. egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
+SQLSTATE: 22023, 42703, 25006, as there.';
 
 CREATE TYPE egress_imported_config AS (config text, removed text[]);
 REVOKE ALL ON TYPE egress_imported_config FROM PUBLIC;
@@ -1350,6 +1404,12 @@ SELECT c.* FROM egress_connection c JOIN egress_orphaned_sessions() orphaned (se
 REVOKE ALL ON egress_orphaned_connection FROM PUBLIC;
 COMMENT ON VIEW egress_orphaned_connection IS
     'the live leases whose session is in no attached session table, or over; none where no table is attached';
+
+CREATE VIEW egress_unentitled_connection AS
+SELECT c.* FROM egress_connection c JOIN egress_unentitled_sessions() unentitled (session_id) USING (session_id);
+REVOKE ALL ON egress_unentitled_connection FROM PUBLIC;
+COMMENT ON VIEW egress_unentitled_connection IS
+    'the live leases to which the rules of access would no longer give that credential for that gateway';
 
 CREATE TYPE egress_benched_target AS (
     egress_gateway_id bigint, egress_credential_id bigint, failures bigint, benched_until timestamptz);

@@ -47,6 +47,7 @@
 #include "freed.h"
 #include "history.h"
 #include "lock.h"
+#include "notify.h"
 #include "shape.h"
 
 /* a ttl may have this many months, days or hours; longer ones are mistakes, and infinite ones what NULL is for */
@@ -502,7 +503,10 @@ end_if_expired(EgressScan *row, AttrNumber session_column, Connection connection
 		lease_open(&look);
 		expired = lease_look(&look, session_id) == LEASE_EXPIRED && (connection != CONNECTION_IS_TAKEN || is_free(&look));
 		if (expired)
+		{
 			end_expired(&look, connection == CONNECTION_COOLS_DOWN);
+			notify_lease_ended(session_id, "expired");
+		}
 		lease_close(&look);
 		lock_give(LOCK_SESSION, key, ExclusiveLock);
 	}
@@ -788,6 +792,8 @@ lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason)
 	lease_open(&look);
 	if (lease_look(&look, session_id) == LEASE_LIVE && !TransactionIdIsValid(look.busy) && check(&look.lease, arg))
 		ended = end_now(&look, reason);
+	if (ended)
+		notify_lease_ended(session_id, reason);
 	lease_close(&look);
 	lock_give(LOCK_SESSION, key, ExclusiveLock);
 	return ended;
