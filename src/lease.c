@@ -426,7 +426,7 @@ end_expired(LeaseLook *look, bool cools)
 	(void) end_lease(look, "expired", scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), cools);
 }
 
-/* lease_end_expired -- the same, and let its connection cool down */
+/* lease_end_expired -- the same, and let its connection cool down; for the session itself: nobody is told */
 void
 lease_end_expired(LeaseLook *look)
 {
@@ -486,7 +486,7 @@ typedef enum Connection
  * end_if_expired -- end the lease of the session in a row, if it has expired and nobody else is about to do something with it
  *
  * Waits for nobody who takes, renews or ends it: false, and it is left to them. Before: lease_lock_tables(). The caller may hold
- * other short locks: the session's is only tried, so that no wait can be a circle.
+ * other short locks: the session's is only tried, so that no wait can be a circle. After: at commit, who listens is told.
  */
 static bool
 end_if_expired(EgressScan *row, AttrNumber session_column, Connection connection)
@@ -748,7 +748,7 @@ look_and_wait(LeaseLook *look, text *session_id, int64 key)
  * lease_end -- end a session's lease and write its history; false when it has none that is live
  *
  * Waits for an open transaction that took, renewed or ended a lease of the same session. The connection is free for
- * others when this transaction commits.
+ * others when this transaction commits. For the session itself: nobody is told.
  */
 bool
 lease_end(text *session_id, const char *reason)
@@ -777,7 +777,7 @@ lease_end(text *session_id, const char *reason)
  *
  * Waits for nobody: false, and the lease is left to who is. The check is asked while the caller holds LOCK_SESSION, so what it
  * sees of the lease is what ends; it may run a query, of which every table is locked already. The caller holds none of the
- * short locks.
+ * short locks. After: at commit, who listens is told.
  */
 bool
 lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason)
