@@ -158,8 +158,8 @@ user_hold_begin(UserHold *hold, text *user_id)
 void
 user_hold_decide(UserHold *hold, List *subjects, Snapshot snapshot)
 {
-	hold->limited = user_limit_find(subjects, snapshot, &hold->limit);
-	if (hold->limited)
+	hold->exclusive = user_limit_find(subjects, snapshot, &hold->limit);
+	if (hold->exclusive)
 		give(hold);
 }
 
@@ -290,7 +290,7 @@ user_hold_claim(UserHold *hold)
 	UserRoom	room = ROOM_FREE;
 	int64		excess;
 
-	if (hold->lock == ShareLock || !hold->limited)
+	if (!hold->exclusive)
 		return true;
 	for (int tries = 0; tries < CLAIM_TRIES && (room = look_alone(hold, &excess)) == ROOM_EXPIRED; tries++)
 		end_expired(hold, excess);
@@ -304,7 +304,7 @@ user_hold_is_full(UserHold *hold)
 {
 	int64		excess;
 
-	if (hold->lock == ShareLock || !hold->limited || hold->had_room)
+	if (!hold->exclusive || hold->had_room)
 		return false;
 	hold->had_room = look_alone(hold, &excess) != ROOM_NONE;
 	if (hold->had_room)

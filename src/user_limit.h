@@ -26,9 +26,10 @@ typedef struct UserHold
 {
 	text	   *user_id;
 	LOCKMODE	lock;			/* of LOCK_USER that is held, or NoLock */
-	bool		limited;		/* the user may have a limit, and the lock is needed, exclusive */
+	bool		exclusive;		/* the user had a limit when that was decided, so the lock is needed, exclusive */
 	bool		had_room;		/* it was found that the limit is not reached */
-	UserLimit	limit;			/* after user_hold_claim(), if it is limited: this one */
+	bool		limited;		/* after user_hold_claim(): the user has a limit, */
+	UserLimit	limit;			/* this one */
 	int32		slot;			/* and the slot for the lease; SLOT_NONE without a limit */
 	bool		opened;			/* the next two are: */
 	SlotSearch	slots;			/* of the user's leases, */

@@ -64,11 +64,24 @@ RETURNS SETOF record LANGUAGE sql STABLE AS $$
                       WHERE s.egress_credential_id = c.egress_credential_id AND s.egress_gateway_id = gateway))
 $$;
 
--- the menu: NULL connections when one credential has no limit, else the sum
+-- how many connections the user has left of the limit that counts for him; NULL without one
+CREATE FUNCTION answer_left(u text) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT greatest(coalesce((SELECT active_connection_limit FROM egress_user_limit WHERE subject_type = 'user' AND subject_id = u),
+                             (SELECT max(active_connection_limit) FROM egress_user_limit
+                              WHERE subject_type = 'group'
+                                AND subject_id IN (SELECT group_id FROM egress_group_member WHERE user_id = u)),
+                             (SELECT active_connection_limit FROM egress_user_limit WHERE subject_type = 'everyone'))
+                    - (SELECT count(*) FROM egress_lease l LEFT JOIN egress_lease_expiry e USING (session_id)
+                       WHERE l.user_id = u AND NOT l.cooling AND coalesce(e.expires_at > clock_timestamp(), true)), 0)
+    FROM (SELECT FROM egress_user_limit
+          WHERE subject_type = 'everyone' OR is_subject(subject_type, subject_id, u, NULL) LIMIT 1) limited
+$$;
+
+-- the menu: NULL connections when one credential has no limit, else the sum; no more than the user has left
 CREATE FUNCTION answer_menu(u text, w text) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT jsonb_agg(to_jsonb(row) ORDER BY provider_name, country, city, gateway_name, egress_gateway_id)
     FROM (SELECT g.egress_gateway_id, g.name AS gateway_name, g.country, g.city, p.egress_provider_id, p.name AS provider_name,
-                 p.provider_type, c.available_connections
+                 p.provider_type, least(c.available_connections, answer_left(u)) AS available_connections
           FROM answer_mapped(u, w) mapped
           JOIN egress_gateway g ON g.egress_gateway_id = mapped
           JOIN egress_provider p USING (egress_provider_id)
@@ -84,6 +97,7 @@ CREATE FUNCTION answer_acquire(u text, w text, gateway bigint) RETURNS text LANG
            WHEN NOT EXISTS (SELECT FROM egress_gateway WHERE egress_gateway_id = gateway) THEN 'NG001'
            WHEN gateway NOT IN (SELECT answer_mapped(u, w)) THEN 'NG002'
            WHEN NOT EXISTS (SELECT FROM answer_credentials(u, w, gateway)) THEN 'NG003'
+           WHEN answer_left(u) = 0 THEN 'NG008'
            ELSE coalesce((SELECT min(credential) FROM answer_credentials(u, w, gateway)
                           WHERE free IS NULL OR free > 0)::text, 'NG004') END
 $$;
@@ -97,6 +111,7 @@ LANGUAGE sql STABLE AS $$
                 WHEN NOT is_mapped(u, w, gateway, overrides(w)) THEN
                     CASE WHEN is_mapped(u, w, gateway, false) THEN 'overridden' ELSE 'not_mapped' END
                 WHEN acquired.outcome = 'NG003' THEN 'no_credential'
+                WHEN acquired.outcome = 'NG008' THEN 'user_limit'
                 WHEN acquired.outcome = 'NG004' THEN 'at_limit'
                 ELSE 'available' END,
            CASE WHEN acquired.outcome !~ '^NG' THEN acquired.outcome::bigint END
@@ -142,11 +157,15 @@ BEGIN
     DELETE FROM egress_provider;
     DELETE FROM egress_group_member;
     DELETE FROM egress_workspace;
+    DELETE FROM egress_user_limit;
 
     INSERT INTO egress_workspace (workspace_id, override_egress_gateways)
     SELECT w, chance(0.6) FROM unnest('{a,b,c}'::text[]) w WHERE chance(0.6);
     INSERT INTO egress_group_member
     SELECT pick('a', 'b', 'c'), pick('a', 'b', 'c') FROM generate_series(1, pick_id(5)) ON CONFLICT DO NOTHING;
+    INSERT INTO egress_user_limit
+    SELECT s.type, s.id, pick_id(3) - 1 FROM generate_series(1, pick_id(6)::int - 1) n, pick_subject(n) s
+    WHERE s.type <> 'workspace' ON CONFLICT DO NOTHING;
     INSERT INTO egress_provider (egress_provider_id, name, provider_type, enabled)
     SELECT n, pick('l', 'm', 'n') || n % 2 || n, pick('openvpn', 'wireguard', 'custom')::egress_provider_type,
            chance(0.85)
@@ -178,7 +197,7 @@ END $$;
 -- an administrator's day: something changes while leases are live
 CREATE FUNCTION change_world() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    CASE pick_id(12)
+    CASE pick_id(14)
     WHEN 1, 11 THEN UPDATE egress_credential SET active_connection_limit = pick_id(3) - 1, limit_active_connections = chance(0.9),
                        once_per_gateway = chance(0.4), cool_down = pick('1 hour', '1 minute', NULL)::interval
                    WHERE egress_credential_id IN (SELECT egress_credential_id FROM egress_lease);
@@ -194,6 +213,9 @@ BEGIN
                         WHERE chance(0.5);
                         UPDATE egress_lease SET acquired_at = acquired_at - pick('0', '10 minutes', '2 hours')::interval
                         WHERE cooling AND chance(0.5);
+    WHEN 13 THEN DELETE FROM egress_user_limit WHERE chance(0.3);
+                 UPDATE egress_user_limit SET active_connection_limit = pick_id(3) - 1 WHERE chance(0.5);
+    WHEN 14 THEN INSERT INTO egress_group_member VALUES (pick('a', 'b', 'c'), pick('a', 'b', 'c')) ON CONFLICT DO NOTHING;
     WHEN 9 THEN INSERT INTO egress_workspace VALUES (pick('a', 'b', 'c'), chance(0.5))
                 ON CONFLICT (workspace_id) DO UPDATE SET override_egress_gateways = NOT egress_workspace.override_egress_gateways;
     ELSE PERFORM egress_release_credential(session_id) FROM egress_lease WHERE chance(0.5);
@@ -208,7 +230,7 @@ CREATE TABLE acquires (world int, u text, w text, gateway bigint, listed boolean
 CREATE TABLE worlds (world int, over_limit bigint, expired bigint);
 -- one row a gateway of an explanation, and what the rules and the menu say of it
 CREATE TABLE explanations (world int, u text, w text, gateway bigint, row egress_access_explanation, n bigint,
-                           verdict text, credential bigint, listed boolean, one egress_access_explanation[]);
+                           verdict text, credential bigint, rest bigint, listed boolean, one egress_access_explanation[]);
 -- what was explained just before an acquire
 CREATE TABLE predictions (verdict text, credential bigint, detail text, got text);
 -- every kind of call: with and without a workspace, and of somebody whom nothing names
@@ -255,7 +277,7 @@ BEGIN
         INSERT INTO explanations
         SELECT world, u, w, e.egress_gateway_id, row(e.egress_gateway_id, e.gateway_name, e.provider_name, e.verdict,
                                                      e.egress_credential_id, e.detail)::egress_access_explanation, n,
-               a.verdict, a.credential,
+               a.verdict, a.credential, answer_left(u),
                EXISTS (SELECT FROM egress_available_gateways(u, w) m WHERE m.egress_gateway_id = e.egress_gateway_id),
                ARRAY(SELECT o FROM egress_explain_access(u, w, e.egress_gateway_id) o)
         FROM (SELECT * FROM calls ORDER BY random() LIMIT 3) calls, egress_explain_access(u, w) WITH ORDINALITY e (egress_gateway_id, gateway_name, provider_name, verdict,
@@ -280,8 +302,8 @@ SELECT is_empty('SELECT * FROM menus WHERE menu IS DISTINCT FROM expected LIMIT 
 SELECT is((SELECT count(*)::int FROM acquires), 200 * 20, 'acquires were compared');
 SELECT is_empty('SELECT * FROM acquires WHERE got IS DISTINCT FROM expected LIMIT 5',
                 'each acquire takes the lowest credential that fits and is free, or fails as the rules say');
-SELECT is_empty($$SELECT * FROM acquires WHERE listed <> (got ~ '^[0-9]+$' OR got = 'NG004') LIMIT 5$$,
-                'a gateway is on the menu exactly when an acquire succeeds or finds it full');
+SELECT is_empty($$SELECT * FROM acquires WHERE listed <> (got ~ '^[0-9]+$' OR got IN ('NG004', 'NG008')) LIMIT 5$$,
+                'a gateway is on the menu exactly when an acquire succeeds, or finds it full, or the user at the limit');
 SELECT is_empty($$SELECT * FROM acquires WHERE listed AND (free IS DISTINCT FROM 0) <> (got ~ '^[0-9]+$') LIMIT 5$$,
                 'and has connections available exactly when an acquire succeeds');
 
@@ -289,15 +311,17 @@ SELECT cmp_ok((SELECT count(*) FROM explanations), '>', 3000::bigint, 'thousands
 SELECT is_empty($$SELECT u, w, row, verdict, credential FROM explanations
                   WHERE ((row).verdict, (row).egress_credential_id) IS DISTINCT FROM (verdict, credential) LIMIT 5$$,
                 'each verdict is the first that applies, each credential the one that the rules say');
-SELECT is_empty($$SELECT * FROM explanations WHERE listed <> ((row).verdict IN ('available', 'at_limit')) LIMIT 5$$,
-                'a gateway is on the menu exactly when it is explained as available or at_limit');
+SELECT is_empty($$SELECT * FROM explanations WHERE listed <> ((row).verdict IN ('available', 'user_limit', 'at_limit')) LIMIT 5$$,
+                'a gateway is on the menu exactly when it is explained as available, user_limit or at_limit');
 SELECT is_empty($$SELECT * FROM explanations WHERE one <> ARRAY[row] LIMIT 5$$, 'a gateway alone is explained as among all');
 SELECT is_empty($$SELECT * FROM predictions WHERE got <> CASE verdict WHEN 'available' THEN credential::text
-                      WHEN 'at_limit' THEN 'NG004' WHEN 'no_credential' THEN 'NG003' ELSE 'NG002' END LIMIT 5$$,
+                      WHEN 'user_limit' THEN 'NG008' WHEN 'at_limit' THEN 'NG004' WHEN 'no_credential' THEN 'NG003' ELSE 'NG002' END LIMIT 5$$,
                 'what an acquire does is what the explanation just before it says, to the credential');
 SELECT is_empty($$SELECT * FROM explanations WHERE (row).detail IS NULL OR NOT CASE (row).verdict
                       WHEN 'at_limit' THEN (row).detail ~ '^credential \d+ ''c'' is ((at|over) its limit of \d+(, with \d+ in use and \d+ that cool)?|at the gateway already)'
-                      WHEN 'available' THEN (row).detail ~ format('^credential %s ''c'' has (\d+ of \d+ connections free|no limit(, and is not at the gateway)?)$', credential)
+                      WHEN 'available' THEN (row).detail ~ format('^credential %s ''c'' has (\d+ of \d+ connections free|no limit(, and is not at the gateway)?)%s$', credential,
+                                                '; the limit of (everyone|(user|group) ''[abc]'') leaves the user ' || rest || ' of \d+')
+                      WHEN 'user_limit' THEN (row).detail ~ format('^the limit of (everyone|user ''%s''|group ''[abc]'') is \d+(, and user ''%1$s'' has \d+ connections?, by sessions? .*)?: raise it in egress_user_limit', u)
                       WHEN 'no_credential' THEN (row).detail ~ '^(credential \d+ ''c''|no enabled credential) of provider ''.*'' names '
                       WHEN 'not_mapped' THEN (row).detail ~ '^(mapping \d+|no enabled mapping) of provider ''.*'' names '
                       WHEN 'overridden' THEN (row).detail ~ format('^workspace ''%s'' overrides', w)
@@ -306,7 +330,7 @@ SELECT is_empty($$SELECT * FROM explanations WHERE (row).detail IS NULL OR NOT C
 
 -- the worlds had something of everything, or nothing of this would mean much
 SELECT cmp_ok(count(*), '>=', 40::bigint, 'acquires ended with ' || outcome)
-FROM unnest('{NG001,NG002,NG003,NG004,credential}'::text[]) outcome
+FROM unnest('{NG001,NG002,NG003,NG004,NG008,credential}'::text[]) outcome
 LEFT JOIN acquires ON expected ~ CASE outcome WHEN 'credential' THEN '^[0-9]+$' ELSE outcome END
 GROUP BY outcome ORDER BY outcome;
 SELECT cmp_ok((SELECT count(*) FROM menus WHERE jsonb_array_length(expected) > 3), '>=', 100::bigint, 'there are long menus');
@@ -321,12 +345,13 @@ SELECT cmp_ok((SELECT count(*) FROM worlds WHERE expired > 0), '>=', 15::bigint,
 SELECT cmp_ok((SELECT count(*) FROM egress_lease_history WHERE release_reason = 'expired'), '>=', 25::bigint,
               'and some whose connection was taken');
 SELECT cmp_ok(count(row), '>=', 100::bigint, 'explanations say ' || kind)
-FROM unnest('{gateway_withdrawn,gateway_disabled,provider_disabled,overridden,not_mapped,no_credential,at_limit,available}'::text[]) kind
+FROM unnest('{gateway_withdrawn,gateway_disabled,provider_disabled,overridden,not_mapped,no_credential,user_limit,at_limit,available}'::text[]) kind
 LEFT JOIN explanations ON verdict = kind GROUP BY kind ORDER BY kind;
 SELECT cmp_ok(count(row), '>=', 5::bigint, 'details say: ' || words)
 FROM unnest(ARRAY['no enabled mapping', 'mapping \d+ .* is disabled', 'mapping \d+ .* does not select', 'no enabled credential',
                   'credential \d+ .* is disabled', 'credential \d+ .* does not select', 'is over its limit', 'one of the 2 groups',
-                  'is at the gateway already', 'that cools? down',
+                  'is at the gateway already', 'that cools? down', 'limit of group .* leaves', 'limit of everyone is \d+, and user',
+                  'limit of user ''.'' is 0: raise it',
                   'no group', ', credential']) words
 LEFT JOIN explanations ON (row).detail ~ words GROUP BY words ORDER BY words;
 SELECT cmp_ok((SELECT count(*) FROM menus
