@@ -3,7 +3,7 @@
 # Three network namespaces stand for a VPN provider and for the hosts of two workspaces; veth pairs are the internet between
 # them. The provider runs OpenVPN servers that check user and password, the client's certificate, or both, a WireGuard
 # peer (wireguard-go), and a web server that only answers on the tunnels' addresses. The agent on the hosts is this script:
-# it writes `config` to a file and runs openvpn or wg-quick with it. What stops a tunnel whose lease somebody has ended is agent.pl.
+# it writes `config` to a file and runs openvpn or wg-quick with it. What stops a tunnel whose lease somebody has ended is agent.py.
 #
 # Needs root, network namespaces and /dev/net/tun; says so and skips where they are missing. Leaves nothing behind:
 # every process it started is ended by its id, the namespaces and the temporary folder are removed.
@@ -31,6 +31,7 @@ sub missing
 	{
 		return $program if system("command -v $program >/dev/null 2>&1") != 0;
 	}
+	return 'psycopg2' if system(q{/usr/bin/python3 -c 'import psycopg2' >/dev/null 2>&1}) != 0;
 	return '/dev/net/tun' if !-c '/dev/net/tun';
 	# they can be there and not be entered: in a chroot
 	return 'a working network namespace' if system("{ ip netns add $provider && ip netns exec $provider true; } 2>/dev/null") != 0;
@@ -422,7 +423,7 @@ my $agent;
 
 sub start_agent
 {
-	$agent = start($host, 'agent.log', 'env', "PGDATABASE=$database", "PGOPTIONS=-c role=$role", 'perl', "$FindBin::Bin/agent.pl", $folder);
+	$agent = start($host, 'agent.log', 'env', "PGDATABASE=$database", "PGOPTIONS=-c role=$role", '/usr/bin/python3', "$FindBin::Bin/agent.py", $folder);
 	ok(eventually(sub { contents("$folder/agent.log") =~ /^listening$/m }), 'an agent listens') or diag(contents("$folder/agent.log"));
 	return;
 }
