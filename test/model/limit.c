@@ -352,7 +352,7 @@ is_over(void)
 	return row_is_there() && has_cooled_down(&m->rows[p->entry - 1], p->cool + later);
 }
 
-/* is_held (src/limit.c) -- is the present entry's row one that counts? */
+/* is_held (slots.c) -- is the present entry's row one that counts? */
 static bool
 is_held(void)
 {
@@ -409,15 +409,25 @@ may_come_back(void)
 		!(mutant == untouched_end_is_past && changer == NOBODY);
 }
 
+/* pass_over (slots.c) -- note that a row does not count, and that this open transaction keeps it in its slot */
+static void
+pass_over(int stamp)
+{
+	p->any_ends = true;
+	p->passed[OWNER(stamp)] = stamp;
+	p->passed_serials[OWNER(stamp)] = serial_of(stamp);
+}
+
 /*
  * lease_is_over (lease.c) -- p->ended: has the present entry's lease expired, and cooled down, whatever becomes of the other open
  * transaction that ends it?
  *
  * So it is if the same work of that transaction deletes the end of the lease, committed and past: then both are deleted, or neither.
- * p->over: that is asked. What was seen to be held when its row was visited is held, if not.
+ * asked: that is asked. What was seen to be held when its row was visited is held, if not.
+ * for_a_slot: it is also noted who keeps what does not count where it is (row_state() of slots.c).
  */
 static Result
-lease_is_over(bool asked)
+lease_is_over(bool asked, bool for_a_slot)
 {
 	enum { D = 9 };
 	const Row  *row;
@@ -429,9 +439,16 @@ lease_is_over(bool asked)
 		if (p->entry == GONE_ROW)
 			RETURN;
 		row = &m->rows[p->entry - 1];
-		if (!row_is_there() || row->cooling || is_other(row->xmin) || !is_other(row->xmax))
+		if (for_a_slot && is_over() && mutant != removed_is_full)
+		{
+			if (is_other(row->xmax))
+				pass_over(row->xmax);
+			else if (is_other(row->xmin))
+				pass_over(row->xmin);
+		}
+		if (!row_is_there() || row->cooling || is_other(row->xmin) || !is_other(row->xmax) || !config->clock)
 			RETURN;
-		p->any_ends = config->clock > 0;
+		p->any_ends |= for_a_slot;
 		if (!asked || mutant == ended_is_held)
 			RETURN;
 		p->ended = ENDED_NOT;
@@ -445,8 +462,12 @@ lease_is_over(bool asked)
 				(m->rows[p->entry - 1].age >= p->cool || mutant == ended_cools_not_down))
 			{
 				p->ended = ENDED_OVER;
-				p->passed[OWNER(p->busy)] = p->busy;
-				p->passed_serials[OWNER(p->busy)] = p->busy_serial;
+				if (for_a_slot)
+				{
+					p->any_ends = true;
+					p->passed[OWNER(p->busy)] = p->busy;
+					p->passed_serials[OWNER(p->busy)] = p->busy_serial;
+				}
 				RETURN;
 			}
 		}
@@ -496,12 +517,12 @@ slot_name(int slot)
 }
 
 /*
- * slot_any_outside (src/limit.c) -- p->answer: is a lease held that has no slot, or one above p->limit?
+ * slots_any_outside (slots.c) -- p->answer: is a lease held that has no slot, or one above p->limit?
  *
  * Beside others, what is over there is deleted.
  */
 static Result
-slot_any_outside(void)
+slots_any_outside(void)
 {
 	enum { D = 5 };
 
@@ -510,11 +531,11 @@ slot_any_outside(void)
 	p->answer = false;
 	for (;;)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "slot_any_outside");
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "slots_any_outside");
 		if (p->entry == 0 || (p->entry_slot != SLOT_NONE && p->entry_slot <= p->limit))
 			RETURN;
-		STEP("slot_any_outside: visits slot %s, %s", slot_name(p->entry_slot), held_name());
-		CALL(lease_is_over(p->over));
+		STEP("slots_any_outside: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		CALL(lease_is_over(p->over, true));
 		if ((is_held() && !(mutant == cooling_is_not_outside && m->rows[p->entry - 1].cooling)) ||
 			(mutant == over_is_outside && row_is_there()))
 		{
@@ -523,7 +544,7 @@ slot_any_outside(void)
 		}
 		if (p->ended == 0 && is_over() && !is_in_the_way() && (!p->alone || mutant == over_is_deleted_alone_outside))
 		{
-			STEP("slot_any_outside: scan_try_delete");
+			STEP("slots_any_outside: scan_try_delete");
 			(void) scan_try_delete(p->entry);
 		}
 	}
@@ -538,7 +559,7 @@ note_open(int stamp)
 	p->open_serials[OWNER(stamp)] = serial_of(stamp);
 }
 
-/* any_ended (src/limit.c) -- has one of these transactions ended? */
+/* any_ended (lease_any_ended() of lease.c) -- has one of these transactions ended? */
 static bool
 any_ended(void)
 {
@@ -548,7 +569,7 @@ any_ended(void)
 	return false;
 }
 
-/* any_came_back (src/limit.c) -- has a transaction ended that was ending a lease which was over, and may be there to be ended now? */
+/* any_came_back (lease_any_ended() of lease.c) -- has a transaction ended that was ending a lease which was over, and may be there to be ended now? */
 static bool
 any_came_back(void)
 {
@@ -558,7 +579,7 @@ any_came_back(void)
 	return false;
 }
 
-/* count_once (src/limit.c) -- p->count: how many connections are held, counted up to p->to; what is in one slot is one */
+/* count_once (slots.c) -- p->count: how many connections are held, counted up to p->to; what is in one slot is one */
 static Result
 count_once(void)
 {
@@ -579,7 +600,7 @@ count_once(void)
 		if (p->entry_slot != SLOT_NONE && p->entry_slot == p->counted)
 			continue;
 		STEP("count_once: visits slot %s, %s", slot_name(p->entry_slot), held_name());
-		CALL(lease_is_over(p->over));
+		CALL(lease_is_over(p->over, true));
 		if (!(mutant == over_is_counted || mutant == over_is_outside ? row_is_there() : is_held()))
 			continue;
 		row = p->ended ? NULL : &m->rows[p->entry - 1];
@@ -602,9 +623,9 @@ count_once(void)
 	END;
 }
 
-/* count_held (src/limit.c) -- the same, while no transaction of which that depends has ended */
+/* slots_count (slots.c) -- the same, while no transaction of which that depends has ended */
 static Result
-count_held(void)
+slots_count(void)
 {
 	enum { D = 5 };
 
@@ -618,7 +639,7 @@ count_held(void)
 }
 
 /*
- * find_gap (src/limit.c) -- p->candidate: a slot from there to p->to that is free, SLOT_NONE if there is none
+ * find_gap (slots.c) -- p->candidate: a slot from there to p->to that is free, SLOT_NONE if there is none
  *
  * p->cooled: it has a row that is over, which is to be deleted first. One behind the first slot that is free is taken rather than
  * that, if it has none (cooled_after()).
@@ -639,8 +660,8 @@ find_gap(void)
 		if (p->entry_slot == p->candidate)
 		{
 			STEP("find_gap: visits slot %s, %s", slot_name(p->entry_slot), held_name());
-			CALL(lease_is_over(p->over));
-			if (is_in_the_way())
+			CALL(lease_is_over(p->over, true));
+			if (is_in_the_way() || (p->bare && p->ended == 0 && is_over()))
 			{
 				p->candidate++;
 				p->cooled = false;
@@ -655,11 +676,12 @@ find_gap(void)
 		p->cooled = false;
 		RETURN;
 	}
-	while (!p->cooled && p->entry != 0 && p->entry_slot <= p->to)
+	while (!p->cooled && !p->bare && p->entry != 0 && p->entry_slot <= p->to)
 	{
 		if (p->entry != GONE_ROW && m->rows[p->entry - 1].cooling)
 		{
 			STEP("cooled_after: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+			CALL(lease_is_over(p->over, true));
 			p->cooled = is_over() && !is_in_the_way();
 			if (p->cooled)
 			{
@@ -672,9 +694,9 @@ find_gap(void)
 	END;
 }
 
-/* gap_around (src/limit.c) -- p->candidate: a slot that is free, from p->wanted upwards, or from 1 */
+/* slots_gap (slots.c) -- p->candidate: a slot that is free, from p->wanted upwards, or from 1 */
 static Result
-gap_around(void)
+slots_gap(void)
 {
 	enum { D = 5 };
 
@@ -691,9 +713,9 @@ gap_around(void)
 	END;
 }
 
-/* slot_clear (src/limit.c) -- p->answer: is the slot p->slot, which find_gap() said was free, so now? What is over there is deleted */
+/* slots_clear (slots.c) -- p->answer: is the slot p->slot, which find_gap() said was free, so now? What is over there is deleted */
 static Result
-slot_clear(void)
+slots_clear(void)
 {
 	enum { D = 5 };
 
@@ -704,14 +726,14 @@ slot_clear(void)
 	start_scan(p->slot, false);
 	while (p->answer)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "slot_clear");
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "slots_clear");
 		if (p->entry == 0 || p->entry_slot != p->slot)
 			RETURN;
-		STEP("slot_clear: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		STEP("slots_clear: visits slot %s, %s", slot_name(p->entry_slot), held_name());
 		p->answer = !is_in_the_way();
 		if (!p->answer || !is_over())
 			continue;
-		STEP("slot_clear: scan_try_delete");
+		STEP("slots_clear: scan_try_delete");
 		p->answer = scan_try_delete(p->entry) || mutant == over_not_deleted_is_free;
 		if (tracing && !p->answer)
 			say("somebody is quicker");
@@ -742,7 +764,7 @@ slot_claim(void)
 		}
 		if (mutant == claim_not_looked_at && p->tries > 0)
 			RETURN;
-		CALL(gap_around());
+		CALL(slots_gap());
 		p->slot = p->candidate;
 		if (p->slot == p->wanted)
 			RETURN;
@@ -752,9 +774,9 @@ slot_claim(void)
 	END;
 }
 
-/* slot_find (src/limit.c) -- p->slot: a free slot, SLOT_NONE when the credential is full */
+/* slots_find (slots.c) -- p->slot: a free slot, SLOT_NONE when the credential is full */
 static Result
-slot_find(void)
+slots_find(void)
 {
 	enum { D = 4 };
 
@@ -764,25 +786,29 @@ slot_find(void)
 		RETURN;
 	if (mutant != leases_outside_not_counted)
 	{
-		p->answer = true;
-		if (!p->over)
-			CALL(slot_any_outside());
+		CALL(slots_any_outside());
 		if (p->answer)
 		{
 			p->to = p->limit;
-			CALL(count_held());
+			CALL(slots_count());
 			if (p->count >= p->limit)
 				RETURN;
 		}
 	}
 	p->wanted = 1 + choose(p->limit);
-	CALL(gap_around());
+	CALL(slots_gap());
 	if (p->candidate == SLOT_NONE && p->over && mutant != none_above_the_limit)
 	{
+		p->to = p->limit;
+		CALL(slots_count());
+		if (p->count >= p->limit)
+			RETURN;
 		/* all of 1..limit are held or in the way, and fewer are held */
+		p->bare = true;
 		p->candidate = p->limit + 1;
 		p->to = SLOT_ABOVE;
 		CALL(find_gap());
+		p->bare = false;
 		if (p->candidate == SLOT_NONE)
 			violation("the model has too few slots above a limit");
 	}
@@ -790,21 +816,22 @@ slot_find(void)
 	END;
 }
 
-/* slot_excess (src/limit.c) -- p->excess: how many leases have to end for a slot to be free */
+/* slots_excess (slots.c) -- p->excess: how many leases have to end for a slot to be free */
 static Result
-slot_excess(void)
+slots_excess(void)
 {
 	enum { D = 4 };
 
 	BEGIN;
 	p->answer = true;
 	if (!p->over)
-		CALL(slot_any_outside());
+		CALL(slots_any_outside());
+	/* src: may be below 1, which is for no lease to end, too */
 	p->excess = 1;
 	if (p->answer && mutant != one_takeover_above_the_limit)
 	{
 		p->to = ROWS;
-		CALL(count_held());
+		CALL(slots_count());
 		p->excess = p->count >= p->limit ? p->count - p->limit + 1 : 0;
 	}
 	END;
@@ -1268,7 +1295,7 @@ once_look(void)
 			RETURN;
 		STEP("once_look: visits a row, %s", is_at_place() ? "held" : "dead");
 		if (config->clock && mutant != ended_keeps_the_place)
-			CALL(lease_is_over(true));
+			CALL(lease_is_over(true, false));
 		if (!is_at_place())
 			continue;
 		if (config->clock && p->ended == 0)
@@ -1287,7 +1314,11 @@ once_look(void)
 	END;
 }
 
-/* once_end_expired (once.c) -- p->answer: have all leases at the place been ended, which have expired? */
+/*
+ * once_end_expired (once.c) -- p->answer: have all leases at the place been ended, which have expired?
+ *
+ * p->expired: how many. One may be among them that another transaction was ending when they were counted, and which is back.
+ */
 static Result
 once_end_expired(void)
 {
@@ -1295,6 +1326,7 @@ once_end_expired(void)
 
 	BEGIN;
 	p->found = true;
+	p->count = 0;
 	start_scan(0, false);
 	for (;;)
 	{
@@ -1302,7 +1334,7 @@ once_end_expired(void)
 		if (p->entry == 0 || mutant == expired_leaves_the_place)
 			break;
 		STEP("once_end_expired: visits a row, %s", is_at_place() ? "held" : "dead");
-		CALL(lease_is_over(true));
+		CALL(lease_is_over(true, false));
 		if (!is_at_place())
 			continue;
 		if (p->entry == GONE_ROW)
@@ -1313,7 +1345,10 @@ once_end_expired(void)
 		p->look = m->rows[p->entry - 1].session;
 		CALL(lease_end_if_expired());
 		p->found &= p->answer || mutant == one_expired_leaves_the_place;
+		p->count += p->answer;
 	}
+	if (mutant != came_back_is_not_counted)
+		p->expired = p->count;
 	p->answer = p->found;
 	END;
 }
@@ -1333,7 +1368,7 @@ lease_beside_others(void)
 		read_credential();
 	}
 	if (mutant == outside_looked_for_before_the_lock && p->limit != NO_LIMIT)
-		CALL(slot_any_outside());
+		CALL(slots_any_outside());
 	if (mutant != no_credential_lock)
 		TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
 	p->leased = false;
@@ -1369,14 +1404,14 @@ lease_beside_others(void)
 				if (p->limit != NO_LIMIT)
 				{
 					if (mutant != outside_not_looked_for && mutant != outside_looked_for_before_the_lock)
-						CALL(slot_any_outside());
+						CALL(slots_any_outside());
 					if (!p->answer)
 						CALL(slot_claim());
 				}
 				p->leased = p->limit == NO_LIMIT || p->slot != SLOT_NONE;
 				if (p->leased)
 				{
-					CALL(slot_clear());
+					CALL(slots_clear());
 					p->leased = p->answer;
 				}
 				if (p->leased)
@@ -1412,14 +1447,12 @@ slot_alone(void)
 	p->expired = 0;
 	if (p->limit == 0)
 		RETURN;
-	for (p->over = false; !p->answer; p->over = !p->over)
+	for (p->over = false; ; p->over = !p->over)
 	{
-		if (!p->over)
-		{
-			p->any_ends = false;
-			memset(p->passed, 0, sizeof(p->passed));
-			memset(p->passed_serials, 0, sizeof(p->passed_serials));
-		}
+		/* slots_begin(), find_alone() */
+		p->any_ends = false;
+		memset(p->passed, 0, sizeof(p->passed));
+		memset(p->passed_serials, 0, sizeof(p->passed_serials));
 		p->place = PLACE_FREE;
 		p->expired = 0;
 		if (p->once && mutant != place_not_looked_at_alone)
@@ -1428,44 +1461,46 @@ slot_alone(void)
 		if (p->place == PLACE_TAKEN)
 			break;
 		if (p->limit != NO_LIMIT)
-			CALL(slot_find());
+			CALL(slots_find());
 		p->full_of_slots = p->limit != NO_LIMIT && p->slot == SLOT_NONE;
 		p->answer = !p->full_of_slots && p->place == PLACE_FREE;
-		if (p->answer || !config->clock || mutant == (p->full_of_slots ? expired_not_taken_over : place_not_taken_over) ||
-			(p->over && mutant == ended_or_expired))
+		if (p->answer || mutant == (p->full_of_slots ? expired_not_taken_over : place_not_taken_over))
 			break;
 
 		/* end_expired() */
-		p->for_free = true;
-		p->excess = 0;
-		if (p->full_of_slots)
-			CALL(slot_excess());
-		p->wanted_ends = p->excess > p->expired ? p->excess : p->expired;
-		CALL(lease_so_many_expired());
-		if (p->answer && p->place == PLACE_EXPIRED)
-			CALL(once_end_expired());
-		if (p->answer && p->excess > p->expired)
+		if (config->clock && !(p->over && mutant == ended_or_expired))
 		{
-			p->wanted_ends = p->excess - p->expired;
-			CALL(lease_end_expired_for());
-		}
-		if (p->answer && p->full_of_slots)
-		{
-			if (mutant == takeover_always_enough)
+			p->for_free = true;
+			p->excess = 0;
+			if (p->full_of_slots)
+				CALL(slots_excess());
+			p->wanted_ends = p->excess > p->expired ? p->excess : p->expired;
+			CALL(lease_so_many_expired());
+			if (p->answer && p->place == PLACE_EXPIRED)
+				CALL(once_end_expired());
+			if (p->answer && p->excess > p->expired)
 			{
-				p->wanted = 1;
-				CALL(gap_around());
-				p->slot = p->candidate;
+				p->wanted_ends = p->excess - p->expired;
+				CALL(lease_end_expired_for());
 			}
-			else
-				CALL(slot_find());
-			p->answer = p->slot != SLOT_NONE;
+			if (p->answer && p->full_of_slots)
+			{
+				if (mutant == takeover_always_enough)
+				{
+					p->wanted = 1;
+					CALL(slots_gap());
+					p->slot = p->candidate;
+				}
+				else
+					CALL(slots_find());
+				p->answer = p->slot != SLOT_NONE;
+			}
 		}
-		if (p->answer || !p->full_of_slots || !p->any_ends)
+		if (p->answer || (!p->over && !p->any_ends))
 			break;
 		if (p->over)
 		{
-			STEP("any_came_back: %s", any_came_back() ? "yes" : "no");
+			STEP("lease_any_ended: %s", any_came_back() ? "yes" : "no");
 			if (!any_came_back())
 				break;
 		}
@@ -1525,7 +1560,7 @@ lease_alone(void)
 		}
 		p->answer = false;
 		if (mutant == over_deleted_before_the_change_is_seen)
-			CALL(slot_clear());
+			CALL(slots_clear());
 		p->answer = false;
 		if (mutant != change_not_seen_when_counted && mutant != limit_read_before_the_lock)
 		{
@@ -1535,7 +1570,7 @@ lease_alone(void)
 	} while (p->answer);
 	if (p->leased)
 	{
-		CALL(slot_clear());
+		CALL(slots_clear());
 		p->leased = p->answer;
 		p->full = !p->leased;
 	}

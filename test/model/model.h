@@ -158,7 +158,7 @@ typedef struct Proc
 	byte		cool;			/* the same */
 	byte		place;			/* PLACE_ */
 	byte		place_locked;
-	byte		expired;		/* leases at the place, which have all expired */
+	byte		expired;		/* leases at the place, which have all expired; or so many that were ended there */
 	byte		full_of_slots;	/* slot_alone() has found none that is free */
 	byte		wanted_ends;	/* so many expired leases are looked for, or to end */
 	byte		replaced;		/* a transaction that committed since has changed the credential */
@@ -173,12 +173,13 @@ typedef struct Proc
 	byte		tries;
 	byte		candidate;
 	byte		cooled;			/* the slot p->candidate has a row that is over */
+	byte		bare;			/* only one without such a row is sought */
 	byte		gone;			/* the credential is being deleted, and what cools down with it */
 	byte		dated;			/* it asks what was over at this time, by m->clock */
 	byte		read_at;
 	byte		alone;			/* it has LOCK_CREDENTIAL, exclusive */
 	byte		over;			/* leases that have expired, and that another open transaction ends, do not count */
-	byte		any_ends;		/* one that another open transaction ends was met */
+	byte		any_ends;		/* a row that another open transaction removes was met */
 	byte		ended;			/* ENDED_, of the present entry's lease: is it such a one? p->busy ends it */
 	byte		ending;			/* it ends a lease, */
 	byte		age;			/* and so often has time passed since; */
@@ -186,7 +187,7 @@ typedef struct Proc
 	byte		for_free;		/* it is ended only if that is over */
 	byte		to;
 	byte		count;
-	byte		passed[PROCS];	/* the open transactions that end leases which are over for good */
+	byte		passed[PROCS];	/* the open transactions that remove rows which do not count */
 	byte		passed_serials[PROCS];
 	byte		counted;		/* the slot that was counted last */
 	byte		open[PROCS];	/* the open transactions that were seen then, by connection */
@@ -342,6 +343,7 @@ extern bool tracing;
 	MUTANT(over_is_no_gap, "what has cooled down, two acquires") \
 	MUTANT(over_of_open_transaction_is_a_gap, "what has cooled down, an acquire, a release") \
 	MUTANT(over_and_being_deleted_is_a_gap, "a gateway is deleted, what has cooled down") \
+	MUTANT(removed_is_full, "a gateway is deleted, what has cooled down") \
 	MUTANT(over_is_outside, "what has cooled down, two acquires") \
 	MUTANT(over_is_counted, "what has cooled down, two acquires") \
 	MUTANT(deleter_steps_over_what_is_over, "a gateway is deleted, what cools down, a release") \
@@ -394,6 +396,7 @@ extern bool tracing;
 	MUTANT(switch_not_seen_alone, "a place, an acquire, a release, a switch") \
 	MUTANT(place_not_taken_over, "a place, an expired lease and two who want it") \
 	MUTANT(expired_leaves_the_place, "a place, an expired lease, a renewal") \
+	MUTANT(came_back_is_not_counted, "a place, expired leases") \
 	MUTANT(one_expired_leaves_the_place, "a place, expired leases") \
 	MUTANT(any_look_is_mine, "a pool, two menus and a release") \
 	MUTANT(group_read_before_the_end, "a pool, a menu, a release, a move") \

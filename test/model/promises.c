@@ -191,7 +191,6 @@ is_full(int credential, int proc, bool with_expired)
 	int			held = 0;
 	int			here = 0;
 	int			slots = 0;		/* of what is held: what is in one slot is one connection */
-	int			in_the_way = 0;	/* slots that nobody could take without waiting for a transaction */
 
 	if (object->gone || object->deleted[0] || object->deleted[1] ||
 		(m->procs[proc].gateway == 1 &&
@@ -204,9 +203,7 @@ is_full(int credential, int proc, bool with_expired)
 
 		if (row->credential != credential || !(row->entries & ENTRY_SLOT) || !row_is_held(row, proc))
 			continue;
-		if (has_cooled_down(row, cool))
-			in_the_way |= (open || OPEN(row->xmax)) << row->slot;
-		else if (is_over(row, proc, cool) && !with_expired)
+		if (has_cooled_down(row, cool) || (is_over(row, proc, cool) && !with_expired))
 			continue;
 		else if (row->end != END_PAST || row->age < cool || is_undecided(row) || with_expired)
 		{
@@ -217,8 +214,6 @@ is_full(int credential, int proc, bool with_expired)
 				slots |= 1 << row->slot;
 		}
 	}
-	if (limit != NO_LIMIT)
-		slots |= in_the_way & ((1 << (limit + 1)) - 1);
 	for (; slots; slots &= slots - 1)
 		held++;
 	return (limit != NO_LIMIT && held >= limit) || (once_seen(credential, proc) && here > 0);
