@@ -411,14 +411,15 @@ end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in
 {
 	const Interval *cool_down = search->slots.cool_down;
 	EgressScan	expiries;
-	bool		ended;
+	int64		ended = 0;
+	bool		enough;
 
 	scan_open(&expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
-	ended = lease_so_many_expired(&expiries, credential_id, Max(at_gateway, in_all), cool_down) && is_usable(search) &&
-		(at_gateway == 0 || once_end_expired(&search->once, credential_id, search->lease->gateway_id, cool_down)) &&
-		(in_all <= at_gateway || lease_end_expired_for(&expiries, credential_id, in_all - at_gateway, cool_down));
+	enough = lease_so_many_expired(&expiries, credential_id, Max(at_gateway, in_all), cool_down) && is_usable(search) &&
+		(at_gateway == 0 || once_end_expired(&search->once, credential_id, search->lease->gateway_id, cool_down, &ended)) &&
+		(in_all <= ended || lease_end_expired_for(&expiries, credential_id, in_all - ended, cool_down));
 	scan_close(&expiries);
-	return ended;
+	return enough;
 }
 
 /*

@@ -159,19 +159,25 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
 /*
  * once_end_expired -- end the expired leases of a credential at a gateway; false if another transaction does something with one
  *
- * Before: once_look() said ONCE_EXPIRED, under the credential's lock, exclusive, which is still held.
+ * Before: once_look() said ONCE_EXPIRED, under the credential's lock, exclusive, which is still held. *ended are as many as have
+ * ended: more than were seen then, where another transaction that was ending one has been rolled back.
  */
 bool
-once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down)
+once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down, int64 *ended)
 {
 	bool		all = true;
 
+	*ended = 0;
 	start(look, credential_id, gateway_id);
 	while (scan_next(&look->leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!lease_is_cooling(&look->leases) && !lease_is_over(&look->ends, &look->leases, cool_down))
-			all &= lease_end_if_free(&look->leases, Anum_egress_lease_session_id);
+		if (lease_is_cooling(&look->leases) || lease_is_over(&look->ends, &look->leases, cool_down))
+			continue;
+		if (lease_end_if_free(&look->leases, Anum_egress_lease_session_id))
+			(*ended)++;
+		else
+			all = false;
 	}
 	return all;
 }
