@@ -828,6 +828,9 @@ COMMENT ON TABLE egress_user_limit IS
 COMMENT ON COLUMN egress_user_limit.subject_type IS 'user, group (each of its users) or everyone (each user)';
 COMMENT ON COLUMN egress_user_limit.subject_id IS 'the application''s id; NULL exactly for everyone';
 COMMENT ON COLUMN egress_user_limit.active_connection_limit IS 'how many leases of each of these users may be live at once';
+COMMENT ON TYPE egress_subject_type IS 'whom a mapping, a credential or a limit of egress_user_limit is for';
+COMMENT ON COLUMN egress_lease_history.release_reason IS
+    'released: by egress_release_credential(); session_end: by the end of its session in an attached table; ended: by egress_end_leases(); expired: at released_at, whoever ended it later';
 COMMENT ON COLUMN egress_lease.user_slot IS
     'which of the user''s connections, counted from 1; NULL when the user had no limit';
 COMMENT ON COLUMN egress_lease.cooling IS
@@ -949,7 +952,7 @@ COMMENT ON FUNCTION egress_acquire_gateway(egress_id, egress_id, egress_id, text
 'As egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. countries, cities, providers, avoid, ttl: as there.
 SQLSTATE: 22004, 22023, NG002, NG004 to NG009, 25006, as there.';
 COMMENT ON FUNCTION egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) IS
-'Ends the live leases that fit all arguments that are not NULL, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit, or when they have cooled down.
+'Ends the live leases that fit all arguments that are not NULL (one that is NULL does not matter), and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit, or when they have cooled down.
 session_id, user_id, workspace_id: the application''s ids, 1 to 255 bytes, as they were given to the acquire. egress_gateway_id, egress_credential_id: of the lease. egress_provider_id: of its gateway.
 unentitled: true for those of egress_unentitled_connection, to which the rules of access as they are now would not give that credential for that gateway.
 orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.
@@ -997,7 +1000,7 @@ SQLSTATE: 22004 older_than is NULL; 22023 it is negative or too long; 25006 read
 COMMENT ON FUNCTION egress_grant_access(name, text) IS
 'Grants a role what its work needs, and USAGE on the extension''s schema.
 role: an existing role. access: app (call what an application calls, read nothing else),
-monitor (read the views, explain access), admin (change the configuration tables, read and dump all, call all but what acquires, renews, attaches, grants or reveals).
+monitor (read the views, explain access), admin (change the configuration tables, read and dump all, call all but what acquires, renews, reports, attaches, detaches, grants or reveals).
 Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
 COMMENT ON FUNCTION egress_credential_public_key(bigint) IS
 'The public key of a credential''s private_key, as wg pubkey prints it, for whoever may not open the private key.

@@ -29,7 +29,7 @@ COMMENT ON CAST (varchar AS egress_provider_type) IS 'in assignments: the value 
 
 CREATE TYPE egress_subject_type AS ENUM ('user', 'group', 'workspace', 'everyone');
 REVOKE ALL ON TYPE egress_subject_type FROM PUBLIC;
-COMMENT ON TYPE egress_subject_type IS 'whom a mapping or a credential is for';
+COMMENT ON TYPE egress_subject_type IS 'whom a mapping, a credential or a limit of egress_user_limit is for';
 CREATE CAST (text AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
 COMMENT ON CAST (text AS egress_subject_type) IS 'in assignments: the value of that name';
 CREATE CAST (varchar AS egress_subject_type) WITH INOUT AS ASSIGNMENT;
@@ -523,6 +523,8 @@ CREATE INDEX egress_lease_history_ended ON egress_lease_history (
     released_at, egress_gateway_id);
 COMMENT ON TABLE egress_lease_history IS
     'one row an ended connection, with the names as they were; written in the transaction that ended the lease';
+COMMENT ON COLUMN egress_lease_history.release_reason IS
+    'released: by egress_release_credential(); session_end: by the end of its session in an attached table; ended: by egress_end_leases(); expired: at released_at, whoever ended it later';
 
 /*
  * What sessions have reported of gateways and credentials, as far as it counts: src/bench.c finds out what it comes to. Rows
@@ -924,7 +926,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 COST 10000 ROWS 100;
 REVOKE ALL ON FUNCTION egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) IS
-'Ends the live leases that fit all arguments that are not NULL, and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit, or when they have cooled down.
+'Ends the live leases that fit all arguments that are not NULL (one that is NULL does not matter), and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit, or when they have cooled down.
 session_id, user_id, workspace_id: the application''s ids, 1 to 255 bytes, as they were given to the acquire. egress_gateway_id, egress_credential_id: of the lease. egress_provider_id: of its gateway.
 unentitled: true for those of egress_unentitled_connection, to which the rules of access as they are now would not give that credential for that gateway.
 orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.
@@ -1074,7 +1076,7 @@ REVOKE ALL ON FUNCTION egress_grant_access(name, text) FROM PUBLIC;
 COMMENT ON FUNCTION egress_grant_access(name, text) IS
 'Grants a role what its work needs, and USAGE on the extension''s schema.
 role: an existing role. access: app (call what an application calls, read nothing else),
-monitor (read the views, explain access), admin (change the configuration tables, read and dump all, call all but what acquires, renews, attaches, grants or reveals).
+monitor (read the views, explain access), admin (change the configuration tables, read and dump all, call all but what acquires, renews, reports, attaches, detaches, grants or reveals).
 Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
 
 /* ------------------------------------------- functions about secrets */

@@ -1256,7 +1256,7 @@ sub dropped
 		my ($sql, $message) = @_;
 		return $message =~ /XX000: cache lookup failed for function \d+$/m
 		  # a row type is a relation, too
-		  || $sql =~ /egress_(connections_at|explain_access|available_gateways|acquire_credential|sync_gateways)/ && $message =~ /XX000: could not open relation with OID \d+$/m;
+		  || $sql =~ /egress_(connections_at|explain_access|available_gateways|acquire_credential|sync_gateways|end_leases)/ && $message =~ /XX000: could not open relation with OID \d+$/m;
 	};
 	run_children($seconds,
 		map({ my $number = $_; sub { worker('dropped', $number, $_[0], $passes) } } 1 .. 4),
