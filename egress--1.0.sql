@@ -1478,12 +1478,12 @@ SELECT pg_catalog.pg_extension_config_dump('egress_credential_egress_credential_
 SELECT pg_catalog.pg_extension_config_dump('egress_credential_gateway', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_group_member', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_workspace', '');
-SELECT pg_catalog.pg_extension_config_dump('egress_user_limit', '');
-SELECT pg_catalog.pg_extension_config_dump('egress_user_limit_egress_user_limit_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_lease', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_lease_expiry', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_lease_history', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_lease_history_egress_lease_history_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('egress_user_limit', '');
+SELECT pg_catalog.pg_extension_config_dump('egress_user_limit_egress_user_limit_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_report', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_report_egress_report_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('egress_failure', '');
