@@ -24,6 +24,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 
+use EgressClient;
 use EgressTest;
 use File::Temp qw(tempdir);
 use List::Util qw(max min sum0);
@@ -345,57 +346,20 @@ use warnings;
 use EgressTest;
 use Time::HiRes qw(sleep);
 
+use parent -norequire, 'EgressClient';
+
 use constant FOREVER => main::FOREVER;
 
 sub new
 {
 	my ($class, $number) = @_;
-	open my $file, '>', "$folder/$number" or die "$folder/$number: $!";
-	my $self = bless {
+	return $class->SUPER::new(
 		name     => "client-$number",
-		file     => $file,
-		serial   => 0,
-		holding  => {},    # session => lease
-		prepared => [],    # transactions
-		counts   => {},
-	}, $class;
-	$self->reconnect;
-	return $self;
-}
-
-# nobody waits, but for the short locks: who waits longer is not to wait for ever
-sub reconnect
-{
-	my ($self) = @_;
-	$self->{dbh} = $test->connect;
-	$self->{dbh}->do(q{SET lock_timeout = '10s'});
-}
-
-sub record
-{
-	my ($self, @fields) = @_;
-	print { $self->{file} } join("\t", map { /^\d+\.\d+$/ ? sprintf('%.6f', $_) : $_ } @fields), "\n";
-}
-
-sub count
-{
-	my ($self, $what) = @_;
-	$self->{counts}{$what}++;
-}
-
-# run a statement, and remember when it was sent
-sub do
-{
-	my ($self, @statement) = @_;
-	$self->{sent} = now();
-	return $self->{dbh}->do(@statement);
-}
-
-sub select
-{
-	my ($self, @query) = @_;
-	$self->{sent} = now();
-	return $self->{dbh}->selectrow_array(@query);
+		file     => "$folder/$number",
+		stop     => "$folder/stop",
+		connect  => sub { $test->connect },
+		holding  => {},                  # session => lease
+		prepared => []);                 # transactions
 }
 
 # a connection of a lease was held surely from its answer until one moment, and perhaps, from when it was sent, until another
@@ -408,25 +372,10 @@ sub held
 		List::Util::min($perhaps, $perhaps == FOREVER ? $lease->{perhaps} + $cool->{longest} : FOREVER));
 }
 
-sub is_over
-{
-	my ($self) = @_;
-	return -e "$folder/stop" || getppid() != $self->{parent};
-}
-
-sub finish
-{
-	my ($self) = @_;
-	$self->record('count', $_, $self->{counts}{$_}) for sort keys %{ $self->{counts} };
-	$self->{dbh}->disconnect;
-	close $self->{file} or die "cannot write: $!";
-}
-
 # sweep, and end leases whose session is gone
 sub sweep
 {
 	my ($self) = @_;
-	$self->{parent} = getppid();
 	while (!$self->is_over)
 	{
 		my ($number) = $self->select('SELECT egress_expire_leases()');
@@ -443,7 +392,6 @@ sub sweep
 sub work
 {
 	my ($self) = @_;
-	$self->{parent} = getppid();
 	while (!$self->is_over)
 	{
 		$self->transaction;

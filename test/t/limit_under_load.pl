@@ -26,6 +26,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 
+use EgressClient;
 use EgressTest;
 use File::Temp qw(tempdir);
 use List::Util qw(max min shuffle sum0);
@@ -132,7 +133,7 @@ sub run_phase
 		if ($pid == 0)
 		{
 			srand($seed + $client + ($phase eq 'fixed' ? 0 : 1000));
-			my $ok = eval { Client->new($phase, $client)->work($stop); 1 };
+			my $ok = eval { Client->new($phase, $client)->work; 1 };
 			print STDERR "client $client: $@" if !$ok;
 			POSIX::_exit($ok ? 0 : 1);
 		}
@@ -410,74 +411,36 @@ use warnings;
 use EgressTest;
 use Time::HiRes qw(sleep);
 
+use parent -norequire, 'EgressClient';
+
 use constant FOREVER => main::FOREVER;
 
 sub new
 {
 	my ($class, $phase, $number) = @_;
-	open my $file, '>', "$folder/$phase.$number" or die "$folder/$phase.$number: $!";
-	my $self = bless {
+	return $class->SUPER::new(
 		name     => "$phase-$number",
 		phase    => $phase,
-		file     => $file,
-		serial   => 0,
+		file     => "$folder/$phase.$number",
+		stop     => "$folder/$phase.stop",
+		connect  => sub { $test->connect },
 		greed    => 1 + int(rand(3)),    # how many connections it would like to have
 		holding  => {},                  # session => lease: {credential, since}
-		prepared => [],                  # transactions: {gid, taken, released}
-		counts   => {},
-	}, $class;
-	$self->reconnect;
-	return $self;
-}
-
-# Nobody waits, but for the short locks: who waits longer is not to wait for ever.
-sub reconnect
-{
-	my ($self) = @_;
-	$self->{dbh} = $test->connect;
-	$self->{dbh}->do(q{SET lock_timeout = '10s'});
-}
-
-sub record
-{
-	my ($self, @fields) = @_;
-	print { $self->{file} } join("\t", @fields), "\n";
-}
-
-sub count
-{
-	my ($self, $what) = @_;
-	$self->{counts}{$what}++;
-}
-
-# run a statement, and remember when it was sent
-sub do
-{
-	my ($self, @statement) = @_;
-	$self->{sent} = now();
-	return $self->{dbh}->do(@statement);
-}
-
-sub select
-{
-	my ($self, @query) = @_;
-	$self->{sent} = now();
-	return $self->{dbh}->selectrow_array(@query);
+		prepared => []);                 # transactions: {gid, taken, released}
 }
 
 # the lease is surely held until this moment, and for what we know not any longer
 sub held_until
 {
 	my ($self, $lease, $moment) = @_;
-	$self->record('interval', $lease->{credential}, sprintf('%.9f', $lease->{since}), sprintf('%.9f', $moment))
+	$self->record('interval', $lease->{credential}, $lease->{since}, $moment)
 	  if $moment > $lease->{since};
 }
 
 sub work
 {
-	my ($self, $stop) = @_;
-	my $parent = getppid();
-	while (!-e $stop && getppid() == $parent && !$self->{waited})
+	my ($self) = @_;
+	while (!$self->is_over && !$self->{waited})
 	{
 		$self->transaction;
 		$self->finish_prepared if @{ $self->{prepared} } && (rand() < 0.3 || @{ $self->{prepared} } > 1);
@@ -491,9 +454,7 @@ sub work
 		$self->held_until($self->{holding}{$session}, now());
 		$self->record('holding', $session, $self->{holding}{$session}{credential});
 	}
-	$self->record('count', $_, $self->{counts}{$_}) for sort keys %{ $self->{counts} };
-	$self->{dbh}->disconnect;
-	close $self->{file} or die "cannot write: $!";
+	$self->finish;
 }
 
 # the sessions that it may give back: held by what is committed, and not in a prepared transaction's hands
@@ -600,7 +561,7 @@ sub acquire
 	my $credential = main::acquire($self, $gateway, $session);
 	my $answered = now();
 	$tx->{taken}{$session} = { credential => $credential, since => $answered };
-	$self->record('acquire', $credential, sprintf('%.9f', $self->{sent}), sprintf('%.9f', $answered));
+	$self->record('acquire', $credential, $self->{sent}, $answered);
 	$self->count("acquired at $self->{level}");
 }
 

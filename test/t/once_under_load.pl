@@ -29,6 +29,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 
+use EgressClient;
 use EgressTest;
 use File::Temp qw(tempdir);
 use List::Util qw(max min sum0);
@@ -445,58 +446,21 @@ use warnings;
 use EgressTest;
 use Time::HiRes qw(sleep);
 
+use parent -norequire, 'EgressClient';
+
 use constant FOREVER => main::FOREVER;
 
 sub new
 {
 	my ($class, $number) = @_;
-	open my $file, '>', "$folder/$number" or die "$folder/$number: $!";
-	my $self = bless {
+	return $class->SUPER::new(
 		name     => "client-$number",
-		file     => $file,
-		serial   => 0,
+		file     => "$folder/$number",
+		stop     => "$folder/stop",
+		connect  => sub { $test->connect },
 		greed    => 1 + int(rand(3)),    # how many connections it would like to have
 		holding  => {},                  # session => lease
-		prepared => [],                  # transactions
-		counts   => {},
-	}, $class;
-	$self->reconnect;
-	return $self;
-}
-
-# nobody waits, but for the short locks: who waits longer is not to wait for ever
-sub reconnect
-{
-	my ($self) = @_;
-	$self->{dbh} = $test->connect;
-	$self->{dbh}->do(q{SET lock_timeout = '10s'});
-}
-
-sub record
-{
-	my ($self, @fields) = @_;
-	print { $self->{file} } join("\t", map { /^\d+\.\d+$/ ? sprintf('%.9f', $_) : $_ } @fields), "\n";
-}
-
-sub count
-{
-	my ($self, $what) = @_;
-	$self->{counts}{$what}++;
-}
-
-# run a statement, and remember when it was sent
-sub do
-{
-	my ($self, @statement) = @_;
-	$self->{sent} = now();
-	return $self->{dbh}->do(@statement);
-}
-
-sub select
-{
-	my ($self, @query) = @_;
-	$self->{sent} = now();
-	return $self->{dbh}->selectrow_array(@query);
+		prepared => []);                 # transactions
 }
 
 # the lease is surely held until this moment or its end, and for what we know not any longer
@@ -516,24 +480,9 @@ sub perhaps_until
 	$self->record('perhaps', @$lease{qw(session credential gateway sent)}, $moment, $lease->{expires});
 }
 
-sub is_over
-{
-	my ($self) = @_;
-	return -e "$folder/stop" || getppid() != $self->{parent};
-}
-
-sub finish
-{
-	my ($self) = @_;
-	$self->record('count', $_, $self->{counts}{$_}) for sort keys %{ $self->{counts} };
-	$self->{dbh}->disconnect;
-	close $self->{file} or die "cannot write: $!";
-}
-
 sub sweep
 {
 	my ($self) = @_;
-	$self->{parent} = getppid();
 	while (!$self->is_over)
 	{
 		my ($number) = $self->select('SELECT egress_expire_leases()');
@@ -547,7 +496,6 @@ sub sweep
 sub work
 {
 	my ($self) = @_;
-	$self->{parent} = getppid();
 	while (!$self->is_over)
 	{
 		$self->transaction;
