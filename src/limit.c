@@ -110,13 +110,14 @@
  *
  * An expired lease that another open transaction ends
  * ---------------------------------------------------
- * A sweep may take long, and what it ends is there until it commits. But whatever becomes of it, such a lease will have expired: it is
- * over (lease_is_over()), and does not count. Its slot is not free, as UNIQUE would wait for that transaction. So whoever is alone,
- * and has met such leases where it was full, counts and searches once more without these, and ends others that have expired if
- * that is needed and will do; if it will not, and one of those transactions has ended meanwhile, he begins again. Where no slot in
- * 1..L is without a row, he takes one above L, which is outside: then all go alone and count, as after a limit was lowered, until
- * his lease has ended. With a cool_down a lease is over when its connection has cooled down; before, it or the row that cool()
- * has put in its place is held.
+ * A sweep may take long, and what it ends is there until it commits. But whatever becomes of it, such a lease will have
+ * expired: it is over (lease_is_over()), and does not count. Its slot is not free, as UNIQUE would wait for that
+ * transaction. So whoever is alone, has found that some have to end for one to be free, and met others that end some,
+ * looks how many of these are over (slots_over()), and ends expired ones himself if that is not enough and these are; if
+ * they are not, and one of those transactions has ended meanwhile, so that what it removes is gone or has come back, he
+ * begins again. Where no slot in 1..L is without a row, he takes one above L, which is outside: then all go alone and
+ * count, as after a limit was lowered, until his lease has ended. With a cool_down a lease is over when its connection
+ * has cooled down; before, it or the row that cool() has put in its place is held.
  * The place at a gateway is no unique key, so there such a lease is stepped over at once.
  *
  * A user's limit
@@ -290,7 +291,7 @@ start_credential(LimitSearch *search, int64 credential_id)
 {
 	search->slots.credential_id = credential_id;
 	search->slots.cool_down = lease_cool_down(search->credentials);
-	slots_begin(&search->slots, false);
+	slots_begin(&search->slots);
 }
 
 /* is_usable -- can the credential that is the current row be used? After: search->unusable says so, too */
@@ -422,13 +423,24 @@ end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in
 	return enough;
 }
 
+/* slot_above -- a slot above the limit, if fewer connections are held than that; SLOT_NONE if not */
+static int32
+slot_above(LimitSearch *search, int32 limit)
+{
+	int64		excess = slots_excess(&search->slots, limit);
+
+	return slots_over(&search->slots, excess) >= excess ? slots_above(&search->slots, limit) : SLOT_NONE;
+}
+
 /*
- * find_alone -- slot_alone(), where what other transactions are ending counts or, if search->slots.over, does not when it is over
+ * find_alone -- slot_alone(); beside_enders: what other transactions remove does not count, when it is over
  */
 static bool
-find_alone(LimitSearch *search, int64 credential_id, int32 limit, int32 *slot)
+find_alone(LimitSearch *search, int64 credential_id, int32 limit, bool beside_enders, int32 *slot)
 {
 	OnceState	place = ONCE_FREE;
+	int64		at_gateway;
+	int64		excess = 0;
 	bool		full;
 
 	if (once_applies(search->credentials))
@@ -437,16 +449,21 @@ find_alone(LimitSearch *search, int64 credential_id, int32 limit, int32 *slot)
 	if (search->at_gateway)
 		return false;
 
+	at_gateway = place == ONCE_EXPIRED ? search->once.expired : 0;
 	if (limit != NO_LIMIT)
 		*slot = slots_find(&search->slots, limit);
 	full = limit != NO_LIMIT && *slot == SLOT_NONE;
-	if (!full && place == ONCE_FREE)
-		return true;
-	if (!end_expired(search, credential_id, place == ONCE_EXPIRED ? search->once.expired : 0,
-					 full ? slots_excess(&search->slots, limit) : 0))
+	if (full)
+		excess = slots_excess(&search->slots, limit);
+	if (full && beside_enders)
+		excess -= slots_over(&search->slots, excess);
+	if ((at_gateway > 0 || excess > 0) && !end_expired(search, credential_id, at_gateway, excess))
 		return false;
 	if (full)
 		*slot = slots_find(&search->slots, limit);
+	/* counted anew: what was over may have come back meanwhile, and been ended above */
+	if (full && beside_enders && *slot == SLOT_NONE)
+		*slot = slot_above(search, limit);
 	return !full || *slot != SLOT_NONE;
 }
 
@@ -467,15 +484,14 @@ slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 		return false;
 	do
 	{
-		slots_begin(&search->slots, false);
-		if (find_alone(search, credential_id, limit, slot))
+		slots_begin(&search->slots);
+		if (find_alone(search, credential_id, limit, false, slot))
 			return true;
 		if (search->unusable || search->at_gateway || !search->slots.ending)
 			return false;
-		slots_begin(&search->slots, true);
-		if (find_alone(search, credential_id, limit, slot))
+		if (find_alone(search, credential_id, limit, true, slot))
 			return true;
-		/* what was passed over may have come back, and can be ended then */
+		/* what was counted may be gone now, and what was not may have come back, and can be ended then */
 	} while (!search->unusable && !search->at_gateway && lease_any_ended(search->slots.enders));
 	return false;
 }
@@ -596,7 +612,8 @@ was_held(LimitLook *look, const Interval *cool_down, LimitSeen *seen)
 	if (TransactionIdIsValid(leases->dirty.xmax))
 	{
 		*seen = LIMIT_SEEN_FULL_ONCE;
-		look->enders = lappend_int(look->enders, (int) leases->dirty.xmax);
+		if (look->enders == NIL || llast_int(look->enders) != (int) leases->dirty.xmax)
+			look->enders = lappend_int(look->enders, (int) leases->dirty.xmax);
 	}
 	return true;
 }

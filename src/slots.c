@@ -43,7 +43,7 @@ slots_open(SlotSearch *search, EgressIndex index)
 	search->cool_down = NULL;
 	search->cooled = false;
 	search->bare = false;
-	slots_begin(search, false);
+	slots_begin(search);
 	scan_open_entries(&search->all, index);
 	scan_open_entries(&search->from, index);
 	lease_ends_begin(&search->ends);
@@ -58,11 +58,11 @@ slots_close(SlotSearch *search)
 	scan_close(&search->from);
 }
 
-/* slots_begin -- begin a search; over: leases that are over do not count, though other transactions are ending them */
+/* slots_begin -- begin a search: nothing was met */
 void
-slots_begin(SlotSearch *search, bool over)
+slots_begin(SlotSearch *search)
 {
-	search->over = over;
+	search->over = false;
 	search->ending = false;
 	search->enders = NIL;
 }
@@ -100,12 +100,13 @@ typedef enum RowState
 	ROW_HELD
 } RowState;
 
-/* pass_over -- note that a row does not count, and that this open transaction keeps it in its slot */
+/* note_ender -- note that an open transaction removes a row */
 static void
-pass_over(SlotSearch *search, TransactionId transaction)
+note_ender(SlotSearch *search, TransactionId transaction)
 {
 	search->ending = true;
-	search->enders = lappend_int(search->enders, (int) transaction);
+	if (search->enders == NIL || llast_int(search->enders) != (int) transaction)
+		search->enders = lappend_int(search->enders, (int) transaction);
 }
 
 /*
@@ -122,14 +123,11 @@ lease_state(SlotSearch *search, EgressScan *scan)
 
 		if (!TransactionIdIsValid(ender))
 			return ROW_HELD;
-		search->ending = true;
+		note_ender(search, ender);
 		if (!search->over)
 			return ROW_HELD;
 		if (lease_is_over(&search->ends, scan, search->cool_down))
-		{
-			pass_over(search, ender);
 			return ROW_IN_THE_WAY;
-		}
 		if (TransactionIdIsInProgress(ender))
 			return ROW_HELD;
 		scan->desc->xs_heap_continue = false;
@@ -160,7 +158,7 @@ row_state(SlotSearch *search, EgressScan *scan)
 		return ROW_HELD;
 	if (!TransactionIdIsValid(scan->dirty.xmin) && !TransactionIdIsValid(scan->dirty.xmax))
 		return ROW_OVER;
-	pass_over(search, TransactionIdIsValid(scan->dirty.xmax) ? scan->dirty.xmax : scan->dirty.xmin);
+	note_ender(search, TransactionIdIsValid(scan->dirty.xmax) ? scan->dirty.xmax : scan->dirty.xmin);
 	return ROW_IN_THE_WAY;
 }
 
@@ -346,36 +344,82 @@ slots_gap(SlotSearch *search, int32 start, int32 limit)
 }
 
 /*
- * slots_find -- a slot that is free, SLOT_NONE when the limit is reached
+ * slots_find -- a slot in 1..limit that is free, SLOT_NONE when there is none, or the limit is reached
  *
- * In 1..limit, unless those that are not held have rows that other open transactions remove: then one above it, which is outside.
  * Before: the caller keeps everybody else from inserting, and has read the limit since he does.
  */
 int32
 slots_find(SlotSearch *search, int32 limit)
 {
-	int32		slot;
-
 	if (limit == 0)
 		return SLOT_NONE;
 	if (slots_any_outside(search, limit, false) && slots_count(search, limit) >= limit)
 		return SLOT_NONE;
-	slot = slots_gap(search, slots_random(limit), limit);
-	if (slot != SLOT_NONE || !search->over || limit == PG_INT32_MAX || slots_count(search, limit) >= limit)
-		return slot;
+	return slots_gap(search, slots_random(limit), limit);
+}
+
+/*
+ * slots_excess -- how many leases, for which slots_find() has found no slot, have to end for one to be free
+ *
+ * None, or less, where what has cooled down keeps slots from being used because other transactions remove it.
+ */
+int64
+slots_excess(SlotSearch *search, int32 limit)
+{
+	if (!search->ending && !slots_any_outside(search, limit, false))
+		return 1;
+	return (int64) slots_count(search, PG_INT32_MAX) - limit + 1;
+}
+
+/*
+ * slots_over -- how many connections that slots_excess() has counted are only held by leases that are over, counted up to a number
+ *
+ * Which other open transactions end: lease_is_over(). A slot in which such a transaction has a lease of its own is held.
+ */
+int64
+slots_over(SlotSearch *search, int64 number)
+{
+	int64		count = 0;
+	int32		current = SLOT_NONE;
+	bool		over = false;	/* a row of the current slot is, and none that was seen is held */
+	bool		held = false;
+	int32		slot;
+
+	search->over = true;
+	key_owner(search, &search->all);
+	scan_start_dirty(&search->all);
+	while (count < number && (slot = next_slot(&search->all, BackwardScanDirection)) != SLOT_END)
+	{
+		RowState	state;
+
+		if (slot == SLOT_NONE || slot != current)
+		{
+			count += over;
+			over = held = false;
+		}
+		current = slot;
+		state = row_state(search, &search->all);
+		held |= state == ROW_HELD;
+		over |= state == ROW_IN_THE_WAY && !lease_entry_is_cooling(&search->all);
+		over &= !held;
+	}
+	search->over = false;
+	/* of the last slot all rows have been seen, if it was the last */
+	return count < number ? count + over : count;
+}
+
+/* slots_above -- a slot above the limit that has no row; SLOT_NONE when there is none. It is outside: then all count */
+int32
+slots_above(SlotSearch *search, int32 limit)
+{
+	int32		slot;
+
+	if (limit == PG_INT32_MAX)
+		return SLOT_NONE;
 	search->bare = true;
 	slot = find_gap(search, limit + 1, PG_INT32_MAX);
 	search->bare = false;
 	return slot;
-}
-
-/* slots_excess -- how many leases, for which slots_find() has found no slot, have to end for one to be free */
-int64
-slots_excess(SlotSearch *search, int32 limit)
-{
-	if (!search->over && !slots_any_outside(search, limit, false))
-		return 1;
-	return (int64) slots_count(search, PG_INT32_MAX) - limit + 1;
 }
 
 /*

@@ -237,6 +237,23 @@ end_expired(UserHold *hold, int64 number)
 }
 
 /*
+ * find_excess -- how many of the user's leases have to end for one to be free
+ *
+ * Without those that are over, and that other transactions are ending: if none is left, hold->slot is one above the limit.
+ */
+static int64
+find_excess(UserHold *hold, int32 limit)
+{
+	int64		excess = slots_excess(&hold->slots, limit);
+
+	if (hold->slots.ending)
+		excess -= slots_over(&hold->slots, excess);
+	if (excess <= 0)
+		hold->slot = slots_above(&hold->slots, limit);
+	return excess;
+}
+
+/*
  * look -- what the user's leases leave, by the limit as it is when that is known
  *
  * Before: the caller holds LOCK_USER, exclusive. After: hold->limited and limit say what it went by, and hold->slot is the one that is
@@ -257,19 +274,16 @@ look(UserHold *hold, int64 *excess)
 		hold->slot = SLOT_NONE;
 		if (!hold->limited)
 			return ROOM_FREE;
-		slots_begin(&hold->slots, true);
+		slots_begin(&hold->slots);
 		hold->slot = slots_find(&hold->slots, limit);
-		room = hold->slot != SLOT_NONE ? ROOM_FREE : ROOM_NONE;
-		if (room == ROOM_NONE && limit > 0)
-		{
-			*excess = slots_excess(&hold->slots, limit);
-			if (so_many_expired(hold, *excess))
-				room = ROOM_EXPIRED;
-		}
+		if (hold->slot == SLOT_NONE && limit > 0)
+			*excess = find_excess(hold, limit);
+		room = hold->slot != SLOT_NONE ? ROOM_FREE :
+			limit > 0 && so_many_expired(hold, *excess) ? ROOM_EXPIRED : ROOM_NONE;
 
 		hold->limited = read_limit(hold, &after);
 		hold->limit = after;
-		/* what was passed over as over may have come back, and can be ended then */
+		/* what was counted may be gone now, and what was not may have come back, and can be ended then */
 		if (hold->limited && after.connections == limit &&
 			!(room == ROOM_NONE && lease_any_ended(hold->slots.enders)))
 			return room;
