@@ -54,6 +54,26 @@ SELECT egress_release_credential(repeat('s', 256));
 \echo :SQLSTATE
 SELECT egress_release_credential(repeat('s', 1000000));
 \echo :SQLSTATE
+-- an administrator who says nothing of the leases that are to end, or what nobody can mean
+SELECT * FROM egress_end_leases();
+\echo :SQLSTATE
+SELECT * FROM egress_end_leases(session_id => NULL, user_id => NULL);
+\echo :SQLSTATE
+SELECT * FROM egress_end_leases(unentitled => false);
+\echo :SQLSTATE
+SELECT * FROM egress_end_leases('live', orphaned => false);
+\echo :SQLSTATE
+SELECT * FROM egress_end_leases(session_id => '');
+\echo :SQLSTATE
+SELECT * FROM egress_end_leases(user_id => repeat('u', 256));
+\echo :SQLSTATE
+SELECT * FROM egress_end_leases(workspace_id => '', egress_gateway_id => 11);
+\echo :SQLSTATE
+SELECT * FROM egress_end_leases(egress_gateway_id => -1);
+SELECT egress_expire_leases(NULL);
+\echo :SQLSTATE
+SELECT egress_expire_leases(0);
+\echo :SQLSTATE
 -- an access that does not exist, a role that does not
 SELECT egress_grant_access(current_user, 'root');
 \echo :SQLSTATE

@@ -12,7 +12,8 @@
  * Rules 2 and 3 have the same form, so one piece of code reads both tables (EntitlementKind). access_decide() is
  * the one place that says yes or no. The menu asks it for every gateway of every provider that the call is mapped
  * to, an acquire for one gateway; the second reads less, by one key more in the same look-ups. An explanation asks it
- * too, and has the mappings and credentials that are disabled remembered besides, to name what is in the way.
+ * too, and has the mappings and credentials that are disabled remembered besides, to name what is in the way. Whether the
+ * rules still give a lease what it has, access_gives() says, for rules 1 and 2 by the same code.
  *
  * What is read is proportional to the call's subjects, to the mappings and credentials that name one of them, and to
  * what those select: never to the size of a table. Everything is allocated in the current memory context, and
@@ -832,14 +833,10 @@ has_credential(EgressAccess *access, EgressSelected *entry, int64 gateway_id)
 		(access->big && (access->credential_all || any_selects(access, gateway_id)));
 }
 
-/* access_decide -- is a gateway of the provider, with these switches, available to the call? */
-EgressVerdict
-access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
+/* decide_mapping -- rules 1 and 2: is a gateway of the provider, with these switches, mapped to the call? entry: as for has_credential() */
+static EgressVerdict
+decide_mapping(EgressAccess *access, EgressSelected *entry, bool enabled, bool withdrawn)
 {
-	Bench		bench;
-	EgressSelected *entry = access->selected == NULL ? NULL :
-		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
-
 	if (withdrawn)
 		return ACCESS_GATEWAY_WITHDRAWN;
 	if (!enabled)
@@ -848,6 +845,20 @@ access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdra
 		return ACCESS_PROVIDER_DISABLED;
 	if (!access->mapped_all && (entry == NULL || !entry->mapped))
 		return access->left_out_all || (entry != NULL && entry->left_out) ? ACCESS_OVERRIDDEN : ACCESS_NOT_MAPPED;
+	return ACCESS_AVAILABLE;
+}
+
+/* access_decide -- is a gateway of the provider, with these switches, available to the call? */
+EgressVerdict
+access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
+{
+	Bench		bench;
+	EgressSelected *entry = access->selected == NULL ? NULL :
+		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
+	EgressVerdict verdict = decide_mapping(access, entry, enabled, withdrawn);
+
+	if (verdict != ACCESS_AVAILABLE)
+		return verdict;
 	if (!has_credential(access, entry, gateway_id))
 		return ACCESS_NO_CREDENTIAL;
 	if (access_is_benched(access, BENCH_GATEWAY, gateway_id, &bench))
@@ -862,6 +873,44 @@ access_decide_row(EgressAccess *access, EgressScan *gateway)
 	return access_decide(access, scan_id(gateway, Anum_egress_gateway_egress_gateway_id),
 						 scan_bool(gateway, Anum_egress_gateway_enabled),
 						 scan_bool(gateway, Anum_egress_gateway_withdrawn));
+}
+
+/* access_to_mapped -- what a call's mappings allow at one provider, for access_gives(); NULL when the provider does not exist */
+EgressAccess *
+access_to_mapped(EgressCall *call, int64 provider_id)
+{
+	int64		none = 0;
+
+	/* selections are read for each gateway that is asked about */
+	return access_to(call, provider_id, entitled(call, &mappings, &provider_id), NIL, &none);
+}
+
+/*
+ * access_gives -- do rules 1 to 3 give the call a credential for a gateway? Each is the current row of its scan
+ *
+ * Whether one of them is benched, or has no connection free, is not asked. Before: access is access_to_mapped() of the
+ * gateway's provider. After: a scan of the call is open until access_end(), and may be used for more.
+ */
+bool
+access_gives(EgressAccess *access, EgressScan *gateway, EgressScan *credential)
+{
+	EgressCall *call = access->call;
+	int64		gateway_id = scan_id(gateway, Anum_egress_gateway_egress_gateway_id);
+	int64		credential_id = scan_id(credential, Anum_egress_credential_egress_credential_id);
+	EgressSelected *entry;
+	int64		selected_id;
+
+	if (!access->mapped_all)
+		add_entitlements(call, access, &mappings, access->mappings, &gateway_id);
+	entry = access->selected == NULL ? NULL : hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
+	if (decide_mapping(access, entry, scan_bool(gateway, Anum_egress_gateway_enabled),
+					   scan_bool(gateway, Anum_egress_gateway_withdrawn)) != ACCESS_AVAILABLE)
+		return false;
+	return scan_bool(credential, Anum_egress_credential_enabled) &&
+		scan_id(credential, Anum_egress_credential_egress_provider_id) == access->provider_id &&
+		access_subject_of(call, credential) >= 0 &&
+		(scan_bool(credential, Anum_egress_credential_allow_all_gateways) ||
+		 access_next_selection(access_start_selections(call, credential_id, &gateway_id), &selected_id));
 }
 
 /*

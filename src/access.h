@@ -154,6 +154,8 @@ extern uint64 access_pool_group(const EgressSubject *subject, int64 provider_id)
 extern void access_search_pool(EgressAccess *access, Pool *pool);
 extern EgressEntitlement *access_found_credential(EgressAccess *access, Pool *pool, int group, int64 id);
 extern EgressVerdict access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn);
+extern EgressAccess *access_to_mapped(EgressCall *call, int64 provider_id);
+extern bool access_gives(EgressAccess *access, EgressScan *gateway, EgressScan *credential);
 extern EgressVerdict access_decide_row(EgressAccess *access, EgressScan *gateway);
 
 #endif							/* EGRESS_ACCESS_H */

@@ -431,7 +431,7 @@ catalog_index_table(EgressIndex index)
 bool
 catalog_has_table(EgressTable table)
 {
-	return catalog.version >= VERSION_1_0 || (table != TABLE_REPORT && table != TABLE_FAILURE);
+	return catalog.version >= VERSION_1_0 || (table != TABLE_REPORT && table != TABLE_FAILURE && table != TABLE_USER_LIMIT);
 }
 
 /* catalog_has_index -- has the version that is installed an index? */

@@ -181,7 +181,8 @@ enum egress_user_limit
 {
 	Anum_egress_user_limit_subject_type = 1,
 	Anum_egress_user_limit_subject_id,
-	Anum_egress_user_limit_active_connection_limit
+	Anum_egress_user_limit_active_connection_limit,
+	Anum_egress_user_limit_egress_user_limit_id
 };
 
 enum egress_lease

@@ -20,6 +20,7 @@
  *	subject.c			the subjects of a call
  *	freed.c				telling the pool's index that a connection may be free
  *	history.c			ended connections: writing, pruning, egress_connections_at
+ *	notify.c			telling whoever listens which leases have ended: NOTIFY egress_lease_ended
  *	lease.c				the leases of sessions, and their end: egress_release_credential, egress_renew_lease
  *	sessions.c			which sessions there are, by the application's tables: egress_orphaned_sessions
  *	sweep.c				the end of all that have expired: egress_expire_leases, egress_sweep_leases
@@ -31,6 +32,7 @@
  *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; proof
  *	pool.c				which credentials of a big pool may have a connection free; proof
  *	access.c			who may use what
+ *	unentitled.c		which leases have what the rules of access would no longer give: egress_unentitled_sessions
  *	fitting.c			the credentials that fit a gateway, one after the other, for an acquire
  *	capacity.c			how many connections credentials have free, for those who read
  *	usage.c				how many connections gateways and credentials have, for the views

@@ -392,7 +392,7 @@ user_at_limit(Explanation *explanation)
 
 	if (user->sessions.count == 0)
 		return psprintf("the limit of %s is %d: raise it in egress_user_limit", whose, user->limit.connections);
-	return psprintf("the limit of %s is %d, and user '%s' has " INT64_FORMAT "%s, by %s: raise it in egress_user_limit, or wait until a session ends",
+	return psprintf("the limit of %s is %d, and user '%s' has " INT64_FORMAT "%s, by %s: raise it in egress_user_limit, or wait until enough of these have ended",
 					whose, user->limit.connections, text_to_cstring(explanation->call.user_id), user->sessions.count,
 					user->sessions.count == 1 ? " connection" : " connections", user_sessions_label(&user->sessions, "'"));
 }

@@ -334,7 +334,7 @@ refuse_delete(TriggerData *trigger, EgressTable table, int64 id, LeaseHeld held,
 			 errdetail_internal("%s", detail),
 			 held == LEASE_HELD_COOLING ?
 			 errhint("Disable it, and delete it then, or set the credential's cool_down to NULL first.") :
-			 errhint("Disable it, and delete it when its sessions have ended, or end their leases with egress_release_credential()."),
+			 errhint("Disable it, and delete it when its sessions have ended, or end their leases with egress_end_leases()."),
 			 errtable(trigger->tg_relation)));
 }
 

@@ -36,6 +36,7 @@
 #include "miscadmin.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -46,6 +47,7 @@
 #include "freed.h"
 #include "history.h"
 #include "lock.h"
+#include "notify.h"
 #include "shape.h"
 
 /* a ttl may have this many months, days or hours; longer ones are mistakes, and infinite ones what NULL is for */
@@ -406,6 +408,17 @@ end_lease(LeaseLook *look, const char *reason, TimestampTz released_at, bool coo
 	return true;
 }
 
+/* end_now -- end the lease that was looked at; before: as for end_lease(). If it has expired since the look, it ended then */
+static bool
+end_now(LeaseLook *look, const char *reason)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (look->has_expiry)
+		now = Min(now, scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at));
+	return end_lease(look, reason, now, true);
+}
+
 /* end_expired -- end the lease that was looked at; before: as for end_lease(), and the look said LEASE_EXPIRED */
 static void
 end_expired(LeaseLook *look, bool cools)
@@ -413,7 +426,7 @@ end_expired(LeaseLook *look, bool cools)
 	(void) end_lease(look, "expired", scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), cools);
 }
 
-/* lease_end_expired -- the same, and let its connection cool down */
+/* lease_end_expired -- the same, and let its connection cool down; for the session itself: nobody is told */
 void
 lease_end_expired(LeaseLook *look)
 {
@@ -473,7 +486,7 @@ typedef enum Connection
  * end_if_expired -- end the lease of the session in a row, if it has expired and nobody else is about to do something with it
  *
  * Waits for nobody who takes, renews or ends it: false, and it is left to them. Before: lease_lock_tables(). The caller may hold
- * other short locks: the session's is only tried, so that no wait can be a circle.
+ * other short locks: the session's is only tried, so that no wait can be a circle. After: at commit, who listens is told.
  */
 static bool
 end_if_expired(EgressScan *row, AttrNumber session_column, Connection connection)
@@ -490,7 +503,10 @@ end_if_expired(EgressScan *row, AttrNumber session_column, Connection connection
 		lease_open(&look);
 		expired = lease_look(&look, session_id) == LEASE_EXPIRED && (connection != CONNECTION_IS_TAKEN || is_free(&look));
 		if (expired)
+		{
 			end_expired(&look, connection == CONNECTION_COOLS_DOWN);
+			notify_lease_ended(session_id, "expired");
+		}
 		lease_close(&look);
 		lock_give(LOCK_SESSION, key, ExclusiveLock);
 	}
@@ -616,18 +632,35 @@ lease_has_expired(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
  * of that?
  *
  * That is, it has expired, and cooled down: if that transaction is rolled back, so it stays. Who ends a lease deletes its end, too,
- * in the same (sub)transaction: another may have renewed it before, and that may stay when the other is rolled back.
+ * in the same (sub)transaction, so both come back or none does. An end that another has deleted or changed, or that nobody has, may
+ * not be the last one: the lease may be back by a rollback to a savepoint, and be renewed. And the clock is read before the end is,
+ * because who renews has read it before, too.
+ *
+ * That it is not over says nothing when the other transaction has ended meanwhile: the row is to be visited again then.
  */
 bool
 lease_is_over(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
 {
 	EgressScan *expiry = &ends->expiries;
+	TimestampTz now = GetCurrentTimestamp();
 
 	if (!TransactionIdIsValid(lease->dirty.xmax) || TransactionIdIsValid(lease->dirty.xmin))
 		return false;
 	find_end(ends, lease);
 	return scan_next(expiry) && !TransactionIdIsValid(expiry->dirty.xmin) && expiry->dirty.xmax == lease->dirty.xmax &&
-		lease_free_at(scan_timestamp(expiry, Anum_egress_lease_expiry_expires_at), cool_down) <= GetCurrentTimestamp();
+		lease_free_at(scan_timestamp(expiry, Anum_egress_lease_expiry_expires_at), cool_down) <= now;
+}
+
+/* lease_any_ended -- has one of these transactions ended? */
+bool
+lease_any_ended(List *transactions)
+{
+	ListCell   *cell;
+
+	foreach(cell, transactions)
+		if (!TransactionIdIsInProgress((TransactionId) lfirst_int(cell)))
+			return true;
+	return false;
 }
 
 /* lease_so_many_expired -- have so many leases of the credential expired, and cooled down? expiries is open, by credential */
@@ -715,7 +748,7 @@ look_and_wait(LeaseLook *look, text *session_id, int64 key)
  * lease_end -- end a session's lease and write its history; false when it has none that is live
  *
  * Waits for an open transaction that took, renewed or ended a lease of the same session. The connection is free for
- * others when this transaction commits.
+ * others when this transaction commits. For the session itself: nobody is told.
  */
 bool
 lease_end(text *session_id, const char *reason)
@@ -731,7 +764,7 @@ lease_end(text *session_id, const char *reason)
 	if (state != LEASE_NONE && state != LEASE_COOLING)
 		PreventCommandIfReadOnly("ending a lease");
 	if (state == LEASE_LIVE)
-		ended = end_lease(&look, reason, GetCurrentTimestamp(), true);
+		ended = end_now(&look, reason);
 	else if (state == LEASE_EXPIRED)
 		lease_end_expired(&look);
 	lock_give(LOCK_SESSION, key, ExclusiveLock);
@@ -744,7 +777,7 @@ lease_end(text *session_id, const char *reason)
  *
  * Waits for nobody: false, and the lease is left to who is. The check is asked while the caller holds LOCK_SESSION, so what it
  * sees of the lease is what ends; it may run a query, of which every table is locked already. The caller holds none of the
- * short locks.
+ * short locks. After: at commit, who listens is told.
  */
 bool
 lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason)
@@ -758,7 +791,9 @@ lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason)
 		return false;
 	lease_open(&look);
 	if (lease_look(&look, session_id) == LEASE_LIVE && !TransactionIdIsValid(look.busy) && check(&look.lease, arg))
-		ended = end_lease(&look, reason, GetCurrentTimestamp(), true);
+		ended = end_now(&look, reason);
+	if (ended)
+		notify_lease_ended(session_id, reason);
 	lease_close(&look);
 	lock_give(LOCK_SESSION, key, ExclusiveLock);
 	return ended;

@@ -6,6 +6,7 @@
 
 #include "postgres.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "storage/lmgr.h"
 
 #include "catalog.h"
@@ -74,6 +75,7 @@ extern void lease_ends_begin(LeaseEnds *ends);
 extern void lease_ends_end(LeaseEnds *ends);
 extern bool lease_has_expired(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
 extern bool lease_is_over(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
+extern bool lease_any_ended(List *transactions);
 extern bool lease_next_expired(EgressScan *expiries, const Interval *cool_down);
 extern bool lease_end_if_expired(EgressScan *row, AttrNumber session_column);
 extern bool lease_end_if_free(EgressScan *row, AttrNumber session_column);

@@ -112,7 +112,8 @@
  * ---------------------------------------------------
  * A sweep may take long, and what it ends is there until it commits. But whatever becomes of it, such a lease will have expired: it is
  * over (lease_is_over()), and does not count. Its slot is not free, as UNIQUE would wait for that transaction. So whoever is alone,
- * and has found that not enough have expired and are left to him, counts and searches once more without these; and where no slot in
+ * and has met such leases where it was full, counts and searches once more without these, and ends others that have expired if
+ * that is needed and will do; if it will not, and one of those transactions has ended meanwhile, he begins again. Where no slot in
  * 1..L is without a row, he takes one above L, which is outside: then all go alone and count, as after a limit was lowered, until
  * his lease has ended. With a cool_down a lease is over when its connection has cooled down; before, it or the row that cool()
  * has put in its place is held.
@@ -185,9 +186,8 @@
  *	- that was inserted by a transaction which the snapshot has as committed.
  * All these leases were held together at the snapshot: none has ended since, and none came later. A lease whose
  * transaction is open, or committed since, proves nothing: while it came, another may have gone. Then, and when a lease
- * has expired, the answer is no, and limit_take() decides. (An expired lease that others end between the look at the
- * leases and that at their ends is not seen; but then it was held as one that is being given back, so the credential
- * was full at that moment.)
+ * has expired, the answer is no, and limit_take() decides. So it is when a transaction that was ending one of the leases has
+ * ended between the look at the leases and that at their ends: the lease may have been over, and its end is gone.
  * What an open transaction ends, and what the caller's own has taken, is held, but may change without a word, by a commit or a
  * rollback: LimitSeen says so. pool.c remembers only what is certain for everybody.
  * It costs one pass over the index of slots: the credentials are asked about by ascending id, which is the order of the
@@ -290,7 +290,7 @@ start_credential(LimitSearch *search, int64 credential_id)
 {
 	search->slots.credential_id = credential_id;
 	search->slots.cool_down = lease_cool_down(search->credentials);
-	search->slots.over = false;
+	slots_begin(&search->slots, false);
 }
 
 /* is_usable -- can the credential that is the current row be used? After: search->unusable says so, too */
@@ -411,14 +411,15 @@ end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in
 {
 	const Interval *cool_down = search->slots.cool_down;
 	EgressScan	expiries;
-	bool		ended;
+	int64		ended = 0;
+	bool		enough;
 
 	scan_open(&expiries, INDEX_LEASE_EXPIRY_CREDENTIAL, AccessShareLock);
-	ended = lease_so_many_expired(&expiries, credential_id, Max(at_gateway, in_all), cool_down) && is_usable(search) &&
-		(at_gateway == 0 || once_end_expired(&search->once, credential_id, search->lease->gateway_id)) &&
-		(in_all <= at_gateway || lease_end_expired_for(&expiries, credential_id, in_all - at_gateway, cool_down));
+	enough = lease_so_many_expired(&expiries, credential_id, Max(at_gateway, in_all), cool_down) && is_usable(search) &&
+		(at_gateway == 0 || once_end_expired(&search->once, credential_id, search->lease->gateway_id, cool_down, &ended)) &&
+		(in_all <= ended || lease_end_expired_for(&expiries, credential_id, in_all - ended, cool_down));
 	scan_close(&expiries);
-	return ended;
+	return enough;
 }
 
 /*
@@ -464,12 +465,19 @@ slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 	*slot = SLOT_NONE;
 	if (scan_row_ends(search->credentials) || limit == 0)
 		return false;
-	if (find_alone(search, credential_id, limit, slot))
-		return true;
-	if (search->unusable || search->at_gateway || limit == NO_LIMIT)
-		return false;
-	search->slots.over = true;
-	return find_alone(search, credential_id, limit, slot);
+	do
+	{
+		slots_begin(&search->slots, false);
+		if (find_alone(search, credential_id, limit, slot))
+			return true;
+		if (search->unusable || search->at_gateway || !search->slots.ending)
+			return false;
+		slots_begin(&search->slots, true);
+		if (find_alone(search, credential_id, limit, slot))
+			return true;
+		/* what was passed over may have come back, and can be ended then */
+	} while (!search->unusable && !search->at_gateway && lease_any_ended(search->slots.enders));
+	return false;
 }
 
 /* lease_alone -- lease a connection of a credential while nobody else does */
@@ -586,7 +594,10 @@ was_held(LimitLook *look, const Interval *cool_down, LimitSeen *seen)
 		look->cooled_at = Min(look->cooled_at,
 							  lease_free_at(scan_timestamp(leases, Anum_egress_lease_acquired_at), cool_down));
 	if (TransactionIdIsValid(leases->dirty.xmax))
+	{
 		*seen = LIMIT_SEEN_FULL_ONCE;
+		look->enders = lappend_int(look->enders, (int) leases->dirty.xmax);
+	}
 	return true;
 }
 
@@ -659,6 +670,7 @@ limit_look(LimitLook *look, int64 credential_id, int32 limit, const Interval *co
 	TimestampTz end;
 
 	*until = look->cooled_at = DT_NOEND;
+	look->enders = NIL;
 	if (limit == 0)
 		return LIMIT_SEEN_FULL;
 
@@ -683,6 +695,8 @@ limit_look(LimitLook *look, int64 credential_id, int32 limit, const Interval *co
 		return LIMIT_NOT_SEEN_FULL;
 
 	end = earliest_end(look, credential_id, &seen);
+	if (lease_any_ended(look->enders))
+		return LIMIT_NOT_SEEN_FULL;
 	*until = Min(look->cooled_at, lease_free_at(end, cool_down));
 	now = GetCurrentTimestamp();
 	/* what has expired cools down, too */

@@ -16,6 +16,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/procarray.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -83,6 +84,13 @@ note_cooling(OnceLook *look, const Interval *cool_down)
 		look->cooled_at = lease_free_at(scan_timestamp(&look->leases, Anum_egress_lease_acquired_at), cool_down);
 }
 
+/* ender_has_ended -- has another transaction that was ending the lease in the current row done so meanwhile, or was rolled back? */
+static bool
+ender_has_ended(EgressScan *leases)
+{
+	return TransactionIdIsValid(leases->dirty.xmax) && !TransactionIdIsInProgress(leases->dirty.xmax);
+}
+
 /*
  * once_look -- what is held of a credential's leases at a gateway
  *
@@ -100,6 +108,12 @@ once_look(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval 
 		CHECK_FOR_INTERRUPTS();
 		if (lease_has_cooled(leases, cool_down) || lease_is_over(&look->ends, leases, cool_down))
 			continue;
+		if (ender_has_ended(leases))
+		{
+			look->expired = 0;
+			start(look, credential_id, gateway_id);
+			continue;
+		}
 		if (TransactionIdIsValid(leases->dirty.xmin) || TransactionIdIsValid(leases->dirty.xmax) ||
 			!lease_has_expired(&look->ends, leases, cool_down))
 		{
@@ -133,7 +147,7 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
 			continue;
 		inserter = HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data);
 		if ((TransactionIdIsCurrentTransactionId(inserter) || !XidInMVCCSnapshot(inserter, snapshot)) &&
-			!lease_has_expired(&look->ends, leases, cool_down))
+			!lease_has_expired(&look->ends, leases, cool_down) && !ender_has_ended(leases))
 		{
 			note_cooling(look, cool_down);
 			return true;
@@ -145,19 +159,25 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
 /*
  * once_end_expired -- end the expired leases of a credential at a gateway; false if another transaction does something with one
  *
- * Before: once_look() said ONCE_EXPIRED, under the credential's lock, exclusive, which is still held.
+ * Before: once_look() said ONCE_EXPIRED, under the credential's lock, exclusive, which is still held. *ended are as many as have
+ * ended: more than were seen then, where another transaction that was ending one has been rolled back.
  */
 bool
-once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id)
+once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down, int64 *ended)
 {
 	bool		all = true;
 
+	*ended = 0;
 	start(look, credential_id, gateway_id);
 	while (scan_next(&look->leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!lease_is_cooling(&look->leases))
-			all &= lease_end_if_free(&look->leases, Anum_egress_lease_session_id);
+		if (lease_is_cooling(&look->leases) || lease_is_over(&look->ends, &look->leases, cool_down))
+			continue;
+		if (lease_end_if_free(&look->leases, Anum_egress_lease_session_id))
+			(*ended)++;
+		else
+			all = false;
 	}
 	return all;
 }

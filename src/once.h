@@ -30,7 +30,7 @@ extern void once_begin(OnceLook *look);
 extern OnceState once_look(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down);
 extern bool once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot snapshot,
 						   const Interval *cool_down);
-extern bool once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id);
+extern bool once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down, int64 *ended);
 extern void once_end(OnceLook *look);
 
 #endif							/* EGRESS_ONCE_H */

@@ -86,7 +86,7 @@ refuse_without_lease(text *session_id)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("session \"%s\" holds no lease", text_to_cstring(session_id)),
 			 errdetail("A report is about the gateway and the credential of the session's lease."),
-			 errhint("Report before the lease is released, and before its time is over.")));
+			 errhint("Report before the lease is released or ended, and before its time is over.")));
 }
 
 /*

@@ -41,9 +41,9 @@ slots_open(SlotSearch *search, EgressIndex index)
 	search->credential_id = 0;
 	search->user_id = NULL;
 	search->cool_down = NULL;
-	search->over = false;
 	search->cooled = false;
 	search->bare = false;
+	slots_begin(search, false);
 	scan_open_entries(&search->all, index);
 	scan_open_entries(&search->from, index);
 	lease_ends_begin(&search->ends);
@@ -56,6 +56,15 @@ slots_close(SlotSearch *search)
 	lease_ends_end(&search->ends);
 	scan_close(&search->all);
 	scan_close(&search->from);
+}
+
+/* slots_begin -- begin a search; over: leases that are over do not count, though other transactions are ending them */
+void
+slots_begin(SlotSearch *search, bool over)
+{
+	search->over = over;
+	search->ending = false;
+	search->enders = NIL;
 }
 
 /* key_owner -- the scan is of the leases of the credential, or of the user */
@@ -91,6 +100,44 @@ typedef enum RowState
 	ROW_HELD
 } RowState;
 
+/* pass_over -- note that a row does not count, and that this open transaction keeps it in its slot */
+static void
+pass_over(SlotSearch *search, TransactionId transaction)
+{
+	search->ending = true;
+	search->enders = lappend_int(search->enders, (int) transaction);
+}
+
+/*
+ * lease_state -- what the current entry's row is, which is a lease's and has been visited
+ *
+ * Where it is not over, and who was ending it has ended meanwhile, it is visited again.
+ */
+static RowState
+lease_state(SlotSearch *search, EgressScan *scan)
+{
+	for (;;)
+	{
+		TransactionId ender = scan->dirty.xmax;
+
+		if (!TransactionIdIsValid(ender))
+			return ROW_HELD;
+		search->ending = true;
+		if (!search->over)
+			return ROW_HELD;
+		if (lease_is_over(&search->ends, scan, search->cool_down))
+		{
+			pass_over(search, ender);
+			return ROW_IN_THE_WAY;
+		}
+		if (TransactionIdIsInProgress(ender))
+			return ROW_HELD;
+		scan->desc->xs_heap_continue = false;
+		if (!index_fetch_heap(scan->desc, scan->slot))
+			return ROW_GONE;
+	}
+}
+
 /*
  * row_state -- what the current entry's row is
  *
@@ -108,10 +155,13 @@ row_state(SlotSearch *search, EgressScan *scan)
 	if (!index_fetch_heap(scan->desc, scan->slot))
 		return ROW_GONE;
 	if (!cooling)
-		return search->over && lease_is_over(&search->ends, scan, search->cool_down) ? ROW_IN_THE_WAY : ROW_HELD;
+		return lease_state(search, scan);
 	if (!lease_has_cooled(scan, search->cool_down))
 		return ROW_HELD;
-	return TransactionIdIsValid(scan->dirty.xmin) || TransactionIdIsValid(scan->dirty.xmax) ? ROW_IN_THE_WAY : ROW_OVER;
+	if (!TransactionIdIsValid(scan->dirty.xmin) && !TransactionIdIsValid(scan->dirty.xmax))
+		return ROW_OVER;
+	pass_over(search, TransactionIdIsValid(scan->dirty.xmax) ? scan->dirty.xmax : scan->dirty.xmin);
+	return ROW_IN_THE_WAY;
 }
 
 /*
@@ -135,18 +185,6 @@ slots_any_outside(SlotSearch *search, int32 limit, bool tidy)
 		if (state == ROW_OVER && tidy)
 			(void) scan_try_delete(&search->all);
 	}
-	return false;
-}
-
-/* any_ended -- has one of these transactions ended? */
-static bool
-any_ended(List *transactions)
-{
-	ListCell   *cell;
-
-	foreach(cell, transactions)
-		if (!TransactionIdIsInProgress((TransactionId) lfirst_int(cell)))
-			return true;
 	return false;
 }
 
@@ -201,7 +239,7 @@ slots_count(SlotSearch *search, int32 limit)
 	{
 		open = NIL;
 		count = count_once(search, limit, &open);
-	} while (any_ended(open));
+	} while (lease_any_ended(open));
 	return count;
 }
 

@@ -17,6 +17,8 @@ typedef struct SlotSearch
 	text	   *user_id;		/* unless they are this user's */
 	const Interval *cool_down;	/* how long a connection counts after its end; NULL: not at all, as for a user */
 	bool		over;			/* a lease that is over does not count, though another open transaction ends it: lease_is_over() */
+	bool		ending;			/* since slots_begin(): a row was met that another open transaction removes; */
+	List	   *enders;			/* those transactions, where the row did not count */
 	bool		cooled;			/* the slot that was found has a row that has cooled down: slots_clear() */
 	bool		bare;			/* only one without such a row is sought */
 	EgressScan	all;			/* all leases of the credential or user */
@@ -26,6 +28,7 @@ typedef struct SlotSearch
 
 extern void slots_open(SlotSearch *search, EgressIndex index);
 extern void slots_close(SlotSearch *search);
+extern void slots_begin(SlotSearch *search, bool over);
 extern bool slots_any_outside(SlotSearch *search, int32 limit, bool tidy);
 extern int32 slots_count(SlotSearch *search, int32 limit);
 extern int32 slots_random(int32 limit);

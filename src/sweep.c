@@ -41,7 +41,7 @@ PG_FUNCTION_INFO_V1(egress_sweep_leases);
  * After: *page is the one of the last lease that it ended, or past the end.
  */
 static int64
-sweep(Oid function, int64 max_leases, BlockNumber *page)
+sweep(Oid function, int64 max_rows, BlockNumber *page)
 {
 	EgressScan	expiries;
 	int64		ended = 0;
@@ -54,8 +54,8 @@ sweep(Oid function, int64 max_leases, BlockNumber *page)
 	scan_open_pass(&expiries, TABLE_LEASE_EXPIRY, RowExclusiveLock);
 	scan_start_pass(&expiries, NULL, *page);
 	*page = InvalidBlockNumber;
-	while (ended < max_leases && lease_next_expired(&expiries, NULL))
-		if (lease_end_if_expired(&expiries, Anum_egress_lease_expiry_session_id) && ++ended == max_leases)
+	while (ended < max_rows && lease_next_expired(&expiries, NULL))
+		if (lease_end_if_expired(&expiries, Anum_egress_lease_expiry_session_id) && ++ended == max_rows)
 			*page = ItemPointerGetBlockNumber(&expiries.slot->tts_tid);
 	scan_close(&expiries);
 	return ended;
@@ -71,7 +71,7 @@ egress_expire_leases(PG_FUNCTION_ARGS)
 }
 
 /*
- * egress_expire_leases_batch -- egress_expire_leases() with max_leases; see COMMENT ON FUNCTION
+ * egress_expire_leases_batch -- egress_expire_leases() with max_rows; see COMMENT ON FUNCTION
  *
  * Called by egress_sweep_leases() it has an Integer for its context: the page to begin with, and afterwards to go on from.
  */
@@ -82,25 +82,25 @@ egress_expire_leases_batch(PG_FUNCTION_ARGS)
 	BlockNumber page = position == NULL ? 0 : (BlockNumber) position->ival;
 	int64		ended;
 
-	check_not_null(fcinfo, 0, "max_leases");
-	check_above_0(PG_GETARG_INT64(0), "max_leases");
-	ended = sweep(fcinfo->flinfo->fn_oid, PG_GETARG_INT64(0), &page);
+	check_not_null(fcinfo, 0, "max_rows");
+	check_above_0(PG_GETARG_INT32(0), "max_rows");
+	ended = sweep(fcinfo->flinfo->fn_oid, PG_GETARG_INT32(0), &page);
 	if (position != NULL)
 		position->ival = (int) page;
 	PG_RETURN_INT64(ended);
 }
 
 /*
- * call_batch -- call egress_expire_leases(max_leases) as the procedure's caller may; returns how many it ended
+ * call_batch -- call egress_expire_leases(max_rows) as the procedure's caller may; returns how many it ended
  *
  * Its own way in, as the owner and with its search_path, is the function manager's for SECURITY DEFINER.
  */
 static int64
-call_batch(Oid procedure, int64 max_leases, Integer *position)
+call_batch(Oid procedure, int32 max_rows, Integer *position)
 {
 	LOCAL_FCINFO(fcinfo, 1);
 	FmgrInfo	flinfo;
-	Oid			types[1] = {INT8OID};
+	Oid			types[1] = {INT4OID};
 	Oid			function;
 	AclResult	allowed;
 
@@ -113,7 +113,7 @@ call_batch(Oid procedure, int64 max_leases, Integer *position)
 
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, (Node *) position, NULL);
-	fcinfo->args[0].value = Int64GetDatum(max_leases);
+	fcinfo->args[0].value = Int32GetDatum(max_rows);
 	fcinfo->args[0].isnull = false;
 	return DatumGetInt64(FunctionCallInvoke(fcinfo));
 }
@@ -127,7 +127,7 @@ check_may_commit(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 				 errmsg("egress_sweep_leases() cannot run inside a transaction block"),
 				 errdetail("It commits each batch of leases that it has ended."),
-				 errhint("CALL it by itself, or call egress_expire_leases(max_leases) in the transaction.")));
+				 errhint("CALL it by itself, or call egress_expire_leases(max_rows) in the transaction.")));
 }
 
 /* egress_sweep_leases -- see COMMENT ON PROCEDURE */

@@ -45,13 +45,27 @@ user_sessions_begin(UserSessions *sessions)
 	sessions->count = 0;
 }
 
-/* user_sessions_add -- one more, whose lease is in a scan's current row */
+/* user_sessions_add -- one more, whose lease is in a scan's current row; those that are named are the oldest, in that order */
 void
 user_sessions_add(UserSessions *sessions, EgressScan *lease)
 {
-	if (sessions->count < USER_SESSIONS_NAMED)
-		sessions->named[sessions->count] = scan_name(lease, Anum_egress_lease_session_id);
+	TimestampTz acquired_at = scan_timestamp(lease, Anum_egress_lease_acquired_at);
+	int			place = Min(sessions->count, USER_SESSIONS_NAMED);
+
 	sessions->count++;
+	while (place > 0 && acquired_at < sessions->acquired_at[place - 1])
+	{
+		place--;
+		if (place + 1 < USER_SESSIONS_NAMED)
+		{
+			sessions->named[place + 1] = sessions->named[place];
+			sessions->acquired_at[place + 1] = sessions->acquired_at[place];
+		}
+	}
+	if (place == USER_SESSIONS_NAMED)
+		return;
+	sessions->named[place] = scan_name(lease, Anum_egress_lease_session_id);
+	sessions->acquired_at[place] = acquired_at;
 }
 
 /* user_sessions_label -- the sessions, of which there is one, as a sentence names them; quote stands around each id */
@@ -243,6 +257,7 @@ look(UserHold *hold, int64 *excess)
 		hold->slot = SLOT_NONE;
 		if (!hold->limited)
 			return ROOM_FREE;
+		slots_begin(&hold->slots, true);
 		hold->slot = slots_find(&hold->slots, limit);
 		room = hold->slot != SLOT_NONE ? ROOM_FREE : ROOM_NONE;
 		if (room == ROOM_NONE && limit > 0)
@@ -254,7 +269,9 @@ look(UserHold *hold, int64 *excess)
 
 		hold->limited = read_limit(hold, &after);
 		hold->limit = after;
-		if (hold->limited && after.connections == limit)
+		/* what was passed over as over may have come back, and can be ended then */
+		if (hold->limited && after.connections == limit &&
+			!(room == ROOM_NONE && lease_any_ended(hold->slots.enders)))
 			return room;
 	}
 }
@@ -268,7 +285,6 @@ look_alone(UserHold *hold, int64 *excess)
 		slots_open(&hold->slots, INDEX_LEASE_USER);
 		scan_open(&hold->leases, INDEX_LEASE_USER, AccessShareLock);
 		hold->slots.user_id = hold->user_id;
-		hold->slots.over = true;
 		hold->opened = true;
 	}
 	if (hold->lock == NoLock)
@@ -354,6 +370,6 @@ user_hold_refuse(UserHold *hold)
 			 errdetail("The limit of %s in egress_user_limit is %d.", whose, limit) :
 			 errdetail("The limit of %s in egress_user_limit is %d, and connections are held by %s.", whose, limit,
 					   user_sessions_label(&sessions, "\"")),
-			 limit == 0 ? errhint("Raise the limit.") :
-			 errhint("Try again when one of these sessions has ended, or raise the limit.")));
+			 limit == 0 ? errhint("An administrator can raise the limit in egress_user_limit.") :
+			 errhint("Try again when enough of these sessions have ended. An administrator can raise the limit in egress_user_limit.")));
 }

@@ -5,6 +5,7 @@
 #define EGRESS_USER_LIMIT_H
 
 #include "postgres.h"
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "storage/lockdefs.h"
 #include "utils/snapshot.h"
@@ -36,12 +37,13 @@ typedef struct UserHold
 	EgressScan	leases;			/* and these */
 } UserHold;
 
-/* The sessions that hold a user's connections: how many, and the first of them. */
+/* The sessions that hold a user's connections: how many, and those that have for the longest time. */
 #define USER_SESSIONS_NAMED	5
 typedef struct UserSessions
 {
 	int64		count;
 	char	   *named[USER_SESSIONS_NAMED];
+	TimestampTz acquired_at[USER_SESSIONS_NAMED];
 } UserSessions;
 
 extern void user_sessions_begin(UserSessions *sessions);

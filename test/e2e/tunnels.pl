@@ -3,7 +3,7 @@
 # Three network namespaces stand for a VPN provider and for the hosts of two workspaces; veth pairs are the internet between
 # them. The provider runs OpenVPN servers that check user and password, the client's certificate, or both, a WireGuard
 # peer (wireguard-go), and a web server that only answers on the tunnels' addresses. The agent on the hosts is this script:
-# it writes `config` to a file and runs openvpn or wg-quick with it.
+# it writes `config` to a file and runs openvpn or wg-quick with it. What stops a tunnel whose lease somebody has ended is agent.py.
 #
 # Needs root, network namespaces and /dev/net/tun; says so and skips where they are missing. Leaves nothing behind:
 # every process it started is ended by its id, the namespaces and the temporary folder are removed.
@@ -11,6 +11,7 @@ use strict;
 use warnings;
 use DBI;
 use File::Temp qw(tempdir);
+use FindBin;
 use POSIX qw(setsid :sys_wait_h);
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -18,8 +19,9 @@ use Time::HiRes qw(sleep time);
 my ($provider, $host, $other_host) = ("egress-provider-$$", "egress-host-$$", "egress-other-$$");
 my $folder;
 my %children;    # pid => what it is
-my $database = "egress_tunnels_$$";
+my ($database, $role) = ("egress_tunnels_$$", "egress_agent_$$");
 my $dbh;
+my %acquired_at;    # of a session's lease
 
 # has this machine what it takes? Returns what is missing.
 sub missing
@@ -29,6 +31,7 @@ sub missing
 	{
 		return $program if system("command -v $program >/dev/null 2>&1") != 0;
 	}
+	return 'psycopg2' if system(q{/usr/bin/python3 -c 'import psycopg2' >/dev/null 2>&1}) != 0;
 	return '/dev/net/tun' if !-c '/dev/net/tun';
 	# they can be there and not be entered: in a chroot
 	return 'a working network namespace' if system("{ ip netns add $provider && ip netns exec $provider true; } 2>/dev/null") != 0;
@@ -121,7 +124,8 @@ sub clean_up
 	kill 'KILL', grep { /^\d+$/ } split /\s+/, `ip netns pids $_ 2>/dev/null` for $provider, $host, $other_host;
 	$dbh->disconnect if $dbh;
 	system("ip netns del $_ 2>/dev/null") for $provider, $host, $other_host;
-	system('psql', '-Xqc', "DROP DATABASE IF EXISTS $database WITH (FORCE)", 'postgres') if defined $folder;
+	system('psql', '-Xqc', 'SET client_min_messages = error', '-c', "DROP DATABASE IF EXISTS $database WITH (FORCE)",
+		'-c', "DROP ROLE IF EXISTS $role", 'postgres') if defined $folder;
 }
 my $main = $$;
 END { my $status = $?; clean_up() if $$ == $main; $? = $status }
@@ -164,8 +168,8 @@ sub config_for
 {
 	my ($session, $gateway) = @_;
 	$dbh->do('INSERT INTO session VALUES (?)', undef, $session);
-	my ($config) = $dbh->selectrow_array('SELECT config FROM egress_acquire_credential(?, NULL, ?, ?)',
-		undef, 'ann', $gateway, $session);
+	(my $config, $acquired_at{$session}) = $dbh->selectrow_array(
+		'SELECT config, acquired_at FROM egress_acquire_credential(?, NULL, ?, ?)', undef, 'ann', $gateway, $session);
 	return $config;
 }
 
@@ -409,5 +413,90 @@ is($dbh->state, 'NG004', 'another session gets none: both keys are at the gatewa
 $dbh->do('DELETE FROM session');
 is(active(2) . active(5), '00', 'the end of the sessions frees them');
 is(config_for('wireguard-4', 2), contents($file), 'and the next session gets the first');
+$dbh->do('DELETE FROM session');
+
+# ---- an administrator ends leases, and the agent of the host stops their tunnels
+
+$dbh->do("CREATE ROLE $role LOGIN");
+$dbh->do('SELECT egress_grant_access(?, ?)', undef, $role, 'monitor');
+my $agent;
+
+sub start_agent
+{
+	$agent = start($host, 'agent.log', 'env', "PGDATABASE=$database", "PGOPTIONS=-c role=$role", '/usr/bin/python3', "$FindBin::Bin/agent.py", $folder);
+	ok(eventually(sub { contents("$folder/agent.log") =~ /^listening$/m }), 'an agent listens') or diag(contents("$folder/agent.log"));
+	return;
+}
+
+# a tunnel of each kind, which carries HTTP requests
+sub openvpn_tunnel
+{
+	my ($session) = @_;
+	my $configuration = put("$session.ovpn", config_for($session, 1));
+	my $pid = start($host, "$session.log", 'openvpn', '--config', $configuration);
+	put("$session.tunnel", "$acquired_at{$session}\nkill $pid\n");
+	like((eventually(sub { fetch('10.98.0.1') ne '' }), fetch('10.98.0.1'))[1], qr/^hello 10\.98\.0\.\d+$/, "$session: openvpn carries an HTTP request")
+	  or diag(contents("$folder/$session.log"));
+	return $pid;
+}
+
+sub wireguard_tunnel
+{
+	my ($session) = @_;
+	my $configuration = put('wgh.conf', config_for($session, 2));
+	put("$session.tunnel", "$acquired_at{$session}\nWG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go wg-quick down $configuration\n");
+	wg_quick($host, 'up', $configuration);
+	ok(eventually(sub { fetch('10.99.0.1') eq "hello 10.99.0.2\n" }), "$session: WireGuard carries an HTTP request");
+	return;
+}
+
+# has the openvpn client ended, or the interface gone, and does nothing come through any more?
+sub openvpn_has_gone
+{
+	my ($pid) = @_;
+	my $gone = eventually(sub { waitpid($pid, WNOHANG) == $pid });
+	delete $children{$pid} if $gone;
+	return $gone && fetch('10.98.0.1') eq '';
+}
+
+sub wireguard_has_gone
+{
+	return eventually(sub { system("ip netns exec $host wg show wgh >/dev/null 2>&1") != 0 }) && fetch('10.99.0.1') eq '';
+}
+
+start_agent();
+my $openvpn = openvpn_tunnel('ended-1');
+wireguard_tunnel('ended-2');
+$dbh->do(q{SELECT egress_end_leases(session_id => 'ended-1')});
+ok(openvpn_has_gone($openvpn), 'an administrator ends the lease, and openvpn stops') or diag(contents("$folder/agent.log"));
+is(fetch('10.99.0.1'), "hello 10.99.0.2\n", 'another session goes on');
+$dbh->do('UPDATE egress_credential SET enabled = false WHERE egress_credential_id = 2');
+is(fetch('10.99.0.1'), "hello 10.99.0.2\n", 'a credential is disabled, and those who have it go on');
+$dbh->do('SELECT egress_end_leases(unentitled => true)');
+ok(wireguard_has_gone(), 'those who would not get it any more are ended, and WireGuard stops') or diag(contents("$folder/agent.log"));
+$dbh->do('UPDATE egress_credential SET enabled = true WHERE egress_credential_id = 2');
+
+$openvpn = openvpn_tunnel('ended-3');
+$dbh->begin_work;
+$dbh->do(q{SELECT egress_end_leases(session_id => 'ended-3')});
+$dbh->do(q{DELETE FROM session WHERE id = 'ended-3'});
+config_for('ended-3', 1);
+put('ended-3.tunnel', "$acquired_at{'ended-3'}\nkill $openvpn\n");
+$dbh->commit;
+$dbh->do('UPDATE egress_credential SET active_connection_limit = 2 WHERE egress_credential_id = 1');
+config_for('ended-4', 6);
+put('ended-4.tunnel', "$acquired_at{'ended-4'}\ntouch $folder/told\n");
+$dbh->do(q{SELECT egress_end_leases(session_id => 'ended-4')});
+ok(eventually(sub { -e "$folder/told" }), 'what is told later is done');
+like(fetch('10.98.0.1'), qr/^hello /, 'and the tunnel of a session that had another lease by then is not stopped');
+stop($agent);
+$dbh->do(q{SELECT egress_end_leases(user_id => 'ann', egress_gateway_id => 1)});
+is(active(1), 0, 'what is ended while nobody listens');
+start_agent();
+ok(openvpn_has_gone($openvpn), 'is seen by the agent when it begins') or diag(contents("$folder/agent.log"));
+wireguard_tunnel('ended-6');
+$dbh->do(q{SELECT egress_end_leases(egress_provider_id => 2)});
+ok(wireguard_has_gone(), 'a provider is left, and its tunnels stop') or diag(contents("$folder/agent.log"));
+stop($agent);
 
 done_testing();

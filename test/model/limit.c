@@ -315,6 +315,7 @@ next_entry(bool backward)
 	for (int i = 0; i < ROWS; i++)
 		if (p->page & 1 << i && (best < 0 || (backward ? key(i) > key(best) : key(i) < key(best))))
 			best = i;
+	p->ended = 0;
 	p->entry = best + 1;
 	p->entry_slot = best < 0 ? 0 : m->rows[best].slot;
 	if (best >= 0)
@@ -351,12 +352,14 @@ is_over(void)
 	return row_is_there() && has_cooled_down(&m->rows[p->entry - 1], p->cool + later);
 }
 
-/* is_held (src/limit.c) -- is the present entry's row one that counts? */
+/* is_held (slots.c) -- is the present entry's row one that counts? */
 static bool
 is_held(void)
 {
 	const Row  *row;
 
+	if (p->ended)
+		return p->ended == ENDED_NOT;
 	if (p->entry == GONE_ROW || is_over())
 		return false;
 	row = &m->rows[p->entry - 1];
@@ -377,11 +380,102 @@ is_in_the_way(void)
 {
 	const Row  *row;
 
+	if (p->ended == ENDED_OVER)
+		return mutant != ended_is_a_gap;
 	if (!is_over())
 		return is_held();
 	row = &m->rows[p->entry - 1];
 	return mutant == over_is_no_gap || (is_other(row->xmin) && mutant != over_of_open_transaction_is_a_gap) ||
 		(is_other(row->xmax) && mutant != over_and_being_deleted_is_a_gap);
+}
+
+/*
+ * may_come_back -- may the present entry's lease, which the transaction p->busy ends, come back, and count?
+ *
+ * Not if the same work of that transaction deletes or replaces its end, committed and past: then both are back, or neither.
+ */
+static bool
+may_come_back(void)
+{
+	const Row  *row = p->entry == GONE_ROW ? NULL : &m->rows[p->entry - 1];
+	byte		changer = row == NULL ? NOBODY : row->renewed ? row->renewed : row->end_xmax;
+
+	if (row == NULL || row->end == END_NONE || (row->end != END_PAST && mutant != past_by_a_later_clock) ||
+		(is_other(row->end_xmin) && mutant != open_end_is_past))
+		return true;
+	return !(changer == p->busy && is_running(p->busy, p->busy_serial)) &&
+		!(mutant == replaced_end_is_past && row->renewed) &&
+		!(mutant == deleted_end_is_past && is_other(changer) && row->renewed_end == END_NONE) &&
+		!(mutant == untouched_end_is_past && changer == NOBODY);
+}
+
+/* pass_over (slots.c) -- note that a row does not count, and that this open transaction keeps it in its slot */
+static void
+pass_over(int stamp)
+{
+	p->any_ends = true;
+	p->passed[OWNER(stamp)] = stamp;
+	p->passed_serials[OWNER(stamp)] = serial_of(stamp);
+}
+
+/*
+ * lease_is_over (lease.c) -- p->ended: has the present entry's lease expired, and cooled down, whatever becomes of the other open
+ * transaction that ends it?
+ *
+ * So it is if the same work of that transaction deletes the end of the lease, committed and past: then both are deleted, or neither.
+ * asked: that is asked. What was seen to be held when its row was visited is held, if not.
+ * for_a_slot: it is also noted who keeps what does not count where it is (row_state() of slots.c).
+ */
+static Result
+lease_is_over(bool asked, bool for_a_slot)
+{
+	enum { D = 9 };
+	const Row  *row;
+
+	BEGIN;
+	for (;;)
+	{
+		p->ended = 0;
+		if (p->entry == GONE_ROW)
+			RETURN;
+		row = &m->rows[p->entry - 1];
+		if (for_a_slot && is_over() && mutant != removed_is_full)
+		{
+			if (is_other(row->xmax))
+				pass_over(row->xmax);
+			else if (is_other(row->xmin))
+				pass_over(row->xmin);
+		}
+		if (!row_is_there() || row->cooling || is_other(row->xmin) || !is_other(row->xmax) || !config->clock)
+			RETURN;
+		p->any_ends |= for_a_slot;
+		if (!asked || mutant == ended_is_held)
+			RETURN;
+		p->ended = ENDED_NOT;
+		wait_for(row->xmax);
+		STEP("lease_is_over: looks for the end of the lease: %s", may_come_back() ? "it counts" : "whatever happens, it is past");
+		if (!may_come_back())
+		{
+			if (mutant == past_by_a_later_clock)
+				STEP("lease_is_over: GetCurrentTimestamp");
+			if (p->entry != GONE_ROW && m->rows[p->entry - 1].end == END_PAST &&
+				(m->rows[p->entry - 1].age >= p->cool || mutant == ended_cools_not_down))
+			{
+				p->ended = ENDED_OVER;
+				if (for_a_slot)
+				{
+					p->any_ends = true;
+					p->passed[OWNER(p->busy)] = p->busy;
+					p->passed_serials[OWNER(p->busy)] = p->busy_serial;
+				}
+				RETURN;
+			}
+		}
+		STEP("lease_is_over: has the transaction that ends it ended? %s", is_running(p->busy, p->busy_serial) ? "no" : "yes: again");
+		if (is_running(p->busy, p->busy_serial) || mutant == ended_is_not_visited_again)
+			RETURN;
+	}
+	END;
 }
 
 /* what a row is, for the trace */
@@ -417,18 +511,18 @@ scan_try_delete(int number)
 static const char *
 slot_name(int slot)
 {
-	static const char *const names[] = {"0", "1", "2", "2^30", "2^30 + 1", "2^30 + 2"};
+	static const char *const names[] = {"0", "1", "2", "3", "4", "2^30", "2^30 + 1", "2^30 + 2"};
 
 	return slot == SLOT_NONE ? "none" : names[slot];
 }
 
 /*
- * slot_any_outside (src/limit.c) -- p->answer: is a lease held that has no slot, or one above p->limit?
+ * slots_any_outside (slots.c) -- p->answer: is a lease held that has no slot, or one above p->limit?
  *
  * Beside others, what is over there is deleted.
  */
 static Result
-slot_any_outside(void)
+slots_any_outside(void)
 {
 	enum { D = 5 };
 
@@ -437,19 +531,20 @@ slot_any_outside(void)
 	p->answer = false;
 	for (;;)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "slot_any_outside");
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "slots_any_outside");
 		if (p->entry == 0 || (p->entry_slot != SLOT_NONE && p->entry_slot <= p->limit))
 			RETURN;
-		STEP("slot_any_outside: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		STEP("slots_any_outside: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		CALL(lease_is_over(p->over, true));
 		if ((is_held() && !(mutant == cooling_is_not_outside && m->rows[p->entry - 1].cooling)) ||
 			(mutant == over_is_outside && row_is_there()))
 		{
 			p->answer = true;
 			RETURN;
 		}
-		if (is_over() && !is_in_the_way() && (!p->alone || mutant == over_is_deleted_alone_outside))
+		if (p->ended == 0 && is_over() && !is_in_the_way() && (!p->alone || mutant == over_is_deleted_alone_outside))
 		{
-			STEP("slot_any_outside: scan_try_delete");
+			STEP("slots_any_outside: scan_try_delete");
 			(void) scan_try_delete(p->entry);
 		}
 	}
@@ -464,7 +559,7 @@ note_open(int stamp)
 	p->open_serials[OWNER(stamp)] = serial_of(stamp);
 }
 
-/* any_ended (src/limit.c) -- has one of these transactions ended? */
+/* any_ended (lease_any_ended() of lease.c) -- has one of these transactions ended? */
 static bool
 any_ended(void)
 {
@@ -474,7 +569,17 @@ any_ended(void)
 	return false;
 }
 
-/* count_once (src/limit.c) -- p->count: how many connections are held, counted up to p->to; what is in one slot is one */
+/* any_came_back (lease_any_ended() of lease.c) -- has a transaction ended that was ending a lease which was over, and may be there to be ended now? */
+static bool
+any_came_back(void)
+{
+	for (int i = 0; i < PROCS; i++)
+		if (p->passed[i] && !is_running(p->passed[i], p->passed_serials[i]))
+			return mutant != came_back_is_held;
+	return false;
+}
+
+/* count_once (slots.c) -- p->count: how many connections are held, counted up to p->to; what is in one slot is one */
 static Result
 count_once(void)
 {
@@ -495,16 +600,22 @@ count_once(void)
 		if (p->entry_slot != SLOT_NONE && p->entry_slot == p->counted)
 			continue;
 		STEP("count_once: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		CALL(lease_is_over(p->over, true));
 		if (!(mutant == over_is_counted || mutant == over_is_outside ? row_is_there() : is_held()))
 			continue;
-		row = &m->rows[p->entry - 1];
-		if (row->cooling && is_other(row->xmin) && mutant != counted_with_its_lease)
+		row = p->ended ? NULL : &m->rows[p->entry - 1];
+		if (row && row->cooling && is_other(row->xmin) && mutant != counted_with_its_lease)
 		{
 			/* its lease counts */
 			note_open(row->xmin);
 			continue;
 		}
-		if (config->cool && p->entry_slot == SLOT_NONE && is_other(row->xmax))
+		if (config->cool && p->entry_slot == SLOT_NONE && row == NULL)
+		{
+			p->open[OWNER(p->busy)] = p->busy;
+			p->open_serials[OWNER(p->busy)] = p->busy_serial;
+		}
+		else if (config->cool && p->entry_slot == SLOT_NONE && is_other(row->xmax))
 			note_open(row->xmax);
 		p->counted = p->entry_slot;
 		p->count++;
@@ -512,9 +623,9 @@ count_once(void)
 	END;
 }
 
-/* count_held (src/limit.c) -- the same, while no transaction of which that depends has ended */
+/* slots_count (slots.c) -- the same, while no transaction of which that depends has ended */
 static Result
-count_held(void)
+slots_count(void)
 {
 	enum { D = 5 };
 
@@ -528,7 +639,7 @@ count_held(void)
 }
 
 /*
- * find_gap (src/limit.c) -- p->candidate: a slot from there to p->to that is free, SLOT_NONE if there is none
+ * find_gap (slots.c) -- p->candidate: a slot from there to p->to that is free, SLOT_NONE if there is none
  *
  * p->cooled: it has a row that is over, which is to be deleted first. One behind the first slot that is free is taken rather than
  * that, if it has none (cooled_after()).
@@ -549,13 +660,14 @@ find_gap(void)
 		if (p->entry_slot == p->candidate)
 		{
 			STEP("find_gap: visits slot %s, %s", slot_name(p->entry_slot), held_name());
-			if (is_in_the_way())
+			CALL(lease_is_over(p->over, true));
+			if (is_in_the_way() || (p->bare && p->ended == 0 && is_over()))
 			{
 				p->candidate++;
 				p->cooled = false;
 			}
 			else
-				p->cooled |= is_over();
+				p->cooled |= p->ended == 0 && is_over();
 		}
 	}
 	if (p->candidate > p->to)
@@ -564,11 +676,12 @@ find_gap(void)
 		p->cooled = false;
 		RETURN;
 	}
-	while (!p->cooled && p->entry != 0 && p->entry_slot <= p->to)
+	while (!p->cooled && !p->bare && p->entry != 0 && p->entry_slot <= p->to)
 	{
 		if (p->entry != GONE_ROW && m->rows[p->entry - 1].cooling)
 		{
 			STEP("cooled_after: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+			CALL(lease_is_over(p->over, true));
 			p->cooled = is_over() && !is_in_the_way();
 			if (p->cooled)
 			{
@@ -581,9 +694,9 @@ find_gap(void)
 	END;
 }
 
-/* gap_around (src/limit.c) -- p->candidate: a slot that is free, from p->wanted upwards, or from 1 */
+/* slots_gap (slots.c) -- p->candidate: a slot that is free, from p->wanted upwards, or from 1 */
 static Result
-gap_around(void)
+slots_gap(void)
 {
 	enum { D = 5 };
 
@@ -600,9 +713,9 @@ gap_around(void)
 	END;
 }
 
-/* slot_clear (src/limit.c) -- p->answer: is the slot p->slot, which find_gap() said was free, so now? What is over there is deleted */
+/* slots_clear (slots.c) -- p->answer: is the slot p->slot, which find_gap() said was free, so now? What is over there is deleted */
 static Result
-slot_clear(void)
+slots_clear(void)
 {
 	enum { D = 5 };
 
@@ -613,14 +726,14 @@ slot_clear(void)
 	start_scan(p->slot, false);
 	while (p->answer)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "slot_clear");
+		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "slots_clear");
 		if (p->entry == 0 || p->entry_slot != p->slot)
 			RETURN;
-		STEP("slot_clear: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		STEP("slots_clear: visits slot %s, %s", slot_name(p->entry_slot), held_name());
 		p->answer = !is_in_the_way();
 		if (!p->answer || !is_over())
 			continue;
-		STEP("slot_clear: scan_try_delete");
+		STEP("slots_clear: scan_try_delete");
 		p->answer = scan_try_delete(p->entry) || mutant == over_not_deleted_is_free;
 		if (tracing && !p->answer)
 			say("somebody is quicker");
@@ -651,7 +764,7 @@ slot_claim(void)
 		}
 		if (mutant == claim_not_looked_at && p->tries > 0)
 			RETURN;
-		CALL(gap_around());
+		CALL(slots_gap());
 		p->slot = p->candidate;
 		if (p->slot == p->wanted)
 			RETURN;
@@ -661,9 +774,9 @@ slot_claim(void)
 	END;
 }
 
-/* slot_find (src/limit.c) -- p->slot: a free slot, SLOT_NONE when the credential is full */
+/* slots_find (slots.c) -- p->slot: a free slot, SLOT_NONE when the credential is full */
 static Result
-slot_find(void)
+slots_find(void)
 {
 	enum { D = 4 };
 
@@ -673,34 +786,52 @@ slot_find(void)
 		RETURN;
 	if (mutant != leases_outside_not_counted)
 	{
-		CALL(slot_any_outside());
+		CALL(slots_any_outside());
 		if (p->answer)
 		{
 			p->to = p->limit;
-			CALL(count_held());
+			CALL(slots_count());
 			if (p->count >= p->limit)
 				RETURN;
 		}
 	}
 	p->wanted = 1 + choose(p->limit);
-	CALL(gap_around());
+	CALL(slots_gap());
+	if (p->candidate == SLOT_NONE && p->over && mutant != none_above_the_limit)
+	{
+		p->to = p->limit;
+		CALL(slots_count());
+		if (p->count >= p->limit)
+			RETURN;
+		/* all of 1..limit are held or in the way, and fewer are held */
+		p->bare = true;
+		p->candidate = p->limit + 1;
+		p->to = SLOT_ABOVE;
+		CALL(find_gap());
+		p->bare = false;
+		if (p->candidate == SLOT_NONE)
+			violation("the model has too few slots above a limit");
+	}
 	p->slot = p->candidate;
 	END;
 }
 
-/* slot_excess (src/limit.c) -- p->excess: how many leases have to end for a slot to be free */
+/* slots_excess (slots.c) -- p->excess: how many leases have to end for a slot to be free */
 static Result
-slot_excess(void)
+slots_excess(void)
 {
 	enum { D = 4 };
 
 	BEGIN;
-	CALL(slot_any_outside());
+	p->answer = true;
+	if (!p->over)
+		CALL(slots_any_outside());
+	/* src: may be below 1, which is for no lease to end, too */
 	p->excess = 1;
 	if (p->answer && mutant != one_takeover_above_the_limit)
 	{
 		p->to = ROWS;
-		CALL(count_held());
+		CALL(slots_count());
 		p->excess = p->count >= p->limit ? p->count - p->limit + 1 : 0;
 	}
 	END;
@@ -898,7 +1029,7 @@ end_lease(void)
 	else
 		m->rows[p->row - 1].xmax = MINE;
 	p->ending = config->cool != NULL;
-	p->age = m->rows[p->row - 1].age;
+	p->age = mutant == ended_after_its_end && p->state == LEASE_LIVE ? 0 : m->rows[p->row - 1].age;
 	p->said[p->level][p->look] = HAS_NOT;
 	if (config->pool)
 		p->owes |= 1 << m->rows[p->row - 1].credential;
@@ -1134,6 +1265,8 @@ is_at_place(void)
 {
 	const Row  *row;
 
+	if (p->ended)
+		return p->ended == ENDED_NOT;
 	if (p->entry == GONE_ROW || (is_over() && mutant != over_keeps_the_place))
 		return false;
 	row = &m->rows[p->entry - 1];
@@ -1161,9 +1294,11 @@ once_look(void)
 		if (p->entry == 0)
 			RETURN;
 		STEP("once_look: visits a row, %s", is_at_place() ? "held" : "dead");
+		if (config->clock && mutant != ended_keeps_the_place)
+			CALL(lease_is_over(true, false));
 		if (!is_at_place())
 			continue;
-		if (config->clock)
+		if (config->clock && p->ended == 0)
 		{
 			STEP("has_expired: %s", is_expired() ? "expired" : "not expired");
 			if (is_expired())
@@ -1179,7 +1314,11 @@ once_look(void)
 	END;
 }
 
-/* once_end_expired (once.c) -- p->answer: have all leases at the place been ended, which have expired? */
+/*
+ * once_end_expired (once.c) -- p->answer: have all leases at the place been ended, which have expired?
+ *
+ * p->expired: how many. One may be among them that another transaction was ending when they were counted, and which is back.
+ */
 static Result
 once_end_expired(void)
 {
@@ -1187,6 +1326,7 @@ once_end_expired(void)
 
 	BEGIN;
 	p->found = true;
+	p->count = 0;
 	start_scan(0, false);
 	for (;;)
 	{
@@ -1194,12 +1334,21 @@ once_end_expired(void)
 		if (p->entry == 0 || mutant == expired_leaves_the_place)
 			break;
 		STEP("once_end_expired: visits a row, %s", is_at_place() ? "held" : "dead");
+		CALL(lease_is_over(true, false));
 		if (!is_at_place())
 			continue;
+		if (p->entry == GONE_ROW)
+		{
+			p->found = false;
+			continue;
+		}
 		p->look = m->rows[p->entry - 1].session;
 		CALL(lease_end_if_expired());
 		p->found &= p->answer || mutant == one_expired_leaves_the_place;
+		p->count += p->answer;
 	}
+	if (mutant != came_back_is_not_counted)
+		p->expired = p->count;
 	p->answer = p->found;
 	END;
 }
@@ -1219,7 +1368,7 @@ lease_beside_others(void)
 		read_credential();
 	}
 	if (mutant == outside_looked_for_before_the_lock && p->limit != NO_LIMIT)
-		CALL(slot_any_outside());
+		CALL(slots_any_outside());
 	if (mutant != no_credential_lock)
 		TAKE(CREDENTIAL_LOCK, SHARE, "LOCK_CREDENTIAL");
 	p->leased = false;
@@ -1255,14 +1404,14 @@ lease_beside_others(void)
 				if (p->limit != NO_LIMIT)
 				{
 					if (mutant != outside_not_looked_for && mutant != outside_looked_for_before_the_lock)
-						CALL(slot_any_outside());
+						CALL(slots_any_outside());
 					if (!p->answer)
 						CALL(slot_claim());
 				}
 				p->leased = p->limit == NO_LIMIT || p->slot != SLOT_NONE;
 				if (p->leased)
 				{
-					CALL(slot_clear());
+					CALL(slots_clear());
 					p->leased = p->answer;
 				}
 				if (p->leased)
@@ -1298,43 +1447,65 @@ slot_alone(void)
 	p->expired = 0;
 	if (p->limit == 0)
 		RETURN;
-	if (p->once && mutant != place_not_looked_at_alone)
-		CALL(once_look());
-	p->answer = false;
-	if (p->place == PLACE_TAKEN)
-		RETURN;
-	if (p->limit != NO_LIMIT)
-		CALL(slot_find());
-	p->full_of_slots = p->limit != NO_LIMIT && p->slot == SLOT_NONE;
-	p->answer = !p->full_of_slots && p->place == PLACE_FREE;
-	if (p->answer || !config->clock || mutant == (p->full_of_slots ? expired_not_taken_over : place_not_taken_over))
-		RETURN;
+	for (p->over = false; ; p->over = !p->over)
+	{
+		/* slots_begin(), find_alone() */
+		p->any_ends = false;
+		memset(p->passed, 0, sizeof(p->passed));
+		memset(p->passed_serials, 0, sizeof(p->passed_serials));
+		p->place = PLACE_FREE;
+		p->expired = 0;
+		if (p->once && mutant != place_not_looked_at_alone)
+			CALL(once_look());
+		p->answer = false;
+		if (p->place == PLACE_TAKEN)
+			break;
+		if (p->limit != NO_LIMIT)
+			CALL(slots_find());
+		p->full_of_slots = p->limit != NO_LIMIT && p->slot == SLOT_NONE;
+		p->answer = !p->full_of_slots && p->place == PLACE_FREE;
+		if (p->answer || mutant == (p->full_of_slots ? expired_not_taken_over : place_not_taken_over))
+			break;
 
-	/* end_expired() */
-	p->for_free = true;
-	p->excess = 0;
-	if (p->full_of_slots)
-		CALL(slot_excess());
-	p->wanted_ends = p->excess > p->expired ? p->excess : p->expired;
-	CALL(lease_so_many_expired());
-	if (p->answer && p->place == PLACE_EXPIRED)
-		CALL(once_end_expired());
-	if (p->answer && p->excess > p->expired)
-	{
-		p->wanted_ends = p->excess - p->expired;
-		CALL(lease_end_expired_for());
+		/* end_expired() */
+		if (config->clock && !(p->over && mutant == ended_or_expired))
+		{
+			p->for_free = true;
+			p->excess = 0;
+			if (p->full_of_slots)
+				CALL(slots_excess());
+			p->wanted_ends = p->excess > p->expired ? p->excess : p->expired;
+			CALL(lease_so_many_expired());
+			if (p->answer && p->place == PLACE_EXPIRED)
+				CALL(once_end_expired());
+			if (p->answer && p->excess > p->expired)
+			{
+				p->wanted_ends = p->excess - p->expired;
+				CALL(lease_end_expired_for());
+			}
+			if (p->answer && p->full_of_slots)
+			{
+				if (mutant == takeover_always_enough)
+				{
+					p->wanted = 1;
+					CALL(slots_gap());
+					p->slot = p->candidate;
+				}
+				else
+					CALL(slots_find());
+				p->answer = p->slot != SLOT_NONE;
+			}
+		}
+		if (p->answer || (!p->over && !p->any_ends))
+			break;
+		if (p->over)
+		{
+			STEP("lease_any_ended: %s", any_came_back() ? "yes" : "no");
+			if (!any_came_back())
+				break;
+		}
 	}
-	if (!p->answer || !p->full_of_slots)
-		RETURN;
-	if (mutant == takeover_always_enough)
-	{
-		p->wanted = 1;
-		CALL(gap_around());
-		p->slot = p->candidate;
-	}
-	else
-		CALL(slot_find());
-	p->answer = p->slot != SLOT_NONE;
+	p->over = false;
 	END;
 }
 
@@ -1389,7 +1560,7 @@ lease_alone(void)
 		}
 		p->answer = false;
 		if (mutant == over_deleted_before_the_change_is_seen)
-			CALL(slot_clear());
+			CALL(slots_clear());
 		p->answer = false;
 		if (mutant != change_not_seen_when_counted && mutant != limit_read_before_the_lock)
 		{
@@ -1399,7 +1570,7 @@ lease_alone(void)
 	} while (p->answer);
 	if (p->leased)
 	{
-		CALL(slot_clear());
+		CALL(slots_clear());
 		p->leased = p->answer;
 		p->full = !p->leased;
 	}
@@ -1475,6 +1646,8 @@ limit_look(void)
 		RETURN;
 	start_scan(0, false);
 	p->count = 0;
+	memset(p->open, 0, sizeof(p->open));
+	memset(p->open_serials, 0, sizeof(p->open_serials));
 	while (p->count < p->limit)
 	{
 		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "limit_look");
@@ -1484,12 +1657,19 @@ limit_look(void)
 			continue;
 		STEP("was_held: visits slot %s: %s", slot_name(p->entry_slot), was_held() ? "yes" : "no");
 		p->count += was_held();
+		if (config->clock && was_held() && is_other(m->rows[p->entry - 1].xmax))
+			note_open(m->rows[p->entry - 1].xmax);
 	}
 	p->answer = true;
 	if (config->clock && mutant != full_with_expired_leases)
 	{
 		CALL(any_over());
 		p->answer = !p->answer;
+		if (p->answer && mutant != full_with_what_was_ended)
+		{
+			STEP("any_ended: %s", any_ended() ? "yes" : "no");
+			p->answer = !any_ended();
+		}
 	}
 	END;
 }
@@ -1514,9 +1694,18 @@ once_was_taken(void)
 		p->answer = true;
 		if (!config->clock || mutant == place_seen_with_expired_leases)
 			RETURN;
+		memset(p->open, 0, sizeof(p->open));
+		memset(p->open_serials, 0, sizeof(p->open_serials));
+		if (is_other(m->rows[p->entry - 1].xmax))
+			note_open(m->rows[p->entry - 1].xmax);
 		STEP("has_expired");
 		p->answer = p->entry == GONE_ROW || end_seen(&m->rows[p->entry - 1]) != END_PAST ||
 			m->rows[p->entry - 1].age < p->snapshot_cool[p->credential] - 1;
+		if (p->answer && mutant != place_seen_with_what_was_ended)
+		{
+			STEP("any_ended: %s", any_ended() ? "yes" : "no");
+			p->answer = !any_ended();
+		}
 		if (p->answer)
 			RETURN;
 	}

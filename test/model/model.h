@@ -20,12 +20,16 @@ typedef uint8_t byte;
 #define NO_LIMIT	3
 #define ROWS		10			/* of egress_lease, those that somebody may still see */
 #define SESSIONS	9			/* 1..8 */
-#define DEPTH		9			/* of functions that call each other */
+#define DEPTH		10			/* of functions that call each other */
 
-/* a lease's slot is 1..2; of what cools down without a limit, from here on, so many; the last is NULL, which sorts so */
-#define SLOT_HIGH	3
+/*
+ * A lease's slot is 1..2; up to here if one was above the limit because one within was in the way; of what cools down without a
+ * limit, from the next on, so many; the last is NULL, which sorts so.
+ */
+#define SLOT_ABOVE	4
+#define SLOT_HIGH	5
 #define SLOTS_HIGH	3
-#define SLOT_NONE	7
+#define SLOT_NONE	8
 
 /* A cool_down: none, or after so many times that time has passed it is over. */
 #define COOL_DOWNS	3
@@ -154,7 +158,7 @@ typedef struct Proc
 	byte		cool;			/* the same */
 	byte		place;			/* PLACE_ */
 	byte		place_locked;
-	byte		expired;		/* leases at the place, which have all expired */
+	byte		expired;		/* leases at the place, which have all expired; or so many that were ended there */
 	byte		full_of_slots;	/* slot_alone() has found none that is free */
 	byte		wanted_ends;	/* so many expired leases are looked for, or to end */
 	byte		replaced;		/* a transaction that committed since has changed the credential */
@@ -169,16 +173,22 @@ typedef struct Proc
 	byte		tries;
 	byte		candidate;
 	byte		cooled;			/* the slot p->candidate has a row that is over */
+	byte		bare;			/* only one without such a row is sought */
 	byte		gone;			/* the credential is being deleted, and what cools down with it */
 	byte		dated;			/* it asks what was over at this time, by m->clock */
 	byte		read_at;
 	byte		alone;			/* it has LOCK_CREDENTIAL, exclusive */
+	byte		over;			/* leases that have expired, and that another open transaction ends, do not count */
+	byte		any_ends;		/* a row that another open transaction removes was met */
+	byte		ended;			/* ENDED_, of the present entry's lease: is it such a one? p->busy ends it */
 	byte		ending;			/* it ends a lease, */
 	byte		age;			/* and so often has time passed since; */
 	byte		cools;			/* the credential's cool_down then; */
 	byte		for_free;		/* it is ended only if that is over */
 	byte		to;
 	byte		count;
+	byte		passed[PROCS];	/* the open transactions that remove rows which do not count */
+	byte		passed_serials[PROCS];
 	byte		counted;		/* the slot that was counted last */
 	byte		open[PROCS];	/* the open transactions that were seen then, by connection */
 	byte		open_serials[PROCS];
@@ -211,6 +221,9 @@ typedef struct Proc
 
 /* a row that went while somebody had its index entry, or had looked at it */
 #define GONE_ROW	0xFF
+
+#define ENDED_NOT	1			/* it was held when its row was visited */
+#define ENDED_OVER	2
 
 #define HAS		1
 #define HAS_NOT	2
@@ -330,6 +343,7 @@ extern bool tracing;
 	MUTANT(over_is_no_gap, "what has cooled down, two acquires") \
 	MUTANT(over_of_open_transaction_is_a_gap, "what has cooled down, an acquire, a release") \
 	MUTANT(over_and_being_deleted_is_a_gap, "a gateway is deleted, what has cooled down") \
+	MUTANT(removed_is_full, "a gateway is deleted, what has cooled down") \
 	MUTANT(over_is_outside, "what has cooled down, two acquires") \
 	MUTANT(over_is_counted, "what has cooled down, two acquires") \
 	MUTANT(deleter_steps_over_what_is_over, "a gateway is deleted, what cools down, a release") \
@@ -352,6 +366,22 @@ extern bool tracing;
 	MUTANT(ended_by_the_old_cool_down, "an expired lease, another cool_down") \
 	MUTANT(expired_is_free_at_once, "an expired lease cools down, two who want it") \
 	MUTANT(swept_does_not_cool_down, "an expired lease cools down, a release or a sweep") \
+	MUTANT(ended_is_held, "an expired lease that stays ended, an acquire") \
+	MUTANT(deleted_end_is_past, "an expired lease that stays ended, an acquire") \
+	MUTANT(replaced_end_is_past, "an expired lease that stays ended, an acquire") \
+	MUTANT(untouched_end_is_past, "an expired lease that stays ended, a release undone") \
+	MUTANT(past_by_a_later_clock, "an expired lease that stays ended, a release undone") \
+	MUTANT(open_end_is_past, "an expired lease that stays ended, an acquire") \
+	MUTANT(ended_is_not_visited_again, "expired leases, one that stays ended") \
+	MUTANT(came_back_is_held, "expired leases, one that stays ended") \
+	MUTANT(ended_is_a_gap, "an expired lease that stays ended, an acquire") \
+	MUTANT(none_above_the_limit, "an expired lease that stays ended, an acquire") \
+	MUTANT(ended_or_expired, "expired leases, one that stays ended") \
+	MUTANT(ended_cools_not_down, "an expired lease that stays ended cools down") \
+	MUTANT(ended_after_its_end, "an expired lease that stays ended cools down") \
+	MUTANT(full_with_what_was_ended, "an expired lease that stays ended, an acquire") \
+	MUTANT(place_seen_with_what_was_ended, "a place, an expired lease that stays ended") \
+	MUTANT(ended_keeps_the_place, "a place, an expired lease that stays ended") \
 	MUTANT(place_not_looked_at, "a place, two acquires") \
 	MUTANT(no_place_lock, "a place, two acquires") \
 	MUTANT(place_lock_given_back_before_the_insertion, "a place, two acquires") \
@@ -366,6 +396,7 @@ extern bool tracing;
 	MUTANT(switch_not_seen_alone, "a place, an acquire, a release, a switch") \
 	MUTANT(place_not_taken_over, "a place, an expired lease and two who want it") \
 	MUTANT(expired_leaves_the_place, "a place, an expired lease, a renewal") \
+	MUTANT(came_back_is_not_counted, "a place, expired leases") \
 	MUTANT(one_expired_leaves_the_place, "a place, expired leases") \
 	MUTANT(any_look_is_mine, "a pool, two menus and a release") \
 	MUTANT(group_read_before_the_end, "a pool, a menu, a release, a move") \

@@ -169,6 +169,18 @@ is_undecided(const Row *row)
 	return OPEN(row->xmin) || OPEN(row->xmax) || OPEN(row->renewed) || OPEN(row->end_xmin) || row->renewing;
 }
 
+/*
+ * is_over -- has a lease expired, and cooled down, whatever becomes of the other transaction that ends it?
+ *
+ * Not while the same transaction has changed its end before: part of that may stay.
+ */
+static bool
+is_over(const Row *row, int proc, int cool)
+{
+	return row->end == END_PAST && row->age >= cool && !OPEN(row->xmin) && OPEN(row->xmax) && OWNER(row->xmax) != proc &&
+		!OPEN(row->end_xmin) && (row->renewed ? row->renewed : row->end_xmax) == row->xmax;
+}
+
 /* is_full -- may an acquire of a connection be told, at this moment, that a credential has no connection free? */
 static bool
 is_full(int credential, int proc, bool with_expired)
@@ -179,7 +191,6 @@ is_full(int credential, int proc, bool with_expired)
 	int			held = 0;
 	int			here = 0;
 	int			slots = 0;		/* of what is held: what is in one slot is one connection */
-	int			in_the_way = 0;	/* slots that nobody could take without waiting for a transaction */
 
 	if (object->gone || object->deleted[0] || object->deleted[1] ||
 		(m->procs[proc].gateway == 1 &&
@@ -192,8 +203,8 @@ is_full(int credential, int proc, bool with_expired)
 
 		if (row->credential != credential || !(row->entries & ENTRY_SLOT) || !row_is_held(row, proc))
 			continue;
-		if (has_cooled_down(row, cool))
-			in_the_way |= (open || OPEN(row->xmax)) << row->slot;
+		if (has_cooled_down(row, cool) || (is_over(row, proc, cool) && !with_expired))
+			continue;
 		else if (row->end != END_PAST || row->age < cool || is_undecided(row) || with_expired)
 		{
 			here += row->gateway == m->procs[proc].gateway;
@@ -203,8 +214,6 @@ is_full(int credential, int proc, bool with_expired)
 				slots |= 1 << row->slot;
 		}
 	}
-	if (limit != NO_LIMIT)
-		slots |= in_the_way & ((1 << (limit + 1)) - 1);
 	for (; slots; slots &= slots - 1)
 		held++;
 	return (limit != NO_LIMIT && held >= limit) || (once_seen(credential, proc) && here > 0);

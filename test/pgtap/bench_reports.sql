@@ -185,7 +185,7 @@ SELECT is(left(outcome(call), 5), expected, call) FROM (VALUES
     ($$SELECT egress_unbench()$$, '22023')) calls (call, expected);
 SELECT is(outcome($$SELECT egress_report_success('nobody')$$),
     '22023 session "nobody" holds no lease | A report is about the gateway and the credential of the session''s lease.'
-    ' | Report before the lease is released, and before its time is over.', 'and says what to do');
+    ' | Report before the lease is released or ended, and before its time is over.', 'and says what to do');
 INSERT INTO egress_lease (session_id, egress_credential_id, egress_gateway_id, user_id, acquired_at) VALUES ('late', 1, 1, 'ana', now());
 INSERT INTO egress_lease_expiry VALUES ('late', 1, clock_timestamp());
 SELECT is(left(outcome($$SELECT egress_report_failure('late', 'gateway')$$), 5), '22023', 'who has had a lease, and has none any more');

@@ -60,9 +60,19 @@ SELECT is_empty($$
                             'egress_gateway_required(%1$s)',
                             'egress_explain_access(%1$s)', 'egress_explain_access(%1$s, %2$s)',
                             'egress_explain_access(%1$s, %2$s, 1)', 'egress_explain_access(%1$s, egress_gateway_id => 1)',
-                            'egress_explain_access(%1$s, %2$s, NULL)']) form) calls
+                            'egress_explain_access(%1$s, %2$s, NULL)',
+                            'egress_end_leases(session_id => %1$s)', 'egress_end_leases(user_id => %1$s)',
+                            'egress_end_leases(workspace_id => %1$s)', 'egress_end_leases(session_id => %1$s, user_id => %2$s)',
+                            'egress_end_leases(workspace_id => %2$s, session_id => %1$s)',
+                            'egress_end_leases(user_id => %1$s, workspace_id => %2$s)',
+                            'egress_end_leases(user_id => %1$s, egress_provider_id => 1, unentitled => true)',
+                            'egress_end_leases(workspace_id => %1$s, egress_gateway_id => 1::int2, orphaned => NULL)',
+                            'egress_end_leases(session_id => %1$s, user_id => %2$s, workspace_id => %1$s, egress_credential_id => NULL)']) form) calls
     WHERE resolved(call) <> CASE WHEN is_string THEN 'text' ELSE 'egress_id' END$$,
     'every function, with defaults and named arguments');
+SELECT is(resolved($$egress_end_leases('a')$$), 'text', 'a string that is not named is a session, of all that may be first');
+SELECT is(resolved('egress_end_leases(application.u)'), '42725', 'what is no string has to be named there');
+SELECT is(resolved($$egress_end_leases(unentitled => true)$$), 'text', 'without an id it is the function for text');
 SELECT is(resolved($$egress_release_credential('a'::citext)$$), 'text', 'citext is text');
 SELECT is(resolved($$egress_release_credential(true)$$), '42883', 'a boolean is no id');
 SELECT is(resolved($$egress_acquire_credential('a', NULL, 1, '1'::egress_id)$$), 'egress_id', 'egress_id itself');
@@ -131,6 +141,15 @@ SELECT results_eq($$EXECUTE release_uuid ('B0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'
 SELECT results_eq($$EXECUTE release_number (7)$$, ARRAY[true], 'by a number');
 SELECT ok(egress_release_credential('s'::char(5)), 'by a padded string');
 SELECT is_empty('SELECT session_id FROM egress_lease', 'nothing is held any more');
+SELECT count(egress_acquire_credential(42, w, 1, s)) FROM unnest(ARRAY[5, 6, 6], ARRAY[101, 102, 103]) one (w, s) \g /dev/null
+PREPARE end_typed (bigint, int) AS SELECT session_id COLLATE "default" FROM egress_end_leases(user_id => $1, workspace_id => $2);
+PREPARE end_untyped AS SELECT session_id COLLATE "default" FROM egress_end_leases(workspace_id => $1);
+SELECT results_eq('EXECUTE end_typed (42, 5)', ARRAY['101'], 'leases are ended by numbers');
+SELECT results_eq($$SELECT session_id COLLATE "default" FROM egress_end_leases(session_id => 102, user_id => '42')$$, ARRAY['102'],
+                  'by a number and a string');
+SELECT results_eq('EXECUTE end_untyped (6)', ARRAY['103'], 'by a parameter of no type');
+SELECT is_empty('SELECT * FROM egress_end_leases(workspace_id => 6)', 'and then there is none');
+SELECT throws_ok('SELECT * FROM egress_end_leases(workspace_id => NULL::uuid)', '22023', NULL, 'NULL of a type says nothing');
 SELECT throws_ok($$SELECT egress_release_credential(NULL::uuid)$$, '22004', NULL, 'NULL of a type is NULL');
 
 -- in the other direction an egress_id is what it is everywhere: text has to be asked for

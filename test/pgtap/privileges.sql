@@ -187,9 +187,16 @@ $$VALUES
     ('function egress_detach_group_members(regclass)',         'EXECUTE', NULL,                          NULL),
     ('function egress_detach_sessions(regclass)',              'EXECUTE', NULL,                          NULL),
     ('function egress_end_expired_leases()',                   NULL,      NULL,                          NULL),
-    ('function egress_end_leases(boolean)',                    NULL,      'EXECUTE',                     NULL),
+    ('function egress_end_leases(egress_id, bigint, bigint, bigint, boolean, boolean)',
+                                                               NULL,      'EXECUTE',                     NULL),
+    ('function egress_end_leases(egress_id, egress_id, bigint, bigint, bigint, boolean, boolean)',
+                                                               NULL,      'EXECUTE',                     NULL),
+    ('function egress_end_leases(egress_id, egress_id, egress_id, bigint, bigint, bigint, boolean, boolean)',
+                                                               NULL,      'EXECUTE',                     NULL),
+    ('function egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean)',
+                                                               NULL,      'EXECUTE',                     NULL),
     ('function egress_expire_leases()',                        'EXECUTE', 'EXECUTE',                     NULL),
-    ('function egress_expire_leases(bigint)',                  'EXECUTE', 'EXECUTE',                     NULL),
+    ('function egress_expire_leases(integer)',                 'EXECUTE', 'EXECUTE',                     NULL),
     ('function egress_explain_access(egress_id, egress_id, bigint)',
                                                                NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_explain_access(text, text, bigint)',     NULL,      'EXECUTE',                     'EXECUTE'),
@@ -247,6 +254,7 @@ $$VALUES
     ('function egress_sync_gateways(bigint, jsonb, double precision, boolean, jsonb, boolean)',
                                                                NULL,      'EXECUTE',                     NULL),
     ('function egress_unbench(bigint, bigint)',                NULL,      'EXECUTE',                     NULL),
+    ('function egress_unentitled_sessions()',                  NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_wireguard_public_key(text)',             NULL,      'EXECUTE',                     NULL),
     ('sequence egress_credential_egress_credential_id_seq',    NULL,      'SELECT',                      NULL),
     ('sequence egress_failure_egress_failure_id_seq',          NULL,      'SELECT',                      NULL),
@@ -257,6 +265,7 @@ $$VALUES
     ('sequence egress_provider_mapping_egress_provider_mapping_id_seq',
                                                                NULL,      'SELECT',                      NULL),
     ('sequence egress_report_egress_report_id_seq',            NULL,      'SELECT',                      NULL),
+    ('sequence egress_user_limit_egress_user_limit_id_seq',    NULL,      'SELECT',                      NULL),
     ('table egress_credential',                                NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_credential_gateway',                        NULL,      'DELETE INSERT SELECT UPDATE', NULL),
     ('table egress_failure',                                   NULL,      'SELECT',                      NULL),
@@ -291,7 +300,8 @@ $$VALUES
     ('view egress_gateway_usage',                              NULL,      'SELECT',                      'SELECT'),
     ('view egress_live_lease',                                 NULL,      'SELECT',                      'SELECT'),
     ('view egress_orphaned_connection',                        NULL,      'SELECT',                      'SELECT'),
-    ('view egress_secret_usage',                               NULL,      'SELECT',                      'SELECT')
+    ('view egress_secret_usage',                               NULL,      'SELECT',                      'SELECT'),
+    ('view egress_unentitled_connection',                      NULL,      'SELECT',                      'SELECT')
 $$, 'each access allows exactly its list');
 
 SELECT results_eq($$
@@ -340,7 +350,7 @@ SELECT is(outcome('nobody_1', format($$
 SELECT is_empty($$
     SELECT statement, outcome('monitor_1', statement) FROM statements
     WHERE outcome('monitor_1', statement) <>
-          CASE WHEN object ~ '^view|^function egress_(secret_state|config_has_secret)|^function egress_(orphaned_sessions|benched_now)|^type egress_(access_explanation|provider_type|subject_type)$' THEN 'ok'
+          CASE WHEN object ~ '^view|^function egress_(secret_state|config_has_secret)|^function egress_((orphaned|unentitled)_sessions|benched_now)|^type egress_(access_explanation|provider_type|subject_type)$' THEN 'ok'
                WHEN object ~ '^function egress_(explain_access|(gateway|credential)_leases)' THEN '22004' ELSE '42501' END
       AND objid NOT IN (SELECT oid FROM io_functions)$$,
     'monitor: reads the views, calls what they call and the explanation, uses their types, and nothing else');
@@ -400,7 +410,7 @@ SELECT is(outcome('ADMIN', $$SELECT egress_acquire_credential('ann', NULL, 11, '
 SELECT is(outcome('ADMIN', $$SELECT egress_release_credential('s1')$$), 'ok', 'admin: releases');
 SELECT is(outcome('ADMIN', $$SELECT egress_grant_access('nobody_1', 'admin')$$), '42501', 'admin: does not grant');
 SELECT is(outcome('ADMIN', statement), '42501', 'admin: ' || statement || ' is not for hands')
-FROM statements WHERE object ~ '^table egress_lease' AND action !~ '^SELECT' ORDER BY 1;
+FROM statements WHERE object ~ '^table egress_lease' AND action !~ '^SELECT' ORDER BY statement;
 SELECT is(outcome('ADMIN', 'TRUNCATE egress_credential CASCADE'), '42501', 'admin: does not truncate past the triggers');
 
 /* ------------------------------------------------- what is refused, whole */
@@ -456,6 +466,9 @@ ARRAY[
     'egress_detach_sessions as caller',
     'egress_end_expired_leases as owner',
     'egress_end_leases as owner',
+    'egress_end_leases as owner',
+    'egress_end_leases as owner',
+    'egress_end_leases as owner',
     'egress_expire_leases as owner',
     'egress_expire_leases as owner',
     'egress_explain_access as owner',
@@ -508,6 +521,7 @@ ARRAY[
     'egress_sweep_leases as caller',
     'egress_sync_gateways as owner',
     'egress_unbench as owner',
+    'egress_unentitled_sessions as owner',
     'egress_wireguard_public_key as caller'
 ], 'whose rights each function runs with');
 SELECT is(proconfig, ARRAY['search_path=pg_catalog, pg_temp'], proname || ': search_path is fixed and ends in pg_temp')

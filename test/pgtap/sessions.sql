@@ -61,7 +61,7 @@ SELECT is(orphans(), '', 'and nothing is orphaned: nothing says which sessions t
 SELECT is((SELECT count(*) FROM vpn.egress_end_leases(orphaned => true)), 0::bigint, 'so nothing is ended');
 SELECT is(leases(), 'free', 'the lease stays');
 SELECT is(error('SELECT vpn.egress_end_leases()'), '22023 | nothing says which leases are to end | '
-          'An argument is true or null, and one of them has to be true. | Call egress_end_leases(orphaned => true).',
+          'Every argument is null. | Name what they have in common, as in egress_end_leases(user_id => ''ada'').',
           'all arguments NULL');
 SELECT throws_ok('SELECT vpn.egress_end_leases(orphaned => false)', '22023', NULL, 'false says nothing either');
 

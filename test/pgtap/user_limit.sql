@@ -82,22 +82,22 @@ SELECT is((SELECT string_agg(DISTINCT verdict, ',') FROM egress_explain_access('
 
 SELECT matches(acquire('ana', 1, 'more'),
                '^NG008 \| user "ana" has as many connections as are allowed \| '
-               'The limit of user "ana" in egress_user_limit is 3, and connections are held by sessions ("s\d", ){4}"s\d" and 2 more. \| '
-               'Try again when one of these sessions has ended, or raise the limit.$', 'five sessions are named');
-SELECT matches(said('ana', 1), '^user_limit \| the limit of user ''ana'' is 3, and user ''ana'' has 7 connections, by sessions (''s\d'', ){4}''s\d'' '
-               'and 2 more: raise it in egress_user_limit, or wait until a session ends$', 'so does the explanation');
+               'The limit of user "ana" in egress_user_limit is 3, and connections are held by sessions "s1", "s2", "s3", "s4", "s5" and 2 more. \| '
+               'Try again when enough of these sessions have ended. An administrator can raise the limit in egress_user_limit.$', 'five sessions are named');
+SELECT matches(said('ana', 1), '^user_limit \| the limit of user ''ana'' is 3, and user ''ana'' has 7 connections, by sessions ''s1'', ''s2'', ''s3'', ''s4'', ''s5'' '
+               'and 2 more: raise it in egress_user_limit, or wait until enough of these have ended$', 'so does the explanation');
 SELECT is((SELECT count(egress_release_credential('s' || i)) FROM generate_series(1, 6) i)::int, 6, '(six end)');
 UPDATE egress_user_limit SET active_connection_limit = 1;
 SELECT is(acquire('ana', 1, 'more'),
           'NG008 | user "ana" has as many connections as are allowed | '
           'The limit of user "ana" in egress_user_limit is 1, and connections are held by session "s7". | '
-          'Try again when one of these sessions has ended, or raise the limit.', 'one session');
+          'Try again when enough of these sessions have ended. An administrator can raise the limit in egress_user_limit.', 'one session');
 SELECT is(said('ana', 3), 'user_limit | the limit of user ''ana'' is 1, and user ''ana'' has 1 connection, by session ''s7'': '
-          'raise it in egress_user_limit, or wait until a session ends', 'likewise');
+          'raise it in egress_user_limit, or wait until enough of these have ended', 'likewise');
 UPDATE egress_user_limit SET active_connection_limit = 0;
 SELECT ok(egress_release_credential('s7'), '(it ends)');
 SELECT is(acquire('ana', 1, 'more'),
-          'NG008 | user "ana" has as many connections as are allowed | The limit of user "ana" in egress_user_limit is 0. | Raise the limit.',
+          'NG008 | user "ana" has as many connections as are allowed | The limit of user "ana" in egress_user_limit is 0. | An administrator can raise the limit in egress_user_limit.',
           'a limit of 0: no session that could end');
 SELECT is(said('ana', 1), 'user_limit | the limit of user ''ana'' is 0: raise it in egress_user_limit', 'likewise');
 
@@ -108,16 +108,16 @@ SELECT is(acquire('ana', 1, 's1'), 'alpha', 'ids are compared byte by byte');
 SELECT is(acquire('ana', 2, 's2'),
           'NG008 | user "ana" has as many connections as are allowed | '
           'The limit of everyone in egress_user_limit is 1, and connections are held by session "s1". | '
-          'Try again when one of these sessions has ended, or raise the limit.', 'the limit of everyone is named');
+          'Try again when enough of these sessions have ended. An administrator can raise the limit in egress_user_limit.', 'the limit of everyone is named');
 SELECT is(said('ana', 2), 'user_limit | the limit of everyone is 1, and user ''ana'' has 1 connection, by session ''s1'': '
-          'raise it in egress_user_limit, or wait until a session ends', 'likewise');
+          'raise it in egress_user_limit, or wait until enough of these have ended', 'likewise');
 SELECT is(said('bob', 2), 'available | 2 | credential 2 ''beta'' has no limit; the limit of everyone leaves the user 1 of 1',
           'it is that of each user, not of all together');
 SELECT is(acquire('bob', 2, 'b1'), 'beta', 'so another one has a connection');
 INSERT INTO egress_group_member VALUES ('ana', 'staff');
 SELECT is(acquire('ana', 2, 's2'),
           'NG008 | user "ana" has as many connections as are allowed | '
-          'The limit of group "staff" in egress_user_limit is 0, and connections are held by session "s1". | Raise the limit.', 'a group''s');
+          'The limit of group "staff" in egress_user_limit is 0, and connections are held by session "s1". | An administrator can raise the limit in egress_user_limit.', 'a group''s');
 INSERT INTO egress_group_member VALUES ('ana', 'night');
 INSERT INTO egress_user_limit VALUES ('group', 'night', 2);
 SELECT is(said('ana', 1), 'available | 1 | credential 1 ''alpha'' has 19 of 20 connections free; the limit of group ''night'' leaves the user 1 of 2',

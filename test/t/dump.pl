@@ -151,6 +151,7 @@ VALUES (1, 'pool', 'everyone', NULL, 'user', 'swordfish', NULL, NULL, true, true
 UPDATE egress_credential SET once_per_gateway = false WHERE name = 'key';;
 INSERT INTO egress_credential_gateway (egress_credential_id, egress_gateway_id) VALUES (3, 4);;
 INSERT INTO egress_workspace VALUES ('kiosk', true), ('it''s "quoted"\\', false);;
+INSERT INTO egress_user_limit VALUES ('everyone', NULL, 7), ('user', 'it''s "quoted"\\', 3), ('group', 'staff', 0);;
 
 CREATE SCHEMA "The App" AUTHORIZATION app;;
 SET ROLE app;;

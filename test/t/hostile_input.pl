@@ -767,6 +767,10 @@ sub use_everything
 		[ 'SELECT egress_renew_lease($1, NULL)', "$session.4" ],
 		[ 'SELECT egress_expire_leases()' ],
 		[ 'SELECT egress_expire_leases(10)' ],
+		[ 'SELECT * FROM egress_unentitled_connection' ],
+		[ 'SELECT * FROM egress_end_leases(session_id => $1, unentitled => true, orphaned => true)', $session ],
+		[ 'SELECT * FROM egress_end_leases(user_id => $1, egress_gateway_id => 4)', 'ann' ],
+		[ 'SELECT * FROM egress_end_leases(workspace_id => $1, egress_credential_id => 9223372036854775807)', 'x' ],
 		[ 'SELECT * FROM egress_explain_access($1, $2)', 'ann', 'kiosk' ],
 		[ 'SELECT * FROM egress_explain_access($1, NULL, 4)', 'bob' ],
 		[ 'SELECT * FROM egress_connections_at(now())' ],
@@ -1065,6 +1069,9 @@ sub storm_call
 		[ 'SELECT egress_renew_lease($1, $2)', $session, pick('1 second', '1 millisecond', undef) ],
 		[ 'SELECT egress_expire_leases()' ],
 		[ 'SELECT egress_expire_leases(10)' ],
+		[ 'SELECT * FROM egress_end_leases(user_id => $1, egress_provider_id => $2)', $user, pick(undef, 1, 2) ],
+		[ 'SELECT * FROM egress_end_leases(egress_gateway_id => $1, unentitled => true)', pick(undef, 1 .. 4) ],
+		[ 'SELECT * FROM egress_unentitled_connection' ],
 		[ 'SELECT * FROM egress_available_gateways($1, $2)', $user, pick(undef, 'kiosk') ],
 		[ 'SELECT * FROM egress_explain_access($1, $2, $3)', $user, pick(undef, 'kiosk'), pick(undef, 1 .. 4) ],
 		[ 'SELECT egress_gateway_required($1)', pick('kiosk', 'x') ],
@@ -1222,13 +1229,14 @@ sub definitions
 		SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid::regclass::text ~ '^egress_' ORDER BY 1});
 }
 
-# the limits hold, and the whole capacity can be taken: 4 and 6 of the first provider, by anybody
+# the limits hold, and the whole capacity can be taken: 4 and 6 of the first provider, by anybody. A slot may be above the limit: that of a
+# lease that was taken while an open sweep was ending an expired one
 sub check_limits
 {
 	my ($client) = @_;
 	my $dbh = $client->{dbh};
 	is_deeply($dbh->selectall_arrayref(q{SELECT c.name, count(*), min(slot), max(slot) FROM egress_lease l JOIN egress_credential c USING (egress_credential_id)
-		GROUP BY c.egress_credential_id HAVING count(*) > active_connection_limit OR min(slot) < 1 OR count(slot) < count(*) OR max(slot) > greatest(active_connection_limit, 4)}), [], 'no limit is passed');
+		GROUP BY c.egress_credential_id HAVING count(*) > active_connection_limit OR min(slot) < 1 OR count(slot) < count(*)}), [], 'no limit is passed');
 	is_deeply($dbh->selectall_arrayref(q{SELECT e.session_id FROM egress_lease_expiry e LEFT JOIN egress_lease l USING (session_id) WHERE l.session_id IS NULL}), [], 'no end without a lease');
 	$dbh->do('SELECT egress_release_credential(session_id) FROM egress_lease');
 	$dbh->do('UPDATE egress_gateway SET enabled = true, withdrawn = false');
@@ -1249,7 +1257,7 @@ sub dropped
 		my ($sql, $message) = @_;
 		return $message =~ /XX000: cache lookup failed for function \d+$/m
 		  # a row type is a relation, too
-		  || $sql =~ /egress_(connections_at|explain_access|available_gateways|acquire_credential|sync_gateways)/ && $message =~ /XX000: could not open relation with OID \d+$/m;
+		  || $sql =~ /egress_(connections_at|explain_access|available_gateways|acquire_credential|sync_gateways|end_leases)/ && $message =~ /XX000: could not open relation with OID \d+$/m;
 	};
 	run_children($seconds,
 		map({ my $number = $_; sub { worker('dropped', $number, $_[0], $passes) } } 1 .. 4),

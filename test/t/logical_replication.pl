@@ -72,6 +72,7 @@ VALUES (1, 'pool', 'everyone', NULL, 'user', 'swordfish', NULL, NULL, true, true
 	(3, 'long', 'everyone', NULL, NULL, NULL, NULL, repeat('long', 4000), false, false, NULL);;
 INSERT INTO egress_credential_gateway (egress_credential_id, egress_gateway_id) VALUES (3, 4);;
 INSERT INTO egress_workspace VALUES ('kiosk', true);;
+INSERT INTO egress_user_limit VALUES ('everyone', NULL, 7), ('group', 'staff', 8);;
 CREATE TABLE public.member ("user" text, "group" text);;
 INSERT INTO member VALUES ('ann', 'staff'), ('bob', 'staff');;
 SELECT egress_attach_group_members('member', 'user', 'group');;
@@ -83,7 +84,7 @@ SELECT egress_release_credential('ended');;
 SELECT egress_report_failure('copied', 'gateway'), egress_report_failure('copied', 'credential');;
 CREATE PUBLICATION egress FOR TABLES IN SCHEMA vpn
 SQL
-is(rows($here, 'SELECT count(*) FROM pg_publication_tables'), 13, 'the publication has thirteen tables');
+is(rows($here, 'SELECT count(*) FROM pg_publication_tables'), 14, 'the publication has fourteen tables');
 is(rows($here, q{SELECT relname FROM pg_class c WHERE relnamespace = 'vpn'::regnamespace AND relkind = 'r'
 	AND NOT (relreplident = 'd' AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary))}), '',
 	'each with its primary key as the identity of its rows');

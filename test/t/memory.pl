@@ -79,6 +79,18 @@ does_not_grow($few, 'leases that expire', q{
 		PERFORM egress_expire_leases();
 		PERFORM count(*) FROM egress_connections_at(clock_timestamp(), 1);
 	END IF});
+does_not_grow($few, 'leases that an administrator ends', q{
+	PERFORM egress_acquire_credential('ann', 'desk', 1 + i % 3, 'short');
+	PERFORM count(*) FROM egress_unentitled_connection;
+	PERFORM count(*) FROM egress_end_leases(session_id => 'short', unentitled => i % 2 = 0 OR NULL, egress_provider_id => 1 + i % 3);
+	PERFORM count(*) FROM egress_end_leases(session_id => 'short');
+	BEGIN
+		PERFORM egress_acquire_credential('ann', 'desk', 1 + i % 3, 'short');
+		PERFORM egress_end_leases(session_id => 'short');
+		RAISE SQLSTATE 'NO000';
+	EXCEPTION WHEN SQLSTATE 'NO000' THEN
+		NULL;
+	END});
 does_not_grow($few, 'explanations', q{
 	PERFORM count(*) FROM egress_explain_access('ann', 'desk');
 	PERFORM count(*) FROM egress_credential_usage});

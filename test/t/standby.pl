@@ -78,8 +78,17 @@ ask($primary, q{DELETE FROM egress_lease WHERE session_id = 'pool 7'});
 $primary->wait_for_catchup($standby);
 is(ask($_, $pool), '1', 'one comes free, on the ' . $_->name) for $standby, $primary;
 
+# what somebody has whom access does not give it any more
+ask($primary, 'UPDATE egress_gateway SET enabled = false WHERE egress_gateway_id = 2');
+$primary->wait_for_catchup($standby);
+is(ask($_, 'SELECT count(*), min(user_id) FROM egress_unentitled_connection'), '79|pia', 'unentitled connections, on the ' . $_->name)
+  for $primary, $standby;
+ask($primary, 'UPDATE egress_gateway SET enabled = true');
+$primary->wait_for_catchup($standby);
+
 # what writes, or tries to
-for my $sql (q{egress_acquire_credential('ann', NULL, 1, 'new')}, q{egress_acquire_credential('ann', NULL, 1, 'lasting')},
+for my $sql (q{egress_end_leases(session_id => 'lasting')}, q{egress_end_leases(user_id => 7)}, q{egress_end_leases(workspace_id => 7)},
+	q{egress_end_leases(unentitled => true)}, q{egress_acquire_credential('ann', NULL, 1, 'new')}, q{egress_acquire_credential('ann', NULL, 1, 'lasting')},
 	q{egress_renew_lease('lasting', '1 hour')}, q{egress_release_credential('lasting')}, q{egress_release_credential('none')},
 	q{egress_expire_leases()}, q{egress_expire_leases(10)}, q{egress_sync_gateways(1, '[]')}, q{egress_prune_history('1 day')},
 	q{egress_prune_history('1 day', 10)}, q{egress_rotate_secrets()}, q{egress_attach_sessions('session', 'id')},

@@ -206,9 +206,9 @@ sub updated
 	my %contents = %{ $_[0] };
 	$contents{egress_credential} =~ s/,(openvpn|wireguard|custom)\)/",$1,,,,," . ($1 eq 'wireguard' ? 't' : 'f') . ',)'/ge;
 	$contents{egress_provider} =~ s/\)/,first,3,00:01:00)/g;
-	$contents{egress_lease} =~ s{\)}{,f)}g;
+	$contents{egress_lease} =~ s{\)}{,f,)}g;
 	# and tables that are empty yet
-	@contents{ $_, "${_}_${_}_id_seq" } = ('', 1) for qw(egress_report egress_failure);
+	@contents{ $_, "${_}_${_}_id_seq" } = ('', 1) for qw(egress_report egress_failure egress_user_limit);
 	return \%contents;
 }
 
