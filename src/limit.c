@@ -433,15 +433,38 @@ slot_above(LimitSearch *search, int32 limit)
 }
 
 /*
- * find_alone -- slot_alone(); beside_enders: what other transactions remove does not count, when it is over
+ * find_after_ends -- a slot, after expired leases have ended
+ *
+ * Counted anew: what was over may have come back meanwhile, and been ended by this very transaction.
  */
 static bool
-find_alone(LimitSearch *search, int64 credential_id, int32 limit, bool beside_enders, int32 *slot)
+find_after_ends(LimitSearch *search, int32 limit, int32 *slot)
+{
+	*slot = slots_find(&search->slots, limit);
+	if (*slot == SLOT_NONE)
+		*slot = slot_above(search, limit);
+	return *slot != SLOT_NONE;
+}
+
+/* find_beside_enders -- slot_alone() where the credential is full, and some of its leases are being ended by other transactions */
+static bool
+find_beside_enders(LimitSearch *search, int64 credential_id, int32 limit, int64 at_gateway, int64 excess, int32 *slot)
+{
+	int64		left = excess - slots_over(&search->slots, excess);
+
+	if (at_gateway > 0 || left > 0)
+		return end_expired(search, credential_id, at_gateway, left) && find_after_ends(search, limit, slot);
+	*slot = slots_above(&search->slots, limit);
+	return *slot != SLOT_NONE;
+}
+
+/* find_alone -- slot_alone(); it may have to be asked again, when search->slots.ending */
+static bool
+find_alone(LimitSearch *search, int64 credential_id, int32 limit, int32 *slot)
 {
 	OnceState	place = ONCE_FREE;
 	int64		at_gateway;
-	int64		excess = 0;
-	bool		full;
+	int64		excess;
 
 	if (once_applies(search->credentials))
 		place = once_look(&search->once, credential_id, search->lease->gateway_id, search->slots.cool_down);
@@ -452,19 +475,14 @@ find_alone(LimitSearch *search, int64 credential_id, int32 limit, bool beside_en
 	at_gateway = place == ONCE_EXPIRED ? search->once.expired : 0;
 	if (limit != NO_LIMIT)
 		*slot = slots_find(&search->slots, limit);
-	full = limit != NO_LIMIT && *slot == SLOT_NONE;
-	if (full)
-		excess = slots_excess(&search->slots, limit);
-	if (full && beside_enders)
-		excess -= slots_over(&search->slots, excess);
-	if ((at_gateway > 0 || excess > 0) && !end_expired(search, credential_id, at_gateway, excess))
-		return false;
-	if (full)
-		*slot = slots_find(&search->slots, limit);
-	/* counted anew: what was over may have come back meanwhile, and been ended above */
-	if (full && beside_enders && *slot == SLOT_NONE)
-		*slot = slot_above(search, limit);
-	return !full || *slot != SLOT_NONE;
+	if (limit == NO_LIMIT || *slot != SLOT_NONE)
+		return at_gateway == 0 || end_expired(search, credential_id, at_gateway, 0);
+
+	excess = slots_excess(&search->slots, limit);
+	if (excess > 0 && end_expired(search, credential_id, at_gateway, excess))
+		return find_after_ends(search, limit, slot);
+	return search->slots.ending && !search->unusable &&
+		find_beside_enders(search, credential_id, limit, at_gateway, excess, slot);
 }
 
 /*
@@ -485,11 +503,7 @@ slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 	do
 	{
 		slots_begin(&search->slots);
-		if (find_alone(search, credential_id, limit, false, slot))
-			return true;
-		if (search->unusable || search->at_gateway || !search->slots.ending)
-			return false;
-		if (find_alone(search, credential_id, limit, true, slot))
+		if (find_alone(search, credential_id, limit, slot))
 			return true;
 		/* what was counted may be gone now, and what was not may have come back, and can be ended then */
 	} while (!search->unusable && !search->at_gateway && lease_any_ended(search->slots.enders));

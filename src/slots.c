@@ -64,6 +64,7 @@ slots_begin(SlotSearch *search)
 {
 	search->over = false;
 	search->ending = false;
+	search->blocked = false;
 	search->enders = NIL;
 }
 
@@ -159,6 +160,7 @@ row_state(SlotSearch *search, EgressScan *scan)
 	if (!TransactionIdIsValid(scan->dirty.xmin) && !TransactionIdIsValid(scan->dirty.xmax))
 		return ROW_OVER;
 	note_ender(search, TransactionIdIsValid(scan->dirty.xmax) ? scan->dirty.xmax : scan->dirty.xmin);
+	search->blocked = true;
 	return ROW_IN_THE_WAY;
 }
 
@@ -366,7 +368,7 @@ slots_find(SlotSearch *search, int32 limit)
 int64
 slots_excess(SlotSearch *search, int32 limit)
 {
-	if (!search->ending && !slots_any_outside(search, limit, false))
+	if (!search->blocked && !slots_any_outside(search, limit, false))
 		return 1;
 	return (int64) slots_count(search, PG_INT32_MAX) - limit + 1;
 }

@@ -18,6 +18,7 @@ typedef struct SlotSearch
 	const Interval *cool_down;	/* how long a connection counts after its end; NULL: not at all, as for a user */
 	bool		over;			/* for slots_over(): a lease that is over, and that another open transaction ends, is in the way */
 	bool		ending;			/* since slots_begin(): a row was met that another open transaction removes; */
+	bool		blocked;		/* of what has cooled down; */
 	List	   *enders;			/* those transactions */
 	bool		cooled;			/* the slot that was found has a row that has cooled down: slots_clear() */
 	bool		bare;			/* only one without such a row is sought */
