@@ -27,6 +27,7 @@ int			self;
 const Config *config;
 byte		fitting[PROCS];
 byte		group_of[PROCS];
+bool		is_user[PROCS];
 bool		session_shared[SESSIONS];
 bool		tracing;
 int			mutant;
@@ -170,6 +171,13 @@ time_passes(void)
 	}
 }
 
+/* is_possible -- may a move be one in the state m? */
+static bool
+is_possible(int what)
+{
+	return what == TIME ? m->clock > 0 : m->procs[what % PROCS].at != OVER && (what < CANCEL_OF || m->kills > 0);
+}
+
 /* play -- make a move in the state m; false when it is not possible there */
 static bool
 play(Move *move)
@@ -180,19 +188,17 @@ play(Move *move)
 	asked = 0;
 	self = move->what % PROCS;
 	p = &m->procs[self];
+	if (!is_possible(move->what))
+		return false;
 	if (move->what == TIME)
 	{
-		if (m->clock == 0)
-			return false;
 		time_passes();
 		promises_hold();
 		return true;
 	}
-	if (p->at == OVER)
-		return false;
 	if (move->what >= CANCEL_OF)
 	{
-		if (m->kills == 0 || !in_statement(self))
+		if (!in_statement(self))
 			return false;
 		m->kills--;
 		p->killed = true;
@@ -230,6 +236,7 @@ use(const Config *what)
 	config = what;
 	memset(fitting, 0, sizeof(fitting));
 	memset(group_of, 0, sizeof(group_of));
+	memset(is_user, 0, sizeof(is_user));
 	memset(session_shared, 0, sizeof(session_shared));
 	for (int proc = 0; proc < PROCS; proc++)
 	{
@@ -238,6 +245,8 @@ use(const Config *what)
 		for (; script && *script != ':'; script++)
 			if (*script == 'B')
 				group_of[proc] = 1;
+			else if (*script == 'U')
+				is_user[proc] = true;
 			else
 				fitting[proc] |= 1 << (*script - '0');
 		for (int s = 1; script && s < SESSIONS; s++)
@@ -256,13 +265,14 @@ use(const Config *what)
 /*
  * connections_are_left -- when all is over: does everybody get what should be free, and nobody more?
  *
- * Three sessions acquire one after the other, one of them at gateway 2.
+ * Three sessions acquire one after the other, one of them at gateway 2; where there is a user with a limit, three of the user's then.
  */
 static void
-connections_are_left(const State *end)
+connections_are_left(const State *end, bool of_user)
 {
 	static const char *const scripts[GROUPS][CREDENTIALS] = {{"1: a6 c o7 c a8 c", "2: a6 c o7 c a8 c"},
 	{"B1: a6 c o7 c a8 c", "B2: a6 c o7 c a8 c"}};
+	static const char *const scripts_of_user[CREDENTIALS] = {"1U: a6 c o7 c a8 c", "2U: a6 c o7 c a8 c"};
 	static const byte gateways[] = {1, 2, 1};
 	const Config *before = config;
 	State		state;
@@ -277,9 +287,9 @@ connections_are_left(const State *end)
 		state = *end;
 		m = &state;
 		memset(alone.scripts, 0, sizeof(alone.scripts));
-		alone.scripts[0] = scripts[state.objects[c].group][c - 1];
+		alone.scripts[0] = of_user ? scripts_of_user[c - 1] : scripts[state.objects[c].group][c - 1];
 		use(&alone);
-		left = connections_left(c, gateways, 3);
+		left = connections_left(c, gateways, 3, of_user);
 		memset(&m->procs[0], 0, sizeof(Proc));
 		do
 			move.nchoices = 0;
@@ -289,6 +299,8 @@ connections_are_left(const State *end)
 			violation("LEAK: when all is over, %d connections of credential %d should be free, and are %d", left, c, had);
 	}
 	use(before);
+	if (config->user_limits && !of_user)
+		connections_are_left(end, true);
 }
 
 /*
@@ -321,28 +333,51 @@ static Known *known;
 static uint64_t known_size;
 static uint64_t known_count;
 
+/* mix_a, mix_b -- add a word to 64 of the bits of a hash, in two ways */
+static inline void
+mix_a(uint64_t *a, uint64_t word)
+{
+	*a = (*a ^ word) * 0xFF51AFD7ED558CCDu;
+	*a ^= *a >> 32;
+}
+
+static inline void
+mix_b(uint64_t *b, uint64_t word)
+{
+	*b = (*b + word) * 0xC4CEB9FE1A85EC53u;
+	*b ^= *b >> 29;
+}
+
+/* so many words are taken at once, as they do not have to wait for each other */
+#define LANES	4
+
 /* hash -- 128 bits of a state */
 static void
 hash(const State *state, uint64_t result[2])
 {
 	const byte *bytes = (const byte *) state;
-	uint64_t	a = 0x9E3779B97F4A7C15u;
-	uint64_t	b = 0xC2B2AE3D27D4EB4Fu;
-	uint64_t	word;
+	uint64_t	a[LANES] = {1, 2, 3, 4};
+	uint64_t	b[LANES] = {5, 6, 7, 8};
+	uint64_t	words[LANES];
 
-	for (size_t i = 0; i < sizeof(State); i += 8)
+	for (size_t i = 0; i < sizeof(State); i += sizeof(words))
 	{
-		size_t		length = sizeof(State) - i < 8 ? sizeof(State) - i : 8;
-
-		word = 0;
-		memcpy(&word, bytes + i, length);
-		a = (a ^ word) * 0xFF51AFD7ED558CCDu;
-		a ^= a >> 32;
-		b = (b + word) * 0xC4CEB9FE1A85EC53u;
-		b ^= b >> 29;
+		if (sizeof(State) - i < sizeof(words))
+			memset(words, 0, sizeof(words));
+		memcpy(words, bytes + i, sizeof(State) - i < sizeof(words) ? sizeof(State) - i : sizeof(words));
+		for (int lane = 0; lane < LANES; lane++)
+		{
+			mix_a(&a[lane], words[lane]);
+			mix_b(&b[lane], words[lane]);
+		}
 	}
-	result[0] = a ^ b >> 7 ? a ^ b >> 7 : 1;
-	result[1] = b * 0x9E3779B97F4A7C15u + a;
+	for (int lane = 1; lane < LANES; lane++)
+	{
+		mix_a(&a[0], a[lane]);
+		mix_b(&b[0], b[lane]);
+	}
+	result[0] = a[0] ^ b[0] >> 7 ? a[0] ^ b[0] >> 7 : 1;
+	result[1] = b[0] * 0x9E3779B97F4A7C15u + a[0];
 }
 
 /* know -- the place of a state among the known ones; a new one has hash 0 there */
@@ -431,18 +466,22 @@ tell(const State *start, Move *moves, int n, bool at_end)
 	if (config->cool)
 		for (int c = 1; c <= CREDENTIALS; c++)
 			printf("#   cool_down of credential %d: %s\n", c, cool_downs[m->objects[c].cool]);
+	if (config->user_limits)
+		printf("#   limit of the user: %s\n", limit_name(m->objects[USER].limit));
 	if (config->once)
 		printf("#   credential 1 is%s once per gateway\n", m->objects[1].once ? "" : " not");
 	for (int i = 0; i < ROWS; i++)
 		if (m->rows[i].xmin)
-			printf("#   %s %d %s credential %d at gateway %d, slot %s%s\n",
+			printf("#   %s %d %s credential %d at gateway %d, slot %s%s%s%s\n",
 				   m->rows[i].cooling ? "since time passed so often:" : "session",
 				   m->rows[i].cooling ? m->rows[i].age : m->rows[i].session,
 				   m->rows[i].cooling ? "a connection cools down of" : "has a lease of",
 				   m->rows[i].credential, m->rows[i].gateway,
 				   m->rows[i].slot == SLOT_NONE ? "none" :
 				   m->rows[i].slot >= SLOT_HIGH ? "above any limit" : limit_name(m->rows[i].slot),
-				   m->rows[i].end == END_AHEAD ? ", with an end" : m->rows[i].end == END_LATER ? ", with a later end" : "");
+				   m->rows[i].end == END_AHEAD ? ", with an end" : m->rows[i].end == END_LATER ? ", with a later end" : "",
+				   m->rows[i].user ? ", of the user, slot " : "",
+				   !m->rows[i].user ? "" : m->rows[i].user_slot == SLOT_NONE ? "none" : limit_name(m->rows[i].user_slot));
 	if (m->entries[0][1].state == POOL_FULL)
 		printf("#   the entry of credential 1 is FULL %s\n",
 			   m->entries[0][1].wake == END_NONE ? "for ever" : "until the first of these ends");
@@ -523,7 +562,7 @@ follow(const State *state)
 	if (is_over())
 	{
 		promises_hold_at_the_end();
-		connections_are_left(start);
+		connections_are_left(start, false);
 		know(id)->number = 1;
 		return 1;
 	}
@@ -533,6 +572,9 @@ follow(const State *state)
 		{
 			Move		move = {.what = what};
 
+			m = start;
+			if (!is_possible(what))
+				continue;
 			do
 			{
 				*next = *start;
@@ -617,7 +659,7 @@ search(const State *starts, int nstarts)
 			if (is_over())
 			{
 				promises_hold_at_the_end();
-				connections_are_left(&wave.states[i]);
+				connections_are_left(&wave.states[i], false);
 				if (found[0])
 					length = tell_node(starts, wave.nodes[i], NULL);
 				continue;
@@ -628,6 +670,9 @@ search(const State *starts, int nstarts)
 				{
 					Move		move = {.what = what};
 
+					m = &start;
+					if (!is_possible(what))
+						continue;
 					do
 					{
 						State		next = start;
@@ -718,6 +763,7 @@ add_start(int limit1, int limit2, const int slots[2], const int ends[2], bool fu
 	state->clock = config->clock + config->cool_clock;
 	state->kills = config->kills;
 	state->possible = 1;
+	state->user_possible = 1;
 }
 
 /* add_starts -- with each end of the leases, and each entry of credential 1 that is right */
@@ -807,6 +853,39 @@ add_cool_downs(int limit1, int limit2, const int slots[2])
 			}
 }
 
+/* add_users -- with each limit of the user, and each of the leases at first another user's, or the user's with a slot or without */
+static void
+add_users(int limit1, int limit2, const int slots[2])
+{
+	const char *names = config->user_slots ? config->user_slots : "-";
+
+	for (const char *limit = config->user_limits ? config->user_limits : "0"; *limit; limit++)
+		for (const char *a = names; *a; a++)
+			for (const char *b = names; *b; b++)
+			{
+				int			first = nstarts;
+
+				if ((!slots[0] && a != names) || (!slots[1] && b != names) || (slots[1] && *a == *b && *a != '-' && *a != 'n'))
+					continue;
+				add_cool_downs(limit1, limit2, slots);
+				for (int i = first; i < nstarts; i++)
+				{
+					starts[i].objects[USER].limit = *limit == 'u' ? NO_LIMIT : *limit - '0';
+					for (int row = 0; row < 2; row++)
+					{
+						Row		   *r = &starts[i].rows[row];
+						char		slot = r->session == 4 ? *a : r->session == 5 ? *b : '-';
+
+						if (slot == '-')
+							continue;
+						r->user = true;
+						r->user_slot = slot == 'n' ? SLOT_NONE : slot - '0';
+						r->entries |= ENTRY_USER;
+					}
+				}
+			}
+}
+
 /* make_starts -- all of a configuration's */
 static void
 make_starts(void)
@@ -821,8 +900,8 @@ make_starts(void)
 				{
 					if (slots[j] && (slots[i] == 0 || (slots[i] == slots[j] && slots[i] != SLOT_NONE)))
 						continue;
-					add_cool_downs(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0',
-								   (int[2]) {slots[i], slots[j]});
+					add_users(*a == 'u' ? NO_LIMIT : *a - '0', *b == 'u' ? NO_LIMIT : *b - '0',
+							  (int[2]) {slots[i], slots[j]});
 				}
 }
 

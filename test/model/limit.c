@@ -74,6 +74,12 @@
 #define PLACE_LOCK			(LOCK_PLACE + GATEWAYS * (p->credential - 1) + p->gateway - 1)
 #define SLOT_LOCK(slot)		(LOCK_SLOT + 3 * (p->credential - 1) + (slot))
 
+/* so often slot_claim() tries slots, and user_hold_claim() to end expired leases */
+#define CLAIM_TRIES			4
+
+/* whose slots are looked at, for NEXT_ENTRY() */
+#define SLOTS				p->of_user ? 0 : p->credential, p->of_user ? ENTRY_USER : ENTRY_SLOT
+
 /* scan_row_ends (scan.c) -- is the credential or gateway being deleted, or deleted since? */
 static bool
 scan_row_ends(int id)
@@ -260,18 +266,25 @@ in_statement(int proc)
 {
 	const Proc *q = &m->procs[proc];
 
-	return q->pc[1] != 0 && !q->killed && strchr("aAoOrnxmldvgtk", q->op) != NULL;
+	return q->pc[1] != 0 && !q->killed && strchr("aAoOwrnxmldvgtku", q->op) != NULL;
 }
 
 /*
- * Scans of the index (credential, slot), and of that by gateway.
+ * Scans of the indexes (credential, slot) and (user, slot), and of that by gateway.
  */
+
+/* slot_of -- the slot that is looked at */
+static int
+slot_of(int i)
+{
+	return p->of_user ? m->rows[i].user_slot : m->rows[i].slot;
+}
 
 /* key -- where a row's entry is in the index */
 static int
 key(int i)
 {
-	return m->rows[i].slot << 4 | i;
+	return slot_of(i) << 4 | i;
 }
 
 /* start_scan -- begin at the first entry from a slot on, or at the last */
@@ -283,7 +296,7 @@ start_scan(int slot, bool backward)
 	p->past = backward ? 0xFF : slot << 4;
 }
 
-/* read_page -- read entries, of credential 0: all; up to the page's end */
+/* read_page -- read entries, of credential 0: all; of users only those of the one; up to the page's end */
 static void
 read_page(int credential, int kind, bool backward)
 {
@@ -293,6 +306,7 @@ read_page(int credential, int kind, bool backward)
 
 		for (int i = 0; i < ROWS; i++)
 			if (m->rows[i].entries & kind && (credential == 0 || m->rows[i].credential == credential) &&
+				(kind != ENTRY_USER || m->rows[i].user) &&
 				(kind != ENTRY_GATEWAY || m->rows[i].gateway == p->gateway || mutant == place_of_any_gateway) &&
 				(backward ? key(i) < p->past : key(i) >= p->past) &&
 				(best < 0 || (backward ? key(i) > key(best) : key(i) < key(best))))
@@ -317,12 +331,13 @@ next_entry(bool backward)
 			best = i;
 	p->ended = 0;
 	p->entry = best + 1;
-	p->entry_slot = best < 0 ? 0 : m->rows[best].slot;
+	p->entry_slot = best < 0 ? 0 : slot_of(best);
 	if (best >= 0)
 		p->page &= ~(1 << best);
 }
 
-#define NEXT_ENTRY(credential, kind, backward, what) \
+#define NEXT_ENTRY(...)	NEXT_OF(__VA_ARGS__)
+#define NEXT_OF(credential, kind, backward, what) \
 	do { \
 		while (p->page == 0 && !p->last_page) \
 		{ \
@@ -349,7 +364,8 @@ is_over(void)
 {
 	int			later = p->dated && mutant != over_by_the_old_cool_down ? p->read_at - m->clock : 0;
 
-	return row_is_there() && has_cooled_down(&m->rows[p->entry - 1], p->cool + later);
+	/* the index of a user's slots does not say what cools down: nothing there does */
+	return !p->of_user && row_is_there() && has_cooled_down(&m->rows[p->entry - 1], p->cool + later);
 }
 
 /* is_held (slots.c) -- is the present entry's row one that counts? */
@@ -449,7 +465,7 @@ lease_is_over(bool asked, bool for_a_slot)
 		if (!row_is_there() || row->cooling || is_other(row->xmin) || !is_other(row->xmax) || !config->clock)
 			RETURN;
 		p->any_ends |= for_a_slot;
-		if (!asked || mutant == ended_is_held)
+		if (!asked || mutant == ended_is_held || (p->of_user && mutant == users_ended_is_held))
 			RETURN;
 		p->ended = ENDED_NOT;
 		wait_for(row->xmax);
@@ -531,7 +547,7 @@ slots_any_outside(void)
 	p->answer = false;
 	for (;;)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "slots_any_outside");
+		NEXT_ENTRY(SLOTS, true, "slots_any_outside");
 		if (p->entry == 0 || (p->entry_slot != SLOT_NONE && p->entry_slot <= p->limit))
 			RETURN;
 		STEP("slots_any_outside: visits slot %s, %s", slot_name(p->entry_slot), held_name());
@@ -594,7 +610,7 @@ count_once(void)
 	p->counted = SLOT_NONE;
 	while (p->count < p->to)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, true, "count_once");
+		NEXT_ENTRY(SLOTS, true, "count_once");
 		if (p->entry == 0)
 			break;
 		if (p->entry_slot != SLOT_NONE && p->entry_slot == p->counted)
@@ -610,12 +626,12 @@ count_once(void)
 			note_open(row->xmin);
 			continue;
 		}
-		if (config->cool && p->entry_slot == SLOT_NONE && row == NULL)
+		if ((config->cool || p->of_user) && p->entry_slot == SLOT_NONE && row == NULL)
 		{
 			p->open[OWNER(p->busy)] = p->busy;
 			p->open_serials[OWNER(p->busy)] = p->busy_serial;
 		}
-		else if (config->cool && p->entry_slot == SLOT_NONE && is_other(row->xmax))
+		else if ((config->cool || p->of_user) && p->entry_slot == SLOT_NONE && is_other(row->xmax))
 			note_open(row->xmax);
 		p->counted = p->entry_slot;
 		p->count++;
@@ -633,7 +649,7 @@ slots_count(void)
 	do
 	{
 		CALL(count_once());
-		STEP_IF(config->cool, "any_ended: %s", any_ended() ? "yes" : "no");
+		STEP_IF(config->cool || p->of_user, "any_ended: %s", any_ended() ? "yes" : "no");
 	} while (any_ended());
 	END;
 }
@@ -654,7 +670,7 @@ find_gap(void)
 	p->cooled = false;
 	while (p->candidate <= p->to)
 	{
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "find_gap");
+		NEXT_ENTRY(SLOTS, false, "find_gap");
 		if (p->entry == 0 || p->entry_slot > p->candidate)
 			break;
 		if (p->entry_slot == p->candidate)
@@ -689,7 +705,7 @@ find_gap(void)
 				RETURN;
 			}
 		}
-		NEXT_ENTRY(p->credential, ENTRY_SLOT, false, "cooled_after");
+		NEXT_ENTRY(SLOTS, false, "cooled_after");
 	}
 	END;
 }
@@ -745,7 +761,7 @@ slots_clear(void)
 static Result
 slot_claim(void)
 {
-	enum { D = 3, CLAIM_TRIES = 4 };
+	enum { D = 3 };
 
 	BEGIN;
 	p->slot = p->limit == 0 ? SLOT_NONE : 1 + choose(p->limit);
@@ -784,7 +800,7 @@ slots_find(void)
 	p->slot = SLOT_NONE;
 	if (p->limit == 0)
 		RETURN;
-	if (mutant != leases_outside_not_counted)
+	if (mutant != (p->of_user ? users_leases_outside_not_counted : leases_outside_not_counted))
 	{
 		CALL(slots_any_outside());
 		if (p->answer)
@@ -914,13 +930,15 @@ check_unique(Row *row, int entry)
 {
 	if (entry == ENTRY_SLOT && (row->slot == SLOT_NONE || mutant == no_slot_lock_no_constraint))
 		return;
+	if (entry == ENTRY_USER && row->user_slot == SLOT_NONE)
+		return;
 	for (int i = 0; i < ROWS; i++)
 	{
 		Row		   *other = &m->rows[i];
 
 		if (other == row || !(other->entries & entry) || !row_is_held(other, self) ||
 			(entry == ENTRY_SLOT ? other->credential != row->credential || other->slot != row->slot :
-			 other->session != row->session))
+			 entry == ENTRY_USER ? other->user_slot != row->user_slot : other->session != row->session))
 			continue;
 		if (is_other(other->xmin) || is_other(other->xmax))
 			violation("an insertion waits for the transaction of connection %d, holding the short locks",
@@ -990,6 +1008,8 @@ insert_cooling(void)
 	row->gateway = m->rows[p->row - 1].gateway;
 	row->slot = p->slot;
 	row->cooling = true;
+	row->user = m->rows[p->row - 1].user && mutant == cooling_counts_for_the_user;
+	row->user_slot = row->user ? SLOT_NONE : 0;
 	row->age = p->age;
 	row->xmin = MINE;
 	for (int proc = 0; proc < PROCS; proc++)
@@ -997,7 +1017,7 @@ insert_cooling(void)
 
 	STEP("insert_cooling: its entry by credential and slot");
 	check_unique(&m->rows[p->entry - 1], ENTRY_SLOT);
-	m->rows[p->entry - 1].entries |= ENTRY_SLOT;
+	m->rows[p->entry - 1].entries |= m->rows[p->entry - 1].user ? ENTRY_SLOT | ENTRY_USER : ENTRY_SLOT;
 
 	if (config->deletes || config->once)
 	{
@@ -1046,7 +1066,9 @@ end_lease(void)
 		if (tracing)
 			say(p->cools <= p->age ? "nothing cools down" : "the connection cools down");
 	}
-	if (config->cool && !p->for_free && (p->cools <= p->age || (mutant == swept_does_not_cool_down && p->op == 'x')))
+	if (config->cool && !p->for_free &&
+		(p->cools <= p->age || (mutant == swept_does_not_cool_down && p->op == 'x') ||
+		 (mutant == ended_for_the_user_does_not_cool_down && p->acquiring)))
 		connection_goes(p->row - 1, p->age);
 	else if (config->cool && !p->for_free)
 	{
@@ -1212,6 +1234,8 @@ insert_lease(void)
 	row->gateway = p->gateway;
 	row->slot = p->slot;
 	row->session = p->session;
+	row->user = is_user[self];
+	row->user_slot = row->user ? p->user_slot : 0;
 	row->xmin = MINE;
 	row->taking = true;
 	for (int proc = 0; proc < PROCS; proc++)
@@ -1222,6 +1246,13 @@ insert_lease(void)
 	STEP("insert_lease: its entry by credential and slot");
 	check_unique(&m->rows[p->row - 1], ENTRY_SLOT);
 	m->rows[p->row - 1].entries |= ENTRY_SLOT;
+
+	if (is_user[self] && mutant != users_entry_not_inserted)
+	{
+		STEP("insert_lease: its entry by user and slot, which is %s", slot_name(p->user_slot));
+		check_unique(&m->rows[p->row - 1], ENTRY_USER);
+		m->rows[p->row - 1].entries |= ENTRY_USER;
+	}
 
 	if (config->deletes || config->once)
 	{
@@ -1893,7 +1924,219 @@ take_snapshot(void)
 			p->older |= 1 << proc;
 }
 
-/* egress_acquire_credential (acquire.c) */
+/*
+ * A user's limit (user_limit.c).
+ */
+
+enum
+{
+	LOCKED_NOT,
+	LOCKED_SHARED,
+	LOCKED_EXCLUSIVE
+};
+
+enum
+{
+	ROOM_FREE,
+	ROOM_EXPIRED,				/* if leases that have expired are ended */
+	ROOM_NONE
+};
+
+/* read_user_limit (read_limit() of user_limit.c) -- the limit in a new snapshot; NO_LIMIT when there is none */
+static int
+read_user_limit(void)
+{
+	return mutant == user_limit_by_the_old_snapshot ? p->snapshot_limit : limit_seen(USER, self);
+}
+
+/* limit_label -- a limit, for the trace */
+static const char *
+limit_label(int limit)
+{
+	static const char *const labels[] = {"0", "1", "2", "none"};
+
+	return labels[limit];
+}
+
+/* start_leases -- go through the user's leases: nobody inserts one meanwhile, so all their entries are read at once */
+static void
+start_leases(void)
+{
+	p->ends = 0;
+	for (int i = 0; i < ROWS; i++)
+		if (m->rows[i].user && m->rows[i].entries & ENTRY_USER)
+			p->ends |= 1 << i;
+}
+
+/* is_untouched -- is the present lease there, while no other open transaction inserts or ends it? */
+static bool
+is_untouched(void)
+{
+	return row_is_there() && is_settled(&m->rows[p->entry - 1]);
+}
+
+/* next_expired -- go to the user's next lease that has expired, while no other open transaction does something with it */
+static Result
+next_expired(void)
+{
+	enum { D = 5 };
+
+	BEGIN;
+	p->answer = false;
+	while (!p->answer && next_end())
+	{
+		STEP("next_expired: visits a lease of the user: %s", is_untouched() ? "held" : "no");
+		if (!is_untouched())
+			continue;
+		STEP("next_expired: looks for its end: %s", is_expired() ? "expired" : "not expired");
+		p->cool = mutant != expired_counts_for_the_user_while_it_cools || p->entry == GONE_ROW ? 0 :
+			cool_seen(m->rows[p->entry - 1].credential, self);
+		p->answer = is_expired();
+	}
+	END;
+}
+
+/* so_many_expired -- p->answer: have p->excess leases of the user expired? */
+static Result
+so_many_expired(void)
+{
+	enum { D = 4 };
+
+	BEGIN;
+	p->answer = p->excess == 0;
+	if (p->answer || !config->clock || mutant == user_not_taken_over)
+		RETURN;
+	STEP("so_many_expired: reads the entries of the user's leases");
+	start_leases();
+	p->found = 0;
+	do
+	{
+		CALL(next_expired());
+		p->found += p->answer;
+	} while (p->answer && p->found < p->excess);
+	END;
+}
+
+/* end_expired -- end p->excess of them, or fewer: a connection of theirs may have to cool down */
+static Result
+end_expired(void)
+{
+	enum { D = 4 };
+
+	BEGIN;
+	STEP("end_expired: reads the entries of the user's leases");
+	start_leases();
+	p->for_free = false;
+	for (p->found = 0; p->found < p->excess; p->found += p->answer)
+	{
+		CALL(next_expired());
+		if (!p->answer)
+			RETURN;
+		p->look = m->rows[p->entry - 1].session;
+		CALL(lease_end_if_expired());
+	}
+	END;
+}
+
+/* look -- p->user_room: what do the user's leases leave, by the limit as it is when that is known? p->user_slot is free, or none is */
+static Result
+look(void)
+{
+	enum { D = 3 };
+
+	BEGIN;
+	STEP("look: GetLatestSnapshot: the user's limit is %s", limit_label(read_user_limit()));
+	p->user_limit = read_user_limit();
+	p->of_user = p->alone = true;
+	for (;;)
+	{
+		p->user_slot = SLOT_NONE;
+		p->user_room = ROOM_FREE;
+		if (p->user_limit == NO_LIMIT)
+			break;
+		p->limit = p->user_limit;
+		p->cool = 0;
+		p->over = true;
+		memset(p->passed, 0, sizeof(p->passed));
+		memset(p->passed_serials, 0, sizeof(p->passed_serials));
+		CALL(slots_find());
+		p->user_slot = p->slot;
+		if (p->slot == SLOT_NONE)
+			p->user_room = ROOM_NONE;
+		if (p->user_room == ROOM_NONE && p->limit > 0)
+		{
+			CALL(slots_excess());
+			CALL(so_many_expired());
+			if (p->answer)
+				p->user_room = ROOM_EXPIRED;
+		}
+		if (mutant == user_limit_read_once)
+			break;
+		STEP("look: GetLatestSnapshot: the user's limit is %s", limit_label(read_user_limit()));
+		p->user_limit = read_user_limit();
+		if (p->user_limit != p->limit)
+			continue;
+		if (p->user_room != ROOM_NONE)
+			break;
+		STEP_IF(config->clock, "lease_any_ended: %s", any_came_back() ? "yes" : "no");
+		if (!any_came_back())
+			break;
+	}
+	p->of_user = p->over = false;
+	END;
+}
+
+#define TAKE_USER(mode) \
+	do { \
+		if (mutant != no_user_lock) \
+			TAKE(LOCK_USER, mode, "LOCK_USER"); \
+		p->user_lock = mode == SHARE ? LOCKED_SHARED : LOCKED_EXCLUSIVE; \
+	} while (0)
+
+#define GIVE_USER \
+	do { \
+		if (mutant != no_user_lock) \
+			GIVE(LOCK_USER, "LOCK_USER"); \
+		p->user_lock = LOCKED_NOT; \
+	} while (0)
+
+/* look_alone -- take LOCK_USER, exclusive, and look */
+static Result
+look_alone(void)
+{
+	enum { D = 2 };
+
+	BEGIN;
+	if (p->user_lock == LOCKED_NOT && mutant == user_lock_always_shared)
+		TAKE_USER(SHARE);
+	else if (p->user_lock == LOCKED_NOT)
+		TAKE_USER(EXCLUSIVE);
+	CALL(look());
+	END;
+}
+
+/* lock_gateway (acquire.c) -- take the gateway's lock, unless it is held; raises NG004 when the gateway is being deleted */
+static Result
+lock_gateway(void)
+{
+	enum { D = 2 };
+
+	BEGIN;
+	if (p->gateway_locked || !config->deletes || p->gateway != 1)
+		RETURN;
+	if (mutant != no_gateway_lock)
+		TAKE(LOCK_GATEWAY, SHARE, "LOCK_GATEWAY");
+	STEP("lock_gateway: scan_row_ends: %s", scan_row_ends(0) ? "yes" : "no");
+	if (scan_row_ends(0))
+	{
+		acquire_refused();
+		RAISE;
+	}
+	p->gateway_locked = true;
+	END;
+}
+
+/* egress_acquire_credential, egress_acquire_gateway (acquire.c, wish.c) */
 static Result
 acquire(int gateway, bool ttl)
 {
@@ -1902,6 +2145,8 @@ acquire(int gateway, bool ttl)
 	BEGIN;
 	p->session = p->look = p->arg;
 	p->gateway = gateway;
+	p->wish = p->op == 'w';
+	p->user_slot = SLOT_NONE;
 	if (session_shared[p->session] && mutant != no_session_lock)
 		TAKE(SESSION_LOCK(p->session), EXCLUSIVE, "LOCK_SESSION");
 	CALL(lease_look());
@@ -1917,9 +2162,19 @@ acquire(int gateway, bool ttl)
 	if (p->state == LEASE_EXPIRED)
 		CALL(end_lease());
 
+	/* user_hold_begin() */
+	if (is_user[self] && mutant != unlimited_take_no_user_lock && mutant != user_lock_after_the_snapshot)
+		TAKE_USER(SHARE);
 	STEP("egress_acquire_credential: GetLatestSnapshot");
 	take_snapshot();
 	acquire_begins();
+	/* user_hold_decide() */
+	p->snapshot_limit = limit_seen(USER, self);
+	p->limited = is_user[self] && p->snapshot_limit != NO_LIMIT;
+	if (p->user_lock && (p->limited || mutant == unlimited_give_the_user_lock_back))
+		GIVE_USER;
+	if (is_user[self] && !p->limited && mutant == user_lock_after_the_snapshot)
+		TAKE_USER(SHARE);
 	if (p->gateway == 1 && !object_is_there(0, self))
 	{
 		if (tracing) say("NG001");
@@ -1927,67 +2182,114 @@ acquire(int gateway, bool ttl)
 	}
 	if (p->state != LEASE_LIVE)
 	{
-		/* take_lease() */
-		for (p->credential = 1; p->credential <= CREDENTIALS; p->credential++)
+		/* acquire_try() */
+		for (;;)
 		{
-			if (!p->snapshot[p->credential])
-				continue;
-			if (!config->pool)
-				CALL(limit_look());
-			else
+			p->entered = false;
+			for (p->credential = 1; p->credential <= CREDENTIALS; p->credential++)
 			{
-				NEXT_CANDIDATE;
-				if (p->answer && pool_entry()->state != POOL_FULL)
-					pool_remembers_full();
-				if (!p->answer && config->looks_first)
-				{
+				if (!p->snapshot[p->credential] || (p->wish && p->credential != p->gateway))
+					continue;
+				if (!config->pool)
 					CALL(limit_look());
-					if (p->answer)
+				else
+				{
+					NEXT_CANDIDATE;
+					if (p->answer && pool_entry()->state != POOL_FULL)
+						pool_remembers_full();
+					if (!p->answer && config->looks_first)
 					{
-						CALL(settle());
-						p->answer = true;
+						CALL(limit_look());
+						if (p->answer)
+						{
+							CALL(settle());
+							p->answer = true;
+						}
 					}
 				}
-			}
-			if (!p->answer && p->snapshot_once & 1 << p->credential)
-				CALL(once_was_taken());
-			if (p->answer)
-			{
-				p->full = true;
-				pool_says_full();
-				continue;
-			}
-			if (!p->gateway_locked && config->deletes && p->gateway == 1)
-			{
-				if (mutant != no_gateway_lock)
-					TAKE(LOCK_GATEWAY, SHARE, "LOCK_GATEWAY");
-				STEP("lock_gateway: scan_row_ends: %s", scan_row_ends(0) ? "yes" : "no");
-				if (scan_row_ends(0))
+				if (!p->answer && p->snapshot_once & 1 << p->credential)
+					CALL(once_was_taken());
+				if (p->answer)
 				{
-					acquire_refused();
-					RAISE;
+					p->full = true;
+					pool_says_full();
+					continue;
 				}
-				p->gateway_locked = true;
+
+				/* enter() */
+				if (!p->entered)
+				{
+					if (mutant == user_lock_after_the_gateways)
+						CALL(lock_gateway());
+					/* user_hold_claim() */
+					p->trying = p->credential;
+					for (p->claims = 0; p->limited && p->claims < CLAIM_TRIES; p->claims++)
+					{
+						CALL(look_alone());
+						if (p->user_room != ROOM_EXPIRED)
+							break;
+						CALL(end_expired());
+					}
+					p->credential = p->trying;
+					p->trying = 0;
+					p->had_room = p->user_room == ROOM_FREE;
+					if (!p->had_room)
+					{
+						if (tracing) say("NG008");
+						user_refused();
+						RAISE;
+					}
+					if (mutant == user_lock_given_back_before_the_insertion && p->user_lock == LOCKED_EXCLUSIVE)
+						GIVE_USER;
+					if (mutant == no_user_lock_at_the_second_gateway && p->user_limit == NO_LIMIT)
+						p->limited = false;
+				}
+				if (mutant != user_lock_after_the_gateways)
+					CALL(lock_gateway());
+				p->entered = true;
+
+				p->place = PLACE_FREE;
+				if (!config->alone)
+					CALL(lease_beside_others());
+				if (p->place == PLACE_TAKEN)
+					p->full = true;
+				else if (!p->leased)
+					CALL(lease_alone());
+				if (p->leased)
+					break;
+				if (config->pool && p->place != PLACE_TAKEN && !config->looks_first)
+					CALL(settle());
 			}
-			p->place = PLACE_FREE;
-			if (!config->alone)
-				CALL(lease_beside_others());
-			if (p->place == PLACE_TAKEN)
-				p->full = true;
-			else if (!p->leased)
-				CALL(lease_alone());
+			/* leave() */
+			if (p->gateway_locked && mutant != no_gateway_lock)
+				GIVE(LOCK_GATEWAY, "LOCK_GATEWAY");
+			p->gateway_locked = false;
+			if (p->entered && p->user_lock == LOCKED_EXCLUSIVE)
+				GIVE_USER;
 			if (p->leased)
 				break;
-			if (config->pool && p->place != PLACE_TAKEN && !config->looks_first)
-				CALL(settle());
-		}
-		if (p->gateway_locked && mutant != no_gateway_lock)
-			GIVE(LOCK_GATEWAY, "LOCK_GATEWAY");
-		if (!p->leased)
-		{
-			if (tracing) say("NG004");
-			acquire_refused();
-			RAISE;
+
+			/* user_hold_is_full() */
+			if (p->limited && !p->had_room && mutant != user_not_asked)
+			{
+				CALL(look_alone());
+				p->had_room = p->user_room == ROOM_FREE ||
+					(p->user_room == ROOM_EXPIRED && mutant != users_expired_are_held_for_the_answer);
+				if (!p->had_room)
+				{
+					if (tracing) say("NG008");
+					user_refused();
+					RAISE;
+				}
+				GIVE_USER;
+			}
+			if (!p->wish || p->gateway == 2)
+			{
+				if (tracing) say("NG004");
+				acquire_refused();
+				RAISE;
+			}
+			p->gateway = 2;
 		}
 		if (ttl)
 		{
@@ -1998,6 +2300,9 @@ acquire(int gateway, bool ttl)
 		p->said[p->level][p->session] = HAS;
 	}
 	if (tracing) say("session %d has a lease", p->session);
+	/* user_hold_end() */
+	if (p->user_lock)
+		GIVE_USER;
 	if (session_shared[p->session] && mutant != no_session_lock)
 		GIVE(SESSION_LOCK(p->session), "LOCK_SESSION");
 	END;
@@ -2176,6 +2481,23 @@ change_limit(void)
 	if (config->pool)
 		p->owes |= 1 << p->credential;
 	CALL(pool_insert());
+	END;
+}
+
+/* change_user_limit -- a row of egress_user_limit is written, or of egress_group_member: under no lock */
+static Result
+change_user_limit(void)
+{
+	enum { D = 1 };
+	int			limit;
+
+	BEGIN;
+	TOUCH(USER);
+	limit = choose(strlen(config->user_changes));
+	limit = config->user_changes[limit] == 'u' ? NO_LIMIT : config->user_changes[limit] - '0';
+	if (tracing)
+		say("UPDATE: the user's limit is %s", limit_label(limit));
+	m->objects[USER].changed[p->level] = limit + 1;
 	END;
 }
 
@@ -2414,9 +2736,11 @@ is_end(byte op)
  * next_op -- the next op of the script, one of the alternatives between slashes; false at the end
  *
  *	aN, AN	acquire for session N at gateway 1; without and with a ttl; oN, ON: at gateway 2
+ *	wN		acquire for session N at gateway 1, where only credential 1 fits, or at 2, where only credential 2 does
  *	rN, nN	release, renew; x: sweep; m: menu
  *	s, b	savepoint, rollback to it
  *	lN, tN	change the limit of credential N, its once_per_gateway; kN: its cool_down; vN: move it to the other group
+ *	u		change the user's limit
  *	dN, g	delete credential N, gateway 1
  *	c, q, e	commit; roll back; either
  *	-		nothing
@@ -2464,6 +2788,8 @@ run_op(void)
 			return acquire(2, false);
 		case 'O':
 			return acquire(2, true);
+		case 'w':
+			return acquire(1, false);
 		case 'r':
 			return lease_end();
 		case 'n':
@@ -2479,6 +2805,8 @@ run_op(void)
 			return p->level ? rollback(1) : DONE;
 		case 'l':
 			return change_limit();
+		case 'u':
+			return change_user_limit();
 		case 't':
 			return switch_once();
 		case 'k':

@@ -16,6 +16,7 @@ typedef uint8_t byte;
 #define CREDENTIALS	2			/* 1 and 2 */
 #define GROUPS		2			/* of credentials, by subject and provider: A and B */
 #define GATEWAYS	2			/* 1 and 2; only 1 is ever deleted */
+#define USER		3			/* the one with a limit, among the objects; other users have none, ever */
 #define LIMITS		3			/* a limit is 0..2, or NO_LIMIT */
 #define NO_LIMIT	3
 #define ROWS		10			/* of egress_lease, those that somebody may still see */
@@ -49,6 +50,8 @@ typedef struct Row
 	byte		gateway;
 	byte		slot;
 	byte		session;		/* 0: that of nobody, whose connection cools down */
+	byte		user;			/* it is of the user with a limit */
+	byte		user_slot;
 	byte		xmin;			/* NOBODY: there is no row */
 	byte		xmax;
 	byte		taking;			/* its acquire has not returned yet */
@@ -69,6 +72,7 @@ typedef struct Row
 #define ENTRY_SESSION	1
 #define ENTRY_SLOT		2
 #define ENTRY_GATEWAY	4
+#define ENTRY_USER		8
 
 /* the higher, the sooner; time that passes adds one */
 #define END_NONE	0
@@ -76,7 +80,10 @@ typedef struct Row
 #define END_AHEAD	2
 #define END_PAST	3
 
-/* A row of egress_credential, [0] that of egress_gateway: the committed version, and what an open transaction makes of it. */
+/*
+ * A row of egress_credential, [0] that of egress_gateway, [USER] what is the user's limit: the committed version, and what an open
+ * transaction makes of it.
+ */
 typedef struct Object
 {
 	byte		limit;
@@ -126,7 +133,8 @@ enum
 	LOCK_SESSION = CREDENTIALS,	/* + 1.. */
 	LOCK_PLACE = LOCK_SESSION + SESSIONS,	/* + GATEWAYS * (credential - 1) + gateway - 1 */
 	LOCK_SLOT = LOCK_PLACE + GATEWAYS * CREDENTIALS,	/* + 3 * (credential - 1) + slot */
-	LOCKS = LOCK_SLOT + 3 * CREDENTIALS
+	LOCK_USER = LOCK_SLOT + 3 * CREDENTIALS,
+	LOCKS
 };
 
 /* A connection: what its function has in local variables, and what promises.c remembers of it. */
@@ -163,6 +171,18 @@ typedef struct Proc
 	byte		wanted_ends;	/* so many expired leases are looked for, or to end */
 	byte		replaced;		/* a transaction that committed since has changed the credential */
 	byte		leased;
+	byte		wish;			/* at gateway 1 it wants credential 1, and credential 2 at the other if there is none */
+	byte		user_lock;		/* of LOCK_USER that is held: LOCKED_ */
+	byte		limited;		/* its user had a limit at the snapshot: the lock is needed, exclusive */
+	byte		had_room;		/* it has found that the limit is not reached */
+	byte		entered;		/* it holds the locks under which connections are taken */
+	byte		of_user;		/* the slots that are looked at are the user's */
+	byte		snapshot_limit;	/* of the user */
+	byte		user_limit;		/* as it was read first */
+	byte		user_slot;		/* the lease's */
+	byte		user_room;		/* ROOM_ */
+	byte		claims;
+	byte		trying;			/* the credential, while leases of the user are ended */
 	byte		row;			/* + 1: the lease that it inserts or has looked at; GONE_ROW when that is no more */
 	byte		look;			/* the session whose lease is looked at */
 	byte		entry;			/* + 1: the row of the present index entry, or GONE_ROW; 0 at the end */
@@ -216,6 +236,9 @@ typedef struct Proc
 	byte		was_full;		/* credentials that were full at a moment of this acquire */
 	byte		was_full_if;	/* the same, if expired leases count */
 	byte		touched;		/* meanwhile somebody else was about to do something with an expired lease */
+	byte		user_was_full;	/* its user was at the limit at a moment */
+	byte		user_was_full_if;	/* the same, if expired leases count */
+	byte		user_had_room;	/* was not, at a moment */
 	byte		said[2][SESSIONS];	/* by level: what was answered, HAS or HAS_NOT a lease */
 } Proc;
 
@@ -231,7 +254,7 @@ typedef struct Proc
 typedef struct State
 {
 	Row			rows[ROWS];
-	Object		objects[CREDENTIALS + 1];
+	Object		objects[USER + 1];
 	Entry		entries[GROUPS][CREDENTIALS + 1];	/* of the pool's index */
 	Lock		locks[LOCKS];
 	Proc		procs[PROCS];
@@ -240,6 +263,7 @@ typedef struct State
 	byte		kills;			/* how many statements may still be cancelled */
 	byte		expected[SESSIONS];	/* sessions that have a lease, by what was answered and committed */
 	uint32_t	possible;		/* promises.c: which acquires may have got their connection already */
+	byte		user_possible;	/* the same, of the user's */
 } State;
 
 /* A configuration. */
@@ -265,6 +289,9 @@ typedef struct Config
 	const char *cooling;		/* what the leases at first may be: - a lease, 0..2 cooling down, and time has passed so often since */
 	bool		at_both;		/* the lease of session 5 at first may be at gateway 2 */
 	const char *ends;			/* of leases at first, and what renewals make of them: of a (ahead), l (later) and - */
+	const char *user_limits;	/* what the user's may be at first: of 0, 1, 2 and u; there is one then */
+	const char *user_changes;	/* what it may become */
+	const char *user_slots;		/* the leases at first: - another user's, or the user's, with slot 1, 2 or none (n) */
 	bool		all;			/* only with EGRESS_TEST_ALL */
 } Config;
 
@@ -284,6 +311,7 @@ extern int	self;
 extern const Config *config;
 extern byte fitting[PROCS];		/* the credentials that fit its user */
 extern byte group_of[PROCS];	/* in that group */
+extern bool is_user[PROCS];		/* whose acquires are the user's with a limit */
 extern bool session_shared[SESSIONS];	/* several connections do something with it; if not, its lock is left out */
 
 /* explore.c */
@@ -398,6 +426,25 @@ extern bool tracing;
 	MUTANT(expired_leaves_the_place, "a place, an expired lease, a renewal") \
 	MUTANT(came_back_is_not_counted, "a place, expired leases") \
 	MUTANT(one_expired_leaves_the_place, "a place, expired leases") \
+	MUTANT(no_user_lock, "a user, two acquires") \
+	MUTANT(user_lock_always_shared, "a user, two acquires") \
+	MUTANT(user_lock_given_back_before_the_insertion, "a user, two acquires") \
+	MUTANT(users_entry_not_inserted, "a user, two acquires") \
+	MUTANT(unlimited_take_no_user_lock, "a user, two acquires, a changed limit") \
+	MUTANT(unlimited_give_the_user_lock_back, "a user, two acquires, a changed limit") \
+	MUTANT(user_lock_after_the_snapshot, "a user, two acquires, a changed limit") \
+	MUTANT(user_limit_by_the_old_snapshot, "a user, two acquires, a changed limit") \
+	MUTANT(user_limit_read_once, "a user, an acquire, a release, a changed limit") \
+	MUTANT(users_leases_outside_not_counted, "a user, an acquire, a release, a changed limit") \
+	MUTANT(user_not_asked, "a user, every credential is full") \
+	MUTANT(user_lock_after_the_gateways, "a user, a gateway is deleted") \
+	MUTANT(no_user_lock_at_the_second_gateway, "a user, two gateways") \
+	MUTANT(user_not_taken_over, "a user, an expired lease and two who want it") \
+	MUTANT(users_expired_are_held_for_the_answer, "a user, an expired lease, no credential") \
+	MUTANT(users_ended_is_held, "a user, an expired lease that stays ended") \
+	MUTANT(cooling_counts_for_the_user, "a user, a connection cools down") \
+	MUTANT(expired_counts_for_the_user_while_it_cools, "a user, an expired lease cools down") \
+	MUTANT(ended_for_the_user_does_not_cool_down, "a user, an expired lease cools down") \
 	MUTANT(any_look_is_mine, "a pool, two menus and a release") \
 	MUTANT(group_read_before_the_end, "a pool, a menu, a release, a move") \
 	MUTANT(end_leaves_full, "a pool, an acquire, two releases") \
@@ -482,6 +529,7 @@ extern bool fits(int proc, int credential);
 /* promises.c */
 extern void acquire_begins(void);
 extern void acquire_refused(void);
+extern void user_refused(void);
 extern void pool_says_full(void);
 extern void pool_remembers_full(void);
 extern void menu_begins(void);
@@ -492,6 +540,6 @@ extern void row_goes(int i);
 extern void delete_refused(void);
 extern void promises_hold(void);
 extern void promises_hold_at_the_end(void);
-extern int	connections_left(int credential, const byte *gateways, int number);
+extern int	connections_left(int credential, const byte *gateways, int number, bool of_user);
 
 #endif

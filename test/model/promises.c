@@ -12,13 +12,17 @@
  * was committed then, or what the acquire's own transaction has set, the credential is once per gateway. A credential is full
  * for an acquire, too, when one is there.
  *
+ * A user's limit. The same of the user's leases, by themselves: each acquire of the user that gets a connection got it at one
+ * moment at which the user had fewer leases than the limit of that moment. That may be another moment than the credential's. An
+ * expired lease counts for no user, nor does what cools down.
+ *
  * What cools down. Its row is deleted when that is over, or with its credential, and makes no other deletion fail then.
  *
  * Nobody waits. No short lock is held between statements or while waiting for a transaction (then a wait for one ends
  * without anybody's commit), and there is no deadlock with one. An acquire waits for a transaction only in lease_wait(), for
  * its own session. And NG004 is justified: each credential that fits was full at a moment between snapshot and answer. What an
  * open transaction gives back is held; so is an expired lease if meanwhile somebody held its session's lock, which an acquire
- * only tries.
+ * only tries. NG008 likewise: the user was at the limit at a moment; and there was one at which he was not, when it is NG004.
  *
  * FULL is full. A credential whose entry in the pool's index is FULL has no connection free, in whatever way each open
  * transaction ends, until the entry's end is past; only who is about to make it OPEN, before the statement is over, may have
@@ -66,8 +70,8 @@ counts(const Row *row, int levels, int cool)
 }
 
 /*
- * worst -- the most leases of a credential (at a gateway, 0: at all), or of a session, that there may be; cool: the cool_down;
- * extra: connections with one more
+ * worst -- the most leases of a credential (at a gateway, 0: at all), or of a session, or of the user (0, 0), that there may be; cool:
+ * the cool_down; extra: connections with one more
  */
 static int
 worst(int credential, int gateway, int session, int cool, int extra)
@@ -79,7 +83,8 @@ worst(int credential, int gateway, int session, int cool, int extra)
 	{
 		Row		   *row = &m->rows[i];
 
-		if (row->xmin != NOBODY && (credential ? row->credential == credential : row->session == session) &&
+		if (row->xmin != NOBODY && 
+			(credential ? row->credential == credential : session ? row->session == session : row->user) &&
 			(gateway == 0 || row->gateway == gateway))
 			for (int levels = 0; levels < 3; levels++)
 				number[whose(row) + 1][levels] += counts(row, levels, cool);
@@ -150,6 +155,23 @@ taking(void)
 			}
 }
 
+/* taking_for_the_user -- the same of the user's limit, by the set of the acquires that have got theirs */
+static void
+taking_for_the_user(void)
+{
+	for (int way = 0; way < 1 << PROCS; way++)
+		if (m->user_possible & 1u << way)
+			for (int proc = 0; proc < PROCS; proc++)
+			{
+				int			limit = limit_seen(USER, proc);
+				int			with = way | 1 << proc;
+
+				if (m->procs[proc].acquiring && is_user[proc] && !(m->user_possible & 1u << with) &&
+					(limit == NO_LIMIT || worst(0, 0, 0, 0, with) <= limit))
+					m->user_possible |= 1u << with;
+			}
+}
+
 /* keep -- keep the ways in which this connection has taken one of a credential (0: none), and forget that it has */
 static void
 keep(int credential)
@@ -160,6 +182,13 @@ keep(int credential)
 		if (m->possible & 1u << way && way / power[self] % 3 == credential)
 			kept_ways |= 1u << (way - credential * power[self]);
 	m->possible = kept_ways;
+	if (!is_user[self])
+		return;
+	kept_ways = 0;
+	for (int way = 0; way < 1 << PROCS; way++)
+		if (m->user_possible & 1u << way && (way >> self & 1) == (credential != 0))
+			kept_ways |= 1u << (way & ~(1 << self));
+	m->user_possible = kept_ways;
 }
 
 /* is_undecided -- has a lease expired, while an open transaction is about to change that, or has ended it? */
@@ -219,6 +248,40 @@ is_full(int credential, int proc, bool with_expired)
 	return (limit != NO_LIMIT && held >= limit) || (once_seen(credential, proc) && here > 0);
 }
 
+/* Which leases that have expired count in is_user_full(). */
+typedef enum Expired
+{
+	NO_EXPIRED,
+	UNDECIDED,					/* those that an open transaction is about to change, or to end, and may not be done with */
+	ALL_EXPIRED
+} Expired;
+
+/* is_user_full -- is the user of a connection's acquire at the limit at this moment? */
+static bool
+is_user_full(int proc, Expired expired)
+{
+	int			limit = limit_seen(USER, proc);
+	int			held = 0;
+	int			slots = 0;		/* as in is_full() */
+
+	for (int i = 0; i < ROWS; i++)
+	{
+		Row		   *row = &m->rows[i];
+
+		if (!row->user || !(row->entries & ENTRY_USER) || row->cooling || !row_is_held(row, proc) ||
+			(row->end == END_PAST && expired == NO_EXPIRED) ||
+			(row->end == END_PAST && expired == UNDECIDED && (is_over(row, proc, 0) || !is_undecided(row))))
+			continue;
+		if (row->user_slot == SLOT_NONE)
+			held++;
+		else
+			slots |= 1 << row->user_slot;
+	}
+	for (; slots; slots &= slots - 1)
+		held++;
+	return limit != NO_LIMIT && held >= limit;
+}
+
 /* look_at_full -- remember what was full while this connection's acquire was on its way */
 static void
 look_at_full(int proc)
@@ -227,9 +290,16 @@ look_at_full(int proc)
 
 	for (int c = 1; c <= CREDENTIALS; c++)
 	{
-		q->was_full |= is_full(c, proc, false) << c;
-		if (config->clock)
+		if (!(q->was_full & 1 << c))
+			q->was_full |= is_full(c, proc, false) << c;
+		if (config->clock && !(q->was_full_if & 1 << c))
 			q->was_full_if |= is_full(c, proc, true) << c;
+	}
+	if (is_user[proc])
+	{
+		q->user_was_full |= is_user_full(proc, UNDECIDED);
+		q->user_was_full_if |= is_user_full(proc, ALL_EXPIRED);
+		q->user_had_room |= !is_user_full(proc, NO_EXPIRED);
 	}
 	for (int i = 0; i < ROWS && config->clock; i++)
 	{
@@ -302,6 +372,16 @@ acquire_refused(void)
 	for (int c = 1; c <= CREDENTIALS; c++)
 		if (p->snapshot[c] && !justified(c))
 			violation("NG004: credential %d had a connection free all the time", c);
+	if (is_user[self] && !p->user_had_room)
+		violation("NG004: the user was at the limit all the time");
+}
+
+/* user_refused -- NG008 */
+void
+user_refused(void)
+{
+	if (!p->user_was_full && !(p->touched && p->user_was_full_if))
+		violation("NG008: the user was below the limit all the time");
 }
 
 /* operation_ends -- a statement is over, or its transaction; well: without an error */
@@ -329,6 +409,11 @@ operation_ends(bool well)
 	{
 		violation("EXACT: at no moment of this acquire was a connection of credential %d free", credential);
 		m->possible = 1;
+	}
+	if (m->user_possible == 0)
+	{
+		violation("EXACT: at no moment of this acquire was the user below the limit");
+		m->user_possible = 1;
 	}
 }
 
@@ -436,25 +521,31 @@ delete_refused(void)
 void
 promises_hold(void)
 {
+	int			rows_of[SESSIONS] = {0};
+
 	for (int i = 0; i < ROWS; i++)
 	{
 		Row		   *row = &m->rows[i];
-		int			owner = whose(row);
+		int			owner;
 
+		if (row->xmin == NOBODY)
+			continue;
+		owner = whose(row);
+		rows_of[row->session]++;
 		if ((OPEN(row->xmax) && OWNER(row->xmax) != owner) || (OPEN(row->renewed) && OWNER(row->renewed) != owner))
 			violation("two open transactions change the lease of session %d", row->session);
 		for (int levels = 0; levels < 3; levels++)
 			if (row->over && counts(row, levels, 0))
 				violation("EXACT: the lease of session %d had expired, and counts again", row->session);
 		row->over |= row->end == END_PAST && !is_undecided(row) && !config->cool;
-		if (row->xmin != NOBODY && ((m->objects[0].gone && row->gateway == 1) || m->objects[row->credential].gone))
+		if ((m->objects[0].gone && row->gateway == 1) || m->objects[row->credential].gone)
 			violation("the lease of session %d is of a %s that was deleted", row->session,
 					  m->objects[0].gone ? "gateway" : "credential");
-		for (int proc = 0; proc < PROCS && row->xmin != NOBODY; proc++)
+		for (int proc = 0; proc < PROCS; proc++)
 			m->procs[proc].in_use |= is_in_use(row, &m->procs[proc]);
 	}
 	for (int s = 1; s < SESSIONS; s++)
-		if (worst(0, 0, s, 0, 0) > 1)
+		if (rows_of[s] > 1 && worst(0, 0, s, 0, 0) > 1)
 			violation("session %d may have two leases", s);
 	for (int proc = 0; proc < PROCS; proc++)
 	{
@@ -465,6 +556,8 @@ promises_hold(void)
 				(m->rows[i].xmin != NOBODY && m->rows[i].age >= cool_seen(m->rows[i].credential, proc)) << i;
 	}
 	taking();
+	if (config->user_limits)
+		taking_for_the_user();
 	if (config->pool)
 		full_is_full();
 }
@@ -517,11 +610,12 @@ is_there(int credential, int gateway)
 	return there;
 }
 
-/* connections_left -- how many of a credential acquires at these gateways, one after the other, should get when all is over */
+/* connections_left -- how many of a credential acquires at these gateways, one after the other, should get when all is over; of the user? */
 int
-connections_left(int credential, const byte *gateways, int number)
+connections_left(int credential, const byte *gateways, int number, bool of_user)
 {
 	int			left = m->objects[credential].limit - leases_of(0, credential);
+	int			user_left = of_user && m->objects[USER].limit != NO_LIMIT ? m->objects[USER].limit : number;
 	int			taken = 0;
 	bool		there[GATEWAYS + 1];
 
@@ -529,8 +623,10 @@ connections_left(int credential, const byte *gateways, int number)
 		return 0;
 	for (int gateway = 1; gateway <= GATEWAYS; gateway++)
 		there[gateway] = is_there(credential, gateway);
+	for (int i = 0; i < ROWS && of_user && m->objects[USER].limit != NO_LIMIT; i++)
+		user_left -= m->rows[i].xmin != NOBODY && m->rows[i].user && m->rows[i].end != END_PAST;
 	for (int i = 0; i < number; i++)
-		if ((m->objects[credential].limit == NO_LIMIT || taken < left) &&
+		if (taken < user_left && (m->objects[credential].limit == NO_LIMIT || taken < left) &&
 			!(m->objects[credential].once && there[gateways[i]]) && !(m->objects[0].gone && gateways[i] == 1))
 		{
 			there[gateways[i]] = true;

@@ -206,7 +206,7 @@ object_is_there(int id, int proc)
 		!(OPEN(object->xmax) && OWNER(object->xmax) == proc && (object->deleted[0] || object->deleted[1]));
 }
 
-/* limit_seen -- the limit of a credential in a new snapshot of a connection */
+/* limit_seen -- the limit of a credential, or of the user, in a new snapshot of a connection */
 int
 limit_seen(int id, int proc)
 {
@@ -348,7 +348,7 @@ commits(void)
 		if (is_mine(row->xmin))
 			row->xmin = COMMITTED;
 	}
-	for (int i = 0; i <= CREDENTIALS; i++)
+	for (int i = 0; i <= USER; i++)
 	{
 		Object	   *object = &m->objects[i];
 
@@ -365,7 +365,7 @@ commits(void)
 		memset(object->moved, 0, sizeof(object->moved));
 		memset(object->switched, 0, sizeof(object->switched));
 		memset(object->cooled, 0, sizeof(object->cooled));
-		for (int proc = 0; proc < PROCS; proc++)
+		for (int proc = 0; proc < PROCS && i != USER; proc++)
 		{
 			if (m->procs[proc].acquiring)
 				m->procs[proc].replaced |= 1 << i;
@@ -406,7 +406,7 @@ aborts(int level)
 			row->end = row->end_xmin = 0;
 		}
 	}
-	for (int i = 0; i <= CREDENTIALS; i++)
+	for (int i = 0; i <= USER; i++)
 	{
 		Object	   *object = &m->objects[i];
 
