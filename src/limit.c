@@ -479,7 +479,8 @@ find_alone(LimitSearch *search, int64 credential_id, int32 limit, int32 *slot)
 		return at_gateway == 0 || end_expired(search, credential_id, at_gateway, 0);
 
 	excess = slots_excess(&search->slots, limit);
-	if (excess > 0 && end_expired(search, credential_id, at_gateway, excess))
+	/* if it is none any more, a lease has ended between the looks */
+	if (end_expired(search, credential_id, at_gateway, excess))
 		return find_after_ends(search, limit, slot);
 	return search->slots.ending && !search->unusable &&
 		find_beside_enders(search, credential_id, limit, at_gateway, excess, slot);
