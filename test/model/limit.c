@@ -396,8 +396,8 @@ is_in_the_way(void)
 {
 	const Row  *row;
 
-	if (p->ended == ENDED_OVER)
-		return mutant != ended_is_a_gap;
+	if (mutant == ended_is_a_gap && p->bare && row_is_there() && is_other(m->rows[p->entry - 1].xmax))
+		return false;
 	if (!is_over())
 		return is_held();
 	row = &m->rows[p->entry - 1];
@@ -425,13 +425,66 @@ may_come_back(void)
 		!(mutant == untouched_end_is_past && changer == NOBODY);
 }
 
-/* pass_over (slots.c) -- note that a row does not count, and that this open transaction keeps it in its slot */
+/* slots_begin (slots.c) -- begin a search: nothing was met */
 static void
-pass_over(int stamp)
+slots_begin(void)
 {
-	p->any_ends = true;
-	p->passed[OWNER(stamp)] = stamp;
-	p->passed_serials[OWNER(stamp)] = serial_of(stamp);
+	p->blocked = false;
+	memset(p->enders, 0, sizeof(p->enders));
+	memset(p->ender_serials, 0, sizeof(p->ender_serials));
+}
+
+/* is_ending (search->ending of slots.c) -- was a row met that an open transaction removes? */
+static bool
+is_ending(void)
+{
+	for (int i = 0; i < PROCS; i++)
+		if (p->enders[i])
+			return true;
+	return false;
+}
+
+/* any_ender_ended (lease_any_ended() of lease.c) -- has one of the transactions ended that were removing what was met? */
+static bool
+any_ender_ended(void)
+{
+	for (int i = 0; i < PROCS; i++)
+		if (p->enders[i] && !is_running(p->enders[i], p->ender_serials[i]))
+			return mutant != enders_not_asked;
+	return false;
+}
+
+/*
+ * note_ender (slots.c) -- note that an open transaction removes a row, as slots.c does
+ *
+ * Of each connection one is kept, which ends with the first of all that were noted: one that has ended, or what came after a savepoint.
+ */
+static void
+note_ender(int stamp)
+{
+	int			i = OWNER(stamp);
+
+	if (p->enders[i] && (LEVEL(p->enders[i]) || !is_running(p->enders[i], p->ender_serials[i])))
+		return;
+	p->enders[i] = stamp;
+	p->ender_serials[i] = serial_of(stamp);
+}
+
+/* visited (row_state(), lease_state() of slots.c) -- the present entry's row is visited: note who removes it */
+static void
+visited(void)
+{
+	const Row  *row = p->entry == GONE_ROW ? NULL : &m->rows[p->entry - 1];
+
+	if (!row_is_there() || is_settled(row))
+		return;
+	if (is_over() && mutant != removed_is_full)
+	{
+		note_ender(is_other(row->xmax) ? row->xmax : row->xmin);
+		p->blocked = true;
+	}
+	else if (!row->cooling && !is_other(row->xmin))
+		note_ender(row->xmax);
 }
 
 /*
@@ -439,11 +492,10 @@ pass_over(int stamp)
  * transaction that ends it?
  *
  * So it is if the same work of that transaction deletes the end of the lease, committed and past: then both are deleted, or neither.
- * asked: that is asked. What was seen to be held when its row was visited is held, if not.
- * for_a_slot: it is also noted who keeps what does not count where it is (row_state() of slots.c).
+ * What was seen to be held when its row was visited is held, if not. of_slots: who ends it is noted (lease_state() of slots.c).
  */
 static Result
-lease_is_over(bool asked, bool for_a_slot)
+lease_is_over(bool of_slots)
 {
 	enum { D = 9 };
 	const Row  *row;
@@ -454,18 +506,12 @@ lease_is_over(bool asked, bool for_a_slot)
 		p->ended = 0;
 		if (p->entry == GONE_ROW)
 			RETURN;
+		if (of_slots)
+			visited();
 		row = &m->rows[p->entry - 1];
-		if (for_a_slot && is_over() && mutant != removed_is_full)
-		{
-			if (is_other(row->xmax))
-				pass_over(row->xmax);
-			else if (is_other(row->xmin))
-				pass_over(row->xmin);
-		}
 		if (!row_is_there() || row->cooling || is_other(row->xmin) || !is_other(row->xmax) || !config->clock)
 			RETURN;
-		p->any_ends |= for_a_slot;
-		if (!asked || mutant == ended_is_held || (p->of_user && mutant == users_ended_is_held))
+		if (mutant == ended_is_held || (p->of_user && mutant == users_ended_is_held))
 			RETURN;
 		p->ended = ENDED_NOT;
 		wait_for(row->xmax);
@@ -478,12 +524,6 @@ lease_is_over(bool asked, bool for_a_slot)
 				(m->rows[p->entry - 1].age >= p->cool || mutant == ended_cools_not_down))
 			{
 				p->ended = ENDED_OVER;
-				if (for_a_slot)
-				{
-					p->any_ends = true;
-					p->passed[OWNER(p->busy)] = p->busy;
-					p->passed_serials[OWNER(p->busy)] = p->busy_serial;
-				}
 				RETURN;
 			}
 		}
@@ -551,14 +591,14 @@ slots_any_outside(void)
 		if (p->entry == 0 || (p->entry_slot != SLOT_NONE && p->entry_slot <= p->limit))
 			RETURN;
 		STEP("slots_any_outside: visits slot %s, %s", slot_name(p->entry_slot), held_name());
-		CALL(lease_is_over(p->over, true));
+		visited();
 		if ((is_held() && !(mutant == cooling_is_not_outside && m->rows[p->entry - 1].cooling)) ||
 			(mutant == over_is_outside && row_is_there()))
 		{
 			p->answer = true;
 			RETURN;
 		}
-		if (p->ended == 0 && is_over() && !is_in_the_way() && (!p->alone || mutant == over_is_deleted_alone_outside))
+		if (is_over() && !is_in_the_way() && (!p->alone || mutant == over_is_deleted_alone_outside))
 		{
 			STEP("slots_any_outside: scan_try_delete");
 			(void) scan_try_delete(p->entry);
@@ -585,16 +625,6 @@ any_ended(void)
 	return false;
 }
 
-/* any_came_back (lease_any_ended() of lease.c) -- has a transaction ended that was ending a lease which was over, and may be there to be ended now? */
-static bool
-any_came_back(void)
-{
-	for (int i = 0; i < PROCS; i++)
-		if (p->passed[i] && !is_running(p->passed[i], p->passed_serials[i]))
-			return mutant != came_back_is_held;
-	return false;
-}
-
 /* count_once (slots.c) -- p->count: how many connections are held, counted up to p->to; what is in one slot is one */
 static Result
 count_once(void)
@@ -616,22 +646,17 @@ count_once(void)
 		if (p->entry_slot != SLOT_NONE && p->entry_slot == p->counted)
 			continue;
 		STEP("count_once: visits slot %s, %s", slot_name(p->entry_slot), held_name());
-		CALL(lease_is_over(p->over, true));
+		visited();
 		if (!(mutant == over_is_counted || mutant == over_is_outside ? row_is_there() : is_held()))
 			continue;
-		row = p->ended ? NULL : &m->rows[p->entry - 1];
-		if (row && row->cooling && is_other(row->xmin) && mutant != counted_with_its_lease)
+		row = &m->rows[p->entry - 1];
+		if (row->cooling && is_other(row->xmin) && mutant != counted_with_its_lease)
 		{
 			/* its lease counts */
 			note_open(row->xmin);
 			continue;
 		}
-		if ((config->cool || p->of_user) && p->entry_slot == SLOT_NONE && row == NULL)
-		{
-			p->open[OWNER(p->busy)] = p->busy;
-			p->open_serials[OWNER(p->busy)] = p->busy_serial;
-		}
-		else if ((config->cool || p->of_user) && p->entry_slot == SLOT_NONE && is_other(row->xmax))
+		if ((config->cool || p->of_user) && p->entry_slot == SLOT_NONE && is_other(row->xmax))
 			note_open(row->xmax);
 		p->counted = p->entry_slot;
 		p->count++;
@@ -676,14 +701,14 @@ find_gap(void)
 		if (p->entry_slot == p->candidate)
 		{
 			STEP("find_gap: visits slot %s, %s", slot_name(p->entry_slot), held_name());
-			CALL(lease_is_over(p->over, true));
-			if (is_in_the_way() || (p->bare && p->ended == 0 && is_over()))
+			visited();
+			if (is_in_the_way() || (p->bare && is_over()))
 			{
 				p->candidate++;
 				p->cooled = false;
 			}
 			else
-				p->cooled |= p->ended == 0 && is_over();
+				p->cooled |= is_over();
 		}
 	}
 	if (p->candidate > p->to)
@@ -697,7 +722,7 @@ find_gap(void)
 		if (p->entry != GONE_ROW && m->rows[p->entry - 1].cooling)
 		{
 			STEP("cooled_after: visits slot %s, %s", slot_name(p->entry_slot), held_name());
-			CALL(lease_is_over(p->over, true));
+			visited();
 			p->cooled = is_over() && !is_in_the_way();
 			if (p->cooled)
 			{
@@ -790,7 +815,7 @@ slot_claim(void)
 	END;
 }
 
-/* slots_find (slots.c) -- p->slot: a free slot, SLOT_NONE when the credential is full */
+/* slots_find (slots.c) -- p->slot: a slot in 1..p->limit that is free, SLOT_NONE when there is none, or the limit is reached */
 static Result
 slots_find(void)
 {
@@ -813,21 +838,6 @@ slots_find(void)
 	}
 	p->wanted = 1 + choose(p->limit);
 	CALL(slots_gap());
-	if (p->candidate == SLOT_NONE && p->over && mutant != none_above_the_limit)
-	{
-		p->to = p->limit;
-		CALL(slots_count());
-		if (p->count >= p->limit)
-			RETURN;
-		/* all of 1..limit are held or in the way, and fewer are held */
-		p->bare = true;
-		p->candidate = p->limit + 1;
-		p->to = SLOT_ABOVE;
-		CALL(find_gap());
-		p->bare = false;
-		if (p->candidate == SLOT_NONE)
-			violation("the model has too few slots above a limit");
-	}
 	p->slot = p->candidate;
 	END;
 }
@@ -840,16 +850,75 @@ slots_excess(void)
 
 	BEGIN;
 	p->answer = true;
-	if (!p->over)
+	if (!p->blocked)
 		CALL(slots_any_outside());
-	/* src: may be below 1, which is for no lease to end, too */
 	p->excess = 1;
 	if (p->answer && mutant != one_takeover_above_the_limit)
 	{
 		p->to = ROWS;
 		CALL(slots_count());
+		/* src: may be below 0, which is for none to end, too */
 		p->excess = p->count >= p->limit ? p->count - p->limit + 1 : 0;
 	}
+	END;
+}
+
+/*
+ * slots_over (slots.c) -- p->count: how many connections that slots_excess() has counted, p->excess at most, are only held by leases
+ * that are over?
+ */
+static Result
+slots_over(void)
+{
+	enum { D = 4 };
+
+	BEGIN;
+	start_scan(0, true);
+	p->count = 0;
+	p->counted = SLOT_NONE;
+	p->slot_is_over = p->slot_is_held = false;
+	while (p->count < p->excess)
+	{
+		NEXT_ENTRY(SLOTS, true, "slots_over");
+		if (p->entry == 0)
+			break;
+		if (p->entry_slot == SLOT_NONE || p->entry_slot != p->counted)
+		{
+			p->count += p->slot_is_over;
+			p->slot_is_over = p->slot_is_held = false;
+		}
+		p->counted = p->entry_slot;
+		STEP("slots_over: visits slot %s, %s", slot_name(p->entry_slot), held_name());
+		CALL(lease_is_over(true));
+		p->slot_is_held |= is_held() && mutant != slot_over_with_a_held_row;
+		p->slot_is_over |= p->ended == ENDED_OVER ||
+			(mutant == cooled_counts_as_over && p->ended == 0 && is_over() && is_in_the_way());
+		p->slot_is_over &= !p->slot_is_held;
+	}
+	if (p->count < p->excess)
+		p->count += p->slot_is_over;
+	p->slot_is_over = p->slot_is_held = false;
+	END;
+}
+
+/* slots_above (slots.c) -- p->slot: one above p->limit that has no row */
+static Result
+slots_above(void)
+{
+	enum { D = 4 };
+
+	BEGIN;
+	p->slot = SLOT_NONE;
+	if (mutant == none_above_the_limit)
+		RETURN;
+	p->bare = true;
+	p->candidate = mutant == ended_is_a_gap ? 1 : p->limit + 1;
+	p->to = SLOT_ABOVE;
+	CALL(find_gap());
+	p->bare = false;
+	p->slot = p->candidate;
+	if (p->slot == SLOT_NONE)
+		violation("the model has too few slots above a limit");
 	END;
 }
 
@@ -1326,7 +1395,7 @@ once_look(void)
 			RETURN;
 		STEP("once_look: visits a row, %s", is_at_place() ? "held" : "dead");
 		if (config->clock && mutant != ended_keeps_the_place)
-			CALL(lease_is_over(true, false));
+			CALL(lease_is_over(false));
 		if (!is_at_place())
 			continue;
 		if (config->clock && p->ended == 0)
@@ -1348,7 +1417,7 @@ once_look(void)
 /*
  * once_end_expired (once.c) -- p->answer: have all leases at the place been ended, which have expired?
  *
- * p->expired: how many. One may be among them that another transaction was ending when they were counted, and which is back.
+ * p->ended_there: how many. One may be among them that another transaction was ending when they were counted, and which is back.
  */
 static Result
 once_end_expired(void)
@@ -1365,7 +1434,7 @@ once_end_expired(void)
 		if (p->entry == 0 || mutant == expired_leaves_the_place)
 			break;
 		STEP("once_end_expired: visits a row, %s", is_at_place() ? "held" : "dead");
-		CALL(lease_is_over(true, false));
+		CALL(lease_is_over(false));
 		if (!is_at_place())
 			continue;
 		if (p->entry == GONE_ROW)
@@ -1378,8 +1447,7 @@ once_end_expired(void)
 		p->found &= p->answer || mutant == one_expired_leaves_the_place;
 		p->count += p->answer;
 	}
-	if (mutant != came_back_is_not_counted)
-		p->expired = p->count;
+	p->ended_there = mutant == came_back_is_not_counted ? p->expired : p->count;
 	p->answer = p->found;
 	END;
 }
@@ -1463,8 +1531,92 @@ lease_beside_others(void)
 }
 
 /*
+ * end_expired_alone (end_expired of src/limit.c) -- p->answer: have expired leases ended, those at the gateway, and p->excess in all?
+ */
+static Result
+end_expired_alone(void)
+{
+	enum { D = 10 };
+
+	BEGIN;
+	p->answer = p->expired == 0 && p->excess == 0;
+	if (p->answer || !config->clock)
+		RETURN;
+	p->for_free = true;
+	p->ended_there = 0;
+	p->wanted_ends = p->excess > p->expired ? p->excess : p->expired;
+	CALL(lease_so_many_expired());
+	if (p->answer && p->expired > 0)
+		CALL(once_end_expired());
+	if (p->answer && p->excess > p->ended_there)
+	{
+		p->wanted_ends = p->excess - p->ended_there;
+		CALL(lease_end_expired_for());
+	}
+	END;
+}
+
+/* find_after_ends (src/limit.c) -- p->answer: a slot, p->slot, after expired leases have ended: all is counted anew */
+static Result
+find_after_ends(bool beside_enders)
+{
+	enum { D = 10 };
+
+	BEGIN;
+	if (mutant == takeover_always_enough)
+	{
+		p->wanted = 1;
+		CALL(slots_gap());
+		p->slot = p->candidate;
+	}
+	else
+	{
+		CALL(slots_find());
+		if (p->slot == SLOT_NONE)
+		{
+			/* slot_above() */
+			if (beside_enders && mutant == over_counted_before_the_takeover)
+				p->excess = p->count = 0;
+			else
+			{
+				CALL(slots_excess());
+				CALL(slots_over());
+			}
+			if (p->count >= p->excess)
+				CALL(slots_above());
+		}
+	}
+	p->answer = p->slot != SLOT_NONE;
+	END;
+}
+
+/* find_beside_enders (src/limit.c) -- slot_alone() where the credential is full, and some of its leases are being ended by others */
+static Result
+find_beside_enders(void)
+{
+	enum { D = 11 };
+
+	BEGIN;
+	p->answer = false;
+	CALL(slots_over());
+	p->excess -= p->count;
+	if (p->expired > 0 || p->excess > 0)
+	{
+		p->answer = false;
+		if (mutant != ended_or_expired)
+			CALL(end_expired_alone());
+		if (p->answer)
+			CALL(find_after_ends(true));
+		RETURN;
+	}
+	CALL(slots_above());
+	p->answer = p->slot != SLOT_NONE;
+	END;
+}
+
+/*
  * slot_alone (src/limit.c) -- p->answer: is there a slot, p->slot, or no limit, at a place that is free? if not, the end of expired
- * leases may make it so
+ * leases may make it so, or others are ending them
  */
 static Result
 slot_alone(void)
@@ -1478,12 +1630,10 @@ slot_alone(void)
 	p->expired = 0;
 	if (p->limit == 0)
 		RETURN;
-	for (p->over = false; ; p->over = !p->over)
+	for (;;)
 	{
-		/* slots_begin(), find_alone() */
-		p->any_ends = false;
-		memset(p->passed, 0, sizeof(p->passed));
-		memset(p->passed_serials, 0, sizeof(p->passed_serials));
+		/* find_alone() */
+		slots_begin();
 		p->place = PLACE_FREE;
 		p->expired = 0;
 		if (p->once && mutant != place_not_looked_at_alone)
@@ -1498,45 +1648,22 @@ slot_alone(void)
 		if (p->answer || mutant == (p->full_of_slots ? expired_not_taken_over : place_not_taken_over))
 			break;
 
-		/* end_expired() */
-		if (config->clock && !(p->over && mutant == ended_or_expired))
-		{
-			p->for_free = true;
-			p->excess = 0;
-			if (p->full_of_slots)
-				CALL(slots_excess());
-			p->wanted_ends = p->excess > p->expired ? p->excess : p->expired;
-			CALL(lease_so_many_expired());
-			if (p->answer && p->place == PLACE_EXPIRED)
-				CALL(once_end_expired());
-			if (p->answer && p->excess > p->expired)
-			{
-				p->wanted_ends = p->excess - p->expired;
-				CALL(lease_end_expired_for());
-			}
-			if (p->answer && p->full_of_slots)
-			{
-				if (mutant == takeover_always_enough)
-				{
-					p->wanted = 1;
-					CALL(slots_gap());
-					p->slot = p->candidate;
-				}
-				else
-					CALL(slots_find());
-				p->answer = p->slot != SLOT_NONE;
-			}
-		}
-		if (p->answer || (!p->over && !p->any_ends))
+		p->excess = 0;
+		if (p->full_of_slots)
+			CALL(slots_excess());
+		p->answer = false;
+		if (mutant != none_has_to_end_is_full || p->excess > 0 || !p->full_of_slots)
+			CALL(end_expired_alone());
+		if (p->full_of_slots && p->answer)
+			CALL(find_after_ends(false));
+		else if (p->full_of_slots && is_ending())
+			CALL(find_beside_enders());
+		if (p->answer)
 			break;
-		if (p->over)
-		{
-			STEP("lease_any_ended: %s", any_came_back() ? "yes" : "no");
-			if (!any_came_back())
-				break;
-		}
+		STEP_IF(is_ending(), "lease_any_ended: %s", any_ender_ended() ? "yes" : "no");
+		if (!any_ender_ended())
+			break;
 	}
-	p->over = false;
 	END;
 }
 
@@ -2003,8 +2130,8 @@ so_many_expired(void)
 	enum { D = 4 };
 
 	BEGIN;
-	p->answer = p->excess == 0;
-	if (p->answer || !config->clock || mutant == user_not_taken_over)
+	p->answer = false;
+	if (!config->clock || mutant == user_not_taken_over)
 		RETURN;
 	STEP("so_many_expired: reads the entries of the user's leases");
 	start_leases();
@@ -2056,16 +2183,25 @@ look(void)
 			break;
 		p->limit = p->user_limit;
 		p->cool = 0;
-		p->over = true;
-		memset(p->passed, 0, sizeof(p->passed));
-		memset(p->passed_serials, 0, sizeof(p->passed_serials));
+		slots_begin();
 		CALL(slots_find());
+		if (p->slot == SLOT_NONE && p->limit > 0)
+		{
+			/* find_excess() */
+			CALL(slots_excess());
+			if (is_ending())
+			{
+				CALL(slots_over());
+				p->excess -= p->count;
+			}
+			if (p->excess == 0)
+				CALL(slots_above());
+		}
 		p->user_slot = p->slot;
 		if (p->slot == SLOT_NONE)
 			p->user_room = ROOM_NONE;
 		if (p->user_room == ROOM_NONE && p->limit > 0)
 		{
-			CALL(slots_excess());
 			CALL(so_many_expired());
 			if (p->answer)
 				p->user_room = ROOM_EXPIRED;
@@ -2078,11 +2214,11 @@ look(void)
 			continue;
 		if (p->user_room != ROOM_NONE)
 			break;
-		STEP_IF(config->clock, "lease_any_ended: %s", any_came_back() ? "yes" : "no");
-		if (!any_came_back())
+		STEP_IF(is_ending(), "lease_any_ended: %s", any_ender_ended() ? "yes" : "no");
+		if (!any_ender_ended())
 			break;
 	}
-	p->of_user = p->over = false;
+	p->of_user = false;
 	END;
 }
 

@@ -21,7 +21,7 @@ typedef uint8_t byte;
 #define NO_LIMIT	3
 #define ROWS		10			/* of egress_lease, those that somebody may still see */
 #define SESSIONS	9			/* 1..8 */
-#define DEPTH		10			/* of functions that call each other */
+#define DEPTH		12			/* of functions that call each other */
 
 /*
  * A lease's slot is 1..2; up to here if one was above the limit because one within was in the way; of what cools down without a
@@ -166,7 +166,8 @@ typedef struct Proc
 	byte		cool;			/* the same */
 	byte		place;			/* PLACE_ */
 	byte		place_locked;
-	byte		expired;		/* leases at the place, which have all expired; or so many that were ended there */
+	byte		expired;		/* leases at the place, which have all expired */
+	byte		ended_there;	/* so many were ended there */
 	byte		full_of_slots;	/* slot_alone() has found none that is free */
 	byte		wanted_ends;	/* so many expired leases are looked for, or to end */
 	byte		replaced;		/* a transaction that committed since has changed the credential */
@@ -198,8 +199,7 @@ typedef struct Proc
 	byte		dated;			/* it asks what was over at this time, by m->clock */
 	byte		read_at;
 	byte		alone;			/* it has LOCK_CREDENTIAL, exclusive */
-	byte		over;			/* leases that have expired, and that another open transaction ends, do not count */
-	byte		any_ends;		/* a row that another open transaction removes was met */
+	byte		blocked;		/* a row that is over, and that another open transaction removes, was met */
 	byte		ended;			/* ENDED_, of the present entry's lease: is it such a one? p->busy ends it */
 	byte		ending;			/* it ends a lease, */
 	byte		age;			/* and so often has time passed since; */
@@ -207,9 +207,11 @@ typedef struct Proc
 	byte		for_free;		/* it is ended only if that is over */
 	byte		to;
 	byte		count;
-	byte		passed[PROCS];	/* the open transactions that remove rows which do not count */
-	byte		passed_serials[PROCS];
+	byte		enders[PROCS];	/* the open transactions that remove rows which were met, by connection */
+	byte		ender_serials[PROCS];
 	byte		counted;		/* the slot that was counted last */
+	byte		slot_is_over;	/* a row of it is, and none that was seen is held */
+	byte		slot_is_held;	/* one is held */
 	byte		open[PROCS];	/* the open transactions that were seen then, by connection */
 	byte		open_serials[PROCS];
 	byte		found;
@@ -400,8 +402,12 @@ extern bool tracing;
 	MUTANT(untouched_end_is_past, "an expired lease that stays ended, a release undone") \
 	MUTANT(past_by_a_later_clock, "an expired lease that stays ended, a release undone") \
 	MUTANT(open_end_is_past, "an expired lease that stays ended, an acquire") \
-	MUTANT(ended_is_not_visited_again, "expired leases, one that stays ended") \
-	MUTANT(came_back_is_held, "expired leases, one that stays ended") \
+	MUTANT(ended_is_not_visited_again, "a place, an expired lease that stays ended") \
+	MUTANT(enders_not_asked, "expired leases, one that stays ended") \
+	MUTANT(none_has_to_end_is_full, "expired leases, one that stays ended") \
+	MUTANT(over_counted_before_the_takeover, "expired leases, one that stays ended") \
+	MUTANT(slot_over_with_a_held_row, "an expired lease that stays ended, taken again") \
+	MUTANT(cooled_counts_as_over, "what has cooled down, an acquire, a release") \
 	MUTANT(ended_is_a_gap, "an expired lease that stays ended, an acquire") \
 	MUTANT(none_above_the_limit, "an expired lease that stays ended, an acquire") \
 	MUTANT(ended_or_expired, "expired leases, one that stays ended") \
