@@ -72,7 +72,7 @@ VALUES (1, 'pool', 'everyone', NULL, 'user', 'swordfish', NULL, NULL, true, true
 	(3, 'long', 'everyone', NULL, NULL, NULL, NULL, repeat('long', 4000), false, false, NULL);;
 INSERT INTO egress_credential_gateway (egress_credential_id, egress_gateway_id) VALUES (3, 4);;
 INSERT INTO egress_workspace VALUES ('kiosk', true);;
-INSERT INTO egress_user_limit VALUES ('everyone', NULL, 7), ('group', 'staff', 8);;
+INSERT INTO egress_user_limit VALUES ('everyone', NULL, 7000), ('group', 'staff', 8000);;
 CREATE TABLE public.member ("user" text, "group" text);;
 INSERT INTO member VALUES ('ann', 'staff'), ('bob', 'staff');;
 SELECT egress_attach_group_members('member', 'user', 'group');;
