@@ -24,6 +24,8 @@
 #include "utils/json.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
+
 #define CHANNEL "egress_lease_ended"
 
 /* A lease that this transaction has ended. */

@@ -268,12 +268,13 @@ look(UserHold *hold, int64 *excess)
 	hold->limited = read_limit(hold, &hold->limit);
 	for (;;)
 	{
-		int32		limit = hold->limit.connections;
+		int32		limit;
 
 		CHECK_FOR_INTERRUPTS();
 		hold->slot = SLOT_NONE;
 		if (!hold->limited)
 			return ROOM_FREE;
+		limit = hold->limit.connections;
 		slots_begin(&hold->slots);
 		hold->slot = slots_find(&hold->slots, limit);
 		if (hold->slot == SLOT_NONE && limit > 0)
@@ -282,7 +283,8 @@ look(UserHold *hold, int64 *excess)
 			limit > 0 && so_many_expired(hold, *excess) ? ROOM_EXPIRED : ROOM_NONE;
 
 		hold->limited = read_limit(hold, &after);
-		hold->limit = after;
+		if (hold->limited)
+			hold->limit = after;
 		/* what was counted may be gone now, and what was not may have come back, and can be ended then */
 		if (hold->limited && after.connections == limit &&
 			!(room == ROOM_NONE && lease_any_ended(hold->slots.enders)))
