@@ -65,7 +65,7 @@ note "EGRESS_HOSTILE_SEED=$seed";
 
 # the SQLSTATEs that a caller may get, and why
 my %expected = map { my ($states, $why) = @$_; map { $_ => $why } split ' ', $states } (
-	[ '22004 22023 NG001 NG002 NG003 NG004 NG005 NG006 NG007 F0000 23502 23503 23505 23514 25006 42703 42704 42710 55000',
+	[ '22004 22023 NG001 NG002 NG003 NG004 NG005 NG006 NG007 NG008 2D000 F0000 23502 23503 23505 23514 25006 42703 42704 42710 55000',
 		'the README: what egress says itself' ],
 	[ '42501', 'the README: no privilege' ],
 	[ '42809 42P10 42601',
