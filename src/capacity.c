@@ -312,16 +312,6 @@ capacity_is_free(EgressCapacity *capacity, EgressEntitlement *credential, List *
 	return is_unlimited(credential) || free_at(capacity, credential, credentials, gateway_id) > 0;
 }
 
-/* has_expired -- has the lease of a session, as of the snapshot? expiries is open, by session */
-static bool
-has_expired(EgressCapacity *capacity, EgressScan *expiries, text *session_id)
-{
-	scan_key_text(expiries, session_id);
-	scan_start(expiries, capacity->snapshot);
-	return scan_next(expiries) &&
-		scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= capacity->moment;
-}
-
 /* capacity_user -- what a call's user may have, and, if that is limited, has */
 void
 capacity_user(EgressCapacity *capacity, EgressCall *call, EgressUserCapacity *user)
@@ -340,7 +330,8 @@ capacity_user(EgressCapacity *capacity, EgressCall *call, EgressUserCapacity *us
 	while (scan_next(&leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!has_expired(capacity, &expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id))))
+		if (!lease_expired_by(&expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), capacity->snapshot,
+							  capacity->moment))
 			user_sessions_add(&user->sessions, &leases);
 	}
 	scan_close(&expiries);

@@ -651,6 +651,28 @@ lease_is_over(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
 		lease_free_at(scan_timestamp(expiry, Anum_egress_lease_expiry_expires_at), cool_down) <= now;
 }
 
+/*
+ * lease_expired_by -- has a session's lease expired at a moment, as of a snapshot? For those who read
+ *
+ * Before: expiries is open, by session. After: if so, its end is the current row.
+ */
+bool
+lease_expired_by(EgressScan *expiries, text *session_id, Snapshot snapshot, TimestampTz moment)
+{
+	scan_key_text(expiries, session_id);
+	scan_start(expiries, snapshot);
+	return scan_next(expiries) && scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= moment;
+}
+
+/* lease_note_ender -- note a transaction for lease_any_ended(); mostly it is the one that was noted last */
+List *
+lease_note_ender(List *transactions, TransactionId transaction)
+{
+	if (transactions != NIL && llast_int(transactions) == (int) transaction)
+		return transactions;
+	return lappend_int(transactions, (int) transaction);
+}
+
 /* lease_any_ended -- has one of these transactions ended? */
 bool
 lease_any_ended(List *transactions)

@@ -75,6 +75,8 @@ extern void lease_ends_begin(LeaseEnds *ends);
 extern void lease_ends_end(LeaseEnds *ends);
 extern bool lease_has_expired(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
 extern bool lease_is_over(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
+extern bool lease_expired_by(EgressScan *expiries, text *session_id, Snapshot snapshot, TimestampTz moment);
+extern List *lease_note_ender(List *transactions, TransactionId transaction);
 extern bool lease_any_ended(List *transactions);
 extern bool lease_next_expired(EgressScan *expiries, const Interval *cool_down);
 extern bool lease_end_if_expired(EgressScan *row, AttrNumber session_column);

@@ -627,8 +627,7 @@ was_held(LimitLook *look, const Interval *cool_down, LimitSeen *seen)
 	if (TransactionIdIsValid(leases->dirty.xmax))
 	{
 		*seen = LIMIT_SEEN_FULL_ONCE;
-		if (look->enders == NIL || llast_int(look->enders) != (int) leases->dirty.xmax)
-			look->enders = lappend_int(look->enders, (int) leases->dirty.xmax);
+		look->enders = lease_note_ender(look->enders, leases->dirty.xmax);
 	}
 	return true;
 }

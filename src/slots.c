@@ -106,8 +106,7 @@ static void
 note_ender(SlotSearch *search, TransactionId transaction)
 {
 	search->ending = true;
-	if (search->enders == NIL || llast_int(search->enders) != (int) transaction)
-		search->enders = lappend_int(search->enders, (int) transaction);
+	search->enders = lease_note_ender(search->enders, transaction);
 }
 
 /*

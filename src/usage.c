@@ -262,16 +262,6 @@ count_all(Counting *counting, Snapshot snapshot)
 	counting->counted = counted;
 }
 
-/* has_expired -- has the lease of a session? */
-static bool
-has_expired(Counting *counting, EgressScan *expiries, text *session_id, Snapshot snapshot)
-{
-	scan_key_text(expiries, session_id);
-	scan_start(expiries, snapshot);
-	return scan_next(expiries) &&
-		scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= counting->moment;
-}
-
 /* count_one -- count the live leases of one id by index; false when that costs more than may be spent so */
 static bool
 count_one(Counting *counting, Usage *usage, Snapshot snapshot)
@@ -292,7 +282,8 @@ count_one(Counting *counting, Usage *usage, Snapshot snapshot)
 		CHECK_FOR_INTERRUPTS();
 		if (lease_is_cooling(&leases))
 			note_ended(counting, usage, scan_timestamp(&leases, Anum_egress_lease_acquired_at));
-		else if (has_expired(counting, &expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), snapshot))
+		else if (lease_expired_by(&expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), snapshot,
+								  counting->moment))
 			note_ended(counting, usage, scan_timestamp(&expiries, Anum_egress_lease_expiry_expires_at));
 		else
 			count_lease(usage, &leases);
