@@ -28,10 +28,10 @@ EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE;
 END $$;
 
--- a small pool: all of it, each credential about as often
+-- a small pool: all of it, each credential about as often (40 on average; outside of the bounds once in 10^8 runs)
 SELECT is((SELECT count(*) FROM generate_series(1, 200) n WHERE acquire(11, 's' || n) ~ '^\d$'), 200::bigint, 'two hundred of a small pool');
-SELECT cmp_ok((SELECT min(active_connections) FROM egress_credential_usage WHERE egress_provider_id = 1), '>=', 20::bigint, 'no credential has few of them');
-SELECT cmp_ok((SELECT max(active_connections) FROM egress_credential_usage WHERE egress_provider_id = 1), '<=', 60::bigint, '... or many');
+SELECT cmp_ok((SELECT min(active_connections) FROM egress_credential_usage WHERE egress_provider_id = 1), '>=', 10::bigint, 'no credential has few of them');
+SELECT cmp_ok((SELECT max(active_connections) FROM egress_credential_usage WHERE egress_provider_id = 1), '<=', 75::bigint, '... or many');
 SELECT is((SELECT count(*) FROM generate_series(201, 500) n WHERE acquire(11, 's' || n) ~ '^\d$'), 300::bigint, 'the rest, to the last');
 SELECT is(acquire(11, 's501'), 'NG004', '... and no more');
 SELECT egress_release_credential('s77') AS released \gset

@@ -179,7 +179,7 @@ SQL
 		{ name => 'a limit that is raised',
 			do => $set->('active_connection_limit = active_connection_limit + 1', 'id') },
 		{ name => 'a limit that is lowered, and raised above what it was', do => sub {
-			$set->('active_connection_limit = 0', 'id')->(@_);
+			$set->('active_connection_limit = active_connection_limit - 1', 'id')->(@_);
 			$set->('active_connection_limit = active_connection_limit + 5', 'id')->(@_);
 		} },
 		{ name => 'a limit of 0 that is raised', before => $other->(active_connection_limit => 0),

@@ -294,11 +294,14 @@ sub run_round
 	check_rest($label);
 }
 
-# credential => how many leases it has
+# credential => how many connections it has. What has expired is none, and its row may be there beside the lease that came
+# after it.
 sub held_now
 {
-	return { map { @$_ } @{ $admin->selectall_arrayref(
-		'SELECT egress_credential_id, count(*) FROM egress_lease GROUP BY 1') } };
+	return { map { @$_ } @{ $admin->selectall_arrayref(<<'SQL') } };
+SELECT egress_credential_id, count(*) FROM egress_lease LEFT JOIN egress_lease_expiry USING (session_id, egress_credential_id)
+WHERE expires_at IS NULL OR expires_at > clock_timestamp() GROUP BY 1
+SQL
 }
 
 sub what_they_wrote
@@ -876,7 +879,7 @@ sub work
 	$self->close_file;
 }
 
-# what it holds since the loads before
+# What it holds since the loads before. Surely from now on: of what has expired by now there may be a successor.
 sub find_held
 {
 	my ($self) = @_;
@@ -888,7 +891,7 @@ FROM egress_lease l LEFT JOIN egress_lease_expiry e USING (session_id) WHERE l.s
 SQL
 	{
 		my ($session, $credential, $rest) = @$row;
-		$self->{holding}{$session} = { credential => $credential, since => 0,
+		$self->{holding}{$session} = { credential => $credential, since => $asked,
 			until => defined $rest ? $asked + $rest - DRIFT : undef };
 	}
 }
