@@ -31,9 +31,10 @@ my @parts = (
 
 my %of_file = (
 	'lock.c' => 'lock',
-	(map { $_ => 'look' } qw(limit.c pool.c pool_index.c freed.c capacity.c)),
-	'access.c' => 'access',
-	(map { $_ => 'lease' } qw(lease.c sessions.c)),
+	(map { $_ => 'look' } qw(limit.c slots.c user_limit.c once.c fitting.c draw.c bench.c pool.c pool_index.c
+		freed.c capacity.c)),
+	(map { $_ => 'access' } qw(access.c subject.c)),
+	(map { $_ => 'lease' } qw(lease.c sessions.c notify.c)),
 	'history.c' => 'history',
 	(map { $_ => 'secret' } qw(secret.c keyring.c config.c config_openvpn.c config_wireguard.c certificate.c)),
 	(map { $_ => 'call' } qw(acquire.c arguments.c catalog.c shape.c query.c application.c egress.c)));
