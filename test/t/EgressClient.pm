@@ -9,12 +9,26 @@
 #   until ($client->is_over) { ... }                         until the file stop is there, or the test is gone
 #   $client->finish;
 #
-# What a client does, and what the oracle makes of that, is each test's own.
+#   my $result = Client->run(clients => [ 1 .. 8 ], seed => $seed, files => "$folder/", work => sub { my ($number) = @_; ... },
+#       meanwhile => sub { ... });
+#
+# runs work, which makes a client and lets it work, in a process for each, and meanwhile here. Then they are told to stop, by the
+# file that is called as theirs, with "stop" for the number. What they wrote is in a hash: died is how many failed, counts has
+# how many of each there were, errors how often each second field came with each first one; of other kinds there are lists of fields.
+#
+# What a client does, and what the oracle makes of that, is each test's own. A test whose clients have leases (holding: session =>
+# lease) and prepared transactions (prepared: {gid, released, renewed}) may use these, and gives surely_until(), keep() and undone():
+#
+#   $client->free_to_release;                                sessions that no prepared transaction of its is about, the longest first
+#   $client->give_back($transaction, $moment);               what it releases is surely held until then
+#   $client->finish_prepared;                                COMMIT PREPARED or ROLLBACK PREPARED of the first
 package EgressClient;
 
 use strict;
 use warnings;
 use EgressTest;
+use List::Util qw(shuffle);
+use POSIX ();
 
 sub new
 {
@@ -23,6 +37,48 @@ sub new
 	open $self->{out}, '>', $self->{file} or die "$self->{file}: $!";
 	$self->reconnect;
 	return $self;
+}
+
+sub run
+{
+	my ($class, %run) = @_;
+	my %result = (died => 0);
+	my @pids;
+	for my $number (@{ $run{clients} })
+	{
+		my $pid = fork() // die "fork: $!";
+		if ($pid == 0)
+		{
+			srand($run{seed} + $number);
+			my $ok = eval { $run{work}->($number); 1 };
+			print STDERR "client $number: $@" if !$ok;
+			POSIX::_exit($ok ? 0 : 1);
+		}
+		push @pids, $pid;
+	}
+
+	$run{meanwhile}->();
+	open my $stop, '>', "$run{files}stop" or die "$run{files}stop: $!";
+	close $stop;
+	for my $pid (@pids)
+	{
+		waitpid($pid, 0);
+		$result{died}++ if $? != 0;
+	}
+
+	for my $path (map { "$run{files}$_" } @{ $run{clients} })
+	{
+		open my $file, '<', $path or die "$path: $!";
+		while (<$file>)
+		{
+			chomp;
+			my ($kind, @fields) = split /\t/;
+			if    ($kind eq 'count') { $result{counts}{ $fields[0] } += $fields[1] }
+			elsif ($kind eq 'error') { $result{errors}{ $fields[0] }{ $fields[1] }++ }
+			else                     { push @{ $result{$kind} }, [@fields] }
+		}
+	}
+	return \%result;
 }
 
 # nobody waits, but for the short locks: who waits longer is not to wait for ever
@@ -65,6 +121,43 @@ sub is_over
 {
 	my ($self) = @_;
 	return -e $self->{stop} || getppid() != $self->{parent};
+}
+
+# the sessions that it may give back: held by what is committed, and not in a prepared transaction's hands; those with a ttl last
+sub free_to_release
+{
+	my ($self) = @_;
+	my %busy = map { $_ => 1 } map { keys %{ $_->{released} }, map { $_->[0]{session} } @{ $_->{renewed} } } @{ $self->{prepared} };
+	return sort { $self->{holding}{$b}{expires} <=> $self->{holding}{$a}{expires} }
+	  shuffle(grep { !$busy{$_} } sort keys %{ $self->{holding} });
+}
+
+# before a commit is sent: what the transaction gave back is held until now
+sub give_back
+{
+	my ($self, $tx, $moment) = @_;
+	$self->surely_until($_, $moment) for values %{ $tx->{released} };
+}
+
+# COMMIT PREPARED or ROLLBACK PREPARED of one of its prepared transactions
+sub finish_prepared
+{
+	my ($self) = @_;
+	my $tx = shift @{ $self->{prepared} };
+	my $sent = now();
+	if (rand() < 0.6)
+	{
+		$self->give_back($tx, $sent);
+		$self->do("COMMIT PREPARED '$tx->{gid}'");
+		$self->keep($tx);
+		$self->count('commit prepared');
+	}
+	else
+	{
+		$self->do("ROLLBACK PREPARED '$tx->{gid}'");
+		$self->undone($tx, $sent, now());
+		$self->count('rollback prepared');
+	}
 }
 
 sub finish

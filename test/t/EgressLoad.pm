@@ -244,13 +244,6 @@ sub check
 	$dbh->disconnect;
 }
 
-# a test that a list of what is wrong is empty; of a long one some are shown
-sub is_short
-{
-	my ($wrong, $name) = @_;
-	ok(@$wrong == 0, $name) or diag(scalar(@$wrong) . " wrong:\n" . join("\n", grep { defined } @$wrong[ 0 .. 9 ]));
-}
-
 sub compare_leases
 {
 	my ($self, $dbh) = @_;

@@ -13,7 +13,6 @@
 #   my @calls = calls($users, $workspaces, $gateways);
 #   my $taken = acquired($dbh, $call);
 #                               takes a connection: the credential's id, or NG003, NG004, or another SQLSTATE in words
-#   is_short(\@wrong, $name);   a test that a list is empty; of a long one some are shown
 #
 # A call is "user<tab>workspace<tab>gateway", the workspace '-' where it is NULL. At rest: nobody takes, gives back or
 # changes anything, and no transaction is open.
@@ -35,7 +34,7 @@ use List::Util qw(min uniq);
 use Test::More;
 use Time::HiRes qw(sleep);
 
-our @EXPORT = qw(create_oracle answers compare_reads compare_acquires acquired drain settle calls is_short);
+our @EXPORT = qw(create_oracle answers compare_reads compare_acquires acquired drain settle calls);
 
 # how many acquires of a drain are compared
 use constant DRAIN => 40;
@@ -291,12 +290,6 @@ WHERE expires_at < clock_timestamp() + interval '1 minute'
 SQL
 	sleep $rest + 0.002 if ($rest // 0) > -0.001;
 	return;
-}
-
-sub is_short
-{
-	my ($wrong, $name) = @_;
-	ok(@$wrong == 0, $name) or diag(scalar(@$wrong) . " wrong:\n" . join("\n", grep { defined } @$wrong[ 0 .. 9 ]));
 }
 
 1;

@@ -6,6 +6,7 @@
 #   my $value = value($dbh, $sql, @values);   the first column of the first row
 #   my $rows = rows($dbh, $sql, @values);     all of them, as psql -A -t has them
 #   my $most = most_at_once([from, until]...) how many of these intervals are open at the same time, at most
+#   is_short(\@wrong, $name);                a test that a list is empty; of a long one some are shown
 #
 # The database goes when the object does. The server is the one of PGHOST and PGPORT; the user is a superuser.
 package EgressTest;
@@ -14,9 +15,10 @@ use strict;
 use warnings;
 use DBI;
 use Exporter 'import';
+use Test::More ();
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
 
-our @EXPORT = qw(sqlstate value rows now wait_until most_at_once);
+our @EXPORT = qw(sqlstate value rows now wait_until most_at_once is_short);
 
 sub new
 {
@@ -102,6 +104,14 @@ sub most_at_once
 		$most = $held if $held > $most;
 	}
 	return $most;
+}
+
+sub is_short
+{
+	my ($wrong, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	Test::More::ok(@$wrong == 0, $name)
+	  or Test::More::diag(scalar(@$wrong) . " wrong:\n" . join("\n", grep { defined } @$wrong[ 0 .. 9 ]));
 }
 
 # wait until a condition holds; false when it still does not after a minute

@@ -28,7 +28,6 @@ use EgressClient;
 use EgressTest;
 use File::Temp qw(tempdir);
 use List::Util qw(max min sum0);
-use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -107,54 +106,26 @@ sub create_world
 # Runs the clients and the sweeper, and changes a cool_down meanwhile. Returns what they wrote.
 sub run_load
 {
-	my %result = (died => 0);
-	my @pids;
-	for my $number (0 .. $clients)
-	{
-		my $pid = fork() // die "fork: $!";
-		if ($pid == 0)
-		{
-			srand($seed + $number);
-			my $client = Client->new($number);
-			my $ok = eval { $number == 0 ? $client->sweep : $client->work; 1 };
-			print STDERR "client $number: $@" if !$ok;
-			POSIX::_exit($ok ? 0 : 1);
-		}
-		push @pids, $pid;
-	}
-
-	srand($seed - 1);
-	my $deadline = now() + $seconds;
-	while (now() < $deadline)
-	{
-		$admin->do('BEGIN');
-		$admin->do('UPDATE egress_credential SET cool_down = ? WHERE egress_credential_id = ?', undef,
-			(rand() < 0.5 ? '0.1 seconds' : '0.5 seconds'), MOODY);
-		sleep rand(0.02);
-		$admin->do(rand() < 0.7 ? 'COMMIT' : 'ROLLBACK');
-		sleep rand(0.3);
-	}
-
-	open my $stop, '>', "$folder/stop" or die "stop: $!";
-	for my $pid (@pids)
-	{
-		waitpid($pid, 0);
-		$result{died}++ if $? != 0;
-	}
-	for my $number (0 .. $clients)
-	{
-		open my $file, '<', "$folder/$number" or die "$folder/$number: $!";
-		while (<$file>)
-		{
-			chomp;
-			my ($kind, @fields) = split /\t/;
-			if    ($kind eq 'count')  { $result{counts}{ $fields[0] } += $fields[1] }
-			elsif ($kind eq 'error')  { $result{errors}{ $fields[0] }{ $fields[1] }++ }
-			elsif ($kind eq 'kicked') { $result{kicked}{ $fields[0] } = $fields[1] }
-			else                      { push @{ $result{$kind} }, [@fields] }
-		}
-	}
-	return \%result;
+	my $result = Client->run(clients => [ 0 .. $clients ], seed => $seed, files => "$folder/",
+		work => sub {
+			my $client = Client->new($_[0]);
+			$_[0] == 0 ? $client->sweep : $client->work;
+		},
+		meanwhile => sub {
+			srand($seed - 1);
+			my $deadline = now() + $seconds;
+			while (now() < $deadline)
+			{
+				$admin->do('BEGIN');
+				$admin->do('UPDATE egress_credential SET cool_down = ? WHERE egress_credential_id = ?', undef,
+					(rand() < 0.5 ? '0.1 seconds' : '0.5 seconds'), MOODY);
+				sleep rand(0.02);
+				$admin->do(rand() < 0.7 ? 'COMMIT' : 'ROLLBACK');
+				sleep rand(0.3);
+			}
+		});
+	$result->{kicked} = { map { @$_ } @{ $result->{kicked} // [] } };
+	return $result;
 }
 
 # no client died, and nothing failed in another way than it may
@@ -171,13 +142,6 @@ sub check_clients
 		}
 	}
 	is("@unexpected", '', 'only NG004 came, and 40001 at SERIALIZABLE');
-}
-
-# a list of what is wrong is empty; of a long one some are shown
-sub is_short
-{
-	my ($wrong, $name) = @_;
-	is(scalar(@$wrong), 0, $name) or diag(join "\n", grep { defined } @$wrong[ 0 .. 9 ]);
 }
 
 # Of intervals [credential, gateway, from, until, label], those that begin when their credential or its place is held as often

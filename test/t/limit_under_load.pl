@@ -30,7 +30,6 @@ use EgressClient;
 use EgressTest;
 use File::Temp qw(tempdir);
 use List::Util qw(max min shuffle sum0);
-use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -118,52 +117,19 @@ sub insert_guest
 }
 
 # Runs the clients until a sub of the parent, which gets the deadline, returns. Returns what they wrote:
-# intervals, acquires, counts, errors, holding (session => credential at the end), ended (session => how often);
+# interval, acquire, counts, errors, holding (session => credential at the end), ended (session => how often);
 # limits (credential => list of [from, until, limit]) and deletions are what the parent did.
 sub run_phase
 {
 	my ($phase, $duration, $meanwhile) = @_;
-	my %result = (name => $phase, duration => $duration, died => 0, limits => fixed_limits());
-	my $stop = "$folder/$phase.stop";
-	my @pids;
-
-	for my $client (1 .. $clients)
-	{
-		my $pid = fork() // die "fork: $!";
-		if ($pid == 0)
-		{
-			srand($seed + $client + ($phase eq 'fixed' ? 0 : 1000));
-			my $ok = eval { Client->new($phase, $client)->work; 1 };
-			print STDERR "client $client: $@" if !$ok;
-			POSIX::_exit($ok ? 0 : 1);
-		}
-		push @pids, $pid;
-	}
-	$meanwhile->(now() + $duration, \%result);
-	open my $file, '>', $stop or die "$stop: $!";
-	close $file;
-	for my $pid (@pids)
-	{
-		waitpid($pid, 0);
-		$result{died}++ if $? != 0;
-	}
-
-	for my $client (1 .. $clients)
-	{
-		open my $file, '<', "$folder/$phase.$client" or die "$folder/$phase.$client: $!";
-		while (<$file>)
-		{
-			chomp;
-			my ($kind, @fields) = split /\t/;
-			if    ($kind eq 'interval') { push @{ $result{intervals} }, [@fields] }
-			elsif ($kind eq 'acquire')  { push @{ $result{acquires} },  [@fields] }
-			elsif ($kind eq 'count')    { $result{counts}{ $fields[0] } += $fields[1] }
-			elsif ($kind eq 'error')    { $result{errors}{ $fields[0] }{ $fields[1] }++ }
-			elsif ($kind eq 'holding')  { $result{holding}{ $fields[0] } = $fields[1] }
-			elsif ($kind eq 'ended')    { $result{ended}{ $fields[0] }++ }
-		}
-	}
-	return \%result;
+	my %done = (name => $phase, duration => $duration, limits => fixed_limits());
+	my $result = Client->run(clients => [ 1 .. $clients ], seed => $seed + ($phase eq 'fixed' ? 0 : 1000),
+		files => "$folder/$phase.",
+		work => sub { Client->new($phase, $_[0])->work },
+		meanwhile => sub { $meanwhile->(now() + $duration, \%done) });
+	$result->{holding} = { map { @$_ } @{ $result->{holding} // [] } };
+	$result->{ended}{ $_->[0] }++ for @{ delete $result->{ended} // [] };
+	return { %$result, %done };
 }
 
 sub fixed_limits
@@ -276,7 +242,7 @@ sub check_overlap
 	for my $name (@names)
 	{
 		my $limit = $pool{$name}[0];
-		my $most = most_at_once(map { [ @$_[1, 2] ] } grep { $_->[0] eq $name } @{ $result->{intervals} });
+		my $most = most_at_once(map { [ @$_[1, 2] ] } grep { $_->[0] eq $name } @{ $result->{interval} });
 		cmp_ok($most, '<=', $limit, "$name: at most its limit held at once");
 		cmp_ok($most, '>=', $limit, "$name: the limit was reached");
 	}
@@ -292,12 +258,12 @@ sub check_acquires
 {
 	my ($result) = @_;
 	my %intervals;
-	push @{ $intervals{ $_->[0] } }, $_ for sort { $a->[1] <=> $b->[1] } @{ $result->{intervals} };
+	push @{ $intervals{ $_->[0] } }, $_ for sort { $a->[1] <=> $b->[1] } @{ $result->{interval} };
 	my ($checked, $tight, @passed) = (0, 0);
 
 	for my $name (sort keys %{ $result->{limits} })
 	{
-		my @acquires = sort { $a->[1] <=> $b->[1] } grep { $_->[0] eq $name } @{ $result->{acquires} };
+		my @acquires = sort { $a->[1] <=> $b->[1] } grep { $_->[0] eq $name } @{ $result->{acquire} };
 		my @begun = @{ $intervals{$name} // [] };
 		my @limits = @{ $result->{limits}{$name} };
 		my @held;
@@ -328,7 +294,7 @@ sub check_variety
 	my %counts = %{ $result->{counts} };
 	note "$_: $counts{$_}" for sort keys %counts;
 
-	cmp_ok(scalar(@{ $result->{acquires} }), '>=', $clients * $result->{duration},
+	cmp_ok(scalar(@{ $result->{acquire} }), '>=', $clients * $result->{duration},
 		'acquires succeeded in large number');
 	for my $level (@isolation)
 	{

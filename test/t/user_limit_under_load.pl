@@ -35,7 +35,6 @@ use EgressClient;
 use EgressTest;
 use File::Temp qw(tempdir);
 use List::Util qw(max min sum0);
-use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -111,50 +110,22 @@ sub create_world
 # holding (session => its ttl's end, perhaps), died.
 sub run_load
 {
-	my %result = (died => 0);
-	my @pids;
-	for my $number (0 .. $clients)
-	{
-		my $pid = fork() // die "fork: $!";
-		if ($pid == 0)
-		{
-			srand($seed + $number);
-			my $client = Client->new($number);
-			my $ok = eval { $number == 0 ? $client->sweep : $client->work; 1 };
-			print STDERR "client $number: $@" if !$ok;
-			POSIX::_exit($ok ? 0 : 1);
-		}
-		push @pids, $pid;
-	}
-
-	srand($seed - 1);
-	my $deadline = now() + $seconds;
-	while (now() < $deadline)
-	{
-		change();
-		sleep rand(0.06);
-	}
-
-	open my $stop, '>', "$folder/stop" or die "stop: $!";
-	for my $pid (@pids)
-	{
-		waitpid($pid, 0);
-		$result{died}++ if $? != 0;
-	}
-	for my $number (0 .. $clients)
-	{
-		open my $file, '<', "$folder/$number" or die "$folder/$number: $!";
-		while (<$file>)
-		{
-			chomp;
-			my ($kind, @fields) = split /\t/;
-			if    ($kind eq 'count')   { $result{counts}{ $fields[0] } += $fields[1] }
-			elsif ($kind eq 'error')   { $result{errors}{ $fields[0] }{ $fields[1] }++ }
-			elsif ($kind eq 'holding') { $result{holding}{ $fields[0] } = { expires => $fields[1], user => $fields[2] } }
-			else                       { push @{ $result{$kind} }, [@fields] }
-		}
-	}
-	return \%result;
+	my $result = Client->run(clients => [ 0 .. $clients ], seed => $seed, files => "$folder/",
+		work => sub {
+			my $client = Client->new($_[0]);
+			$_[0] == 0 ? $client->sweep : $client->work;
+		},
+		meanwhile => sub {
+			srand($seed - 1);
+			my $deadline = now() + $seconds;
+			while (now() < $deadline)
+			{
+				change();
+				sleep rand(0.06);
+			}
+		});
+	$result->{holding} = { map { $_->[0] => { expires => $_->[1], user => $_->[2] } } @{ $result->{holding} // [] } };
+	return $result;
 }
 
 # Change a limit, or who is in a group, or think better of it.
@@ -265,13 +236,6 @@ sub named
 		push @named, \%row;
 	}
 	return sort { $a->{from} <=> $b->{from} } @named;
-}
-
-# a list of what is wrong is empty; of a long one some are shown
-sub is_short
-{
-	my ($wrong, $name) = @_;
-	is(scalar(@$wrong), 0, $name) or diag(join "\n", grep { defined } @$wrong[ 0 .. 9 ]);
 }
 
 # No user has more than the limit, and no credential: see the top of this file.
@@ -566,15 +530,6 @@ sub work
 	$self->finish;
 }
 
-# the sessions that it may give back: held by what is committed, and not in a prepared transaction's hands; those with a ttl last
-sub free_to_release
-{
-	my ($self) = @_;
-	my %busy = map { $_ => 1 } map { keys %{ $_->{released} }, map { $_->[0]{session} } @{ $_->{renewed} } } @{ $self->{prepared} };
-	return sort { $self->{holding}{$b}{expires} <=> $self->{holding}{$a}{expires} }
-	  List::Util::shuffle(grep { !$busy{$_} } sort keys %{ $self->{holding} });
-}
-
 # One transaction: releases, acquires, renewals, savepoints, and an end
 sub transaction
 {
@@ -797,34 +752,6 @@ sub end
 		push @{ $self->{prepared} }, $tx;
 		$self->count('prepared');
 	}
-}
-
-# COMMIT PREPARED or ROLLBACK PREPARED of one of its prepared transactions
-sub finish_prepared
-{
-	my ($self) = @_;
-	my $tx = shift @{ $self->{prepared} };
-	my $sent = now();
-	if (rand() < 0.6)
-	{
-		$self->give_back($tx, $sent);
-		$self->do("COMMIT PREPARED '$tx->{gid}'");
-		$self->keep($tx);
-		$self->count('commit prepared');
-	}
-	else
-	{
-		$self->do("ROLLBACK PREPARED '$tx->{gid}'");
-		$self->undone($tx, $sent, now());
-		$self->count('rollback prepared');
-	}
-}
-
-# before a commit is sent: what the transaction gave back is held until now
-sub give_back
-{
-	my ($self, $tx, $moment) = @_;
-	$self->surely_until($_, $moment) for values %{ $tx->{released} };
 }
 
 # after the commit: what it gave back is gone, what it took is ours, and was all the time
