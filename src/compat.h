@@ -13,6 +13,7 @@
 #include "replication/message.h"
 #include "utils/acl.h"
 #include "utils/guc_tables.h"
+#include "utils/wait_event.h"
 
 /*
  * PostgreSQL 16 compiles modules with -fvisibility=hidden, as the Makefile does with all majors, and exports what has to be: the
@@ -116,6 +117,18 @@ typedef bool EgressUpdateIndexes;
 #if PG_VERSION_NUM < 170000
 #define LogLogicalMessage(prefix, message, size, transactional, flush) \
 	LogLogicalMessage(prefix, message, size, transactional)
+#endif
+
+/* PostgreSQL 17 has wait events of extensions' own, each with a name; before, all of them are one, Extension */
+#if PG_VERSION_NUM >= 170000
+#define egress_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define egress_wait_event(name) PG_WAIT_EXTENSION
+#endif
+
+/* PostgreSQL 18 asks a library for its name and version, and shows them in pg_get_loaded_modules() */
+#if PG_VERSION_NUM < 180000
+#define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
 #endif
 
 /* PostgreSQL 16 renamed where a relation's file is said */

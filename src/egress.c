@@ -64,7 +64,7 @@
 #include "keyring.h"
 #include "sessions.h"
 
-PG_MODULE_MAGIC;
+PG_MODULE_MAGIC_EXT(.name = "egress", .version = EGRESS_VERSION);
 
 PGDLLEXPORT void _PG_init(void);
 

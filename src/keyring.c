@@ -178,7 +178,11 @@ parse(const char *path, const char *buffer, size_t size)
 	return true;
 }
 
-/* read_keys -- read the key file; false when it cannot be used */
+/*
+ * read_keys -- read the key file; false when it cannot be used
+ *
+ * It may be on a disk that is slow, or on another machine: that is a wait event of its own.
+ */
 static bool
 read_keys(const char *path)
 {
@@ -187,16 +191,17 @@ read_keys(const char *path)
 	size_t		size = 0;
 	bool		usable;
 
+	buffer = palloc(KEY_FILE_MAX_SIZE + 1);
+	pgstat_report_wait_start(egress_wait_event("EgressKeyFileRead"));
 	/* not to wait for a writer, should it be a pipe */
 	fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK);
-	if (fd < 0)
-		return fail("Key file \"%s\" cannot be opened: %m.", path);
-
-	buffer = palloc(KEY_FILE_MAX_SIZE + 1);
-	usable = read_file(fd, path, buffer, &size) && parse(path, buffer, size);
+	usable = fd < 0 ? fail("Key file \"%s\" cannot be opened: %m.", path) : read_file(fd, path, buffer, &size);
+	pgstat_report_wait_end();
+	usable = usable && parse(path, buffer, size);
 	sodium_memzero(buffer, KEY_FILE_MAX_SIZE + 1);
 	pfree(buffer);
-	CloseTransientFile(fd);
+	if (fd >= 0)
+		CloseTransientFile(fd);
 	return usable;
 }
 

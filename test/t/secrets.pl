@@ -335,6 +335,9 @@ for my $case (sort keys %unusable)
 }
 use_keys($main, $key);
 is(attempt($main), '/', 'put right, it works without a reload');
+is(value($dbh, q{SELECT count(*) FROM pg_wait_events WHERE (type, name) = ('Extension', 'EgressKeyFileRead')}), 1,
+	'reading it is a wait event, where the server has these')
+  if value($dbh, 'SHOW server_version_num') >= 170000;
 
 for my $case (['CRLF, spaces and no newline at the end', "\r\n \t$key \r\n\n$keys[1]"], ['a key twice', "$key\n$key\n"])
 {

@@ -30,4 +30,10 @@ $dbh->do('CREATE TABLE session (id text)');
 is(value($dbh, 'SELECT sum(length(i::text::egress_secret::text)) FROM generate_series(1, 9) i'), 9, 'in a compiled query, too');
 is(value($dbh, q{SELECT count(egress_attach_sessions('session', 'id')) FROM generate_series(1, 1)}), 1,
 	'also one that runs with the rights of its caller');
+
+# what the server shows of a library, from 18 on
+my $version = value($dbh, q{SELECT default_version FROM pg_available_extensions WHERE name = 'egress'});
+is(rows($dbh, q{SELECT module_name, version FROM pg_get_loaded_modules() WHERE file_name LIKE 'egress%'}), "egress|$version",
+	'the server knows its name and version')
+  if value($dbh, 'SHOW server_version_num') >= 180000;
 done_testing();
