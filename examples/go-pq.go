@@ -9,13 +9,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"github.com/google/uuid"
+	"github.com/lib/pq"
 	"log"
 	"math/rand"
 	"os"
 	"strings"
 	"time"
-	"github.com/google/uuid"
-	"github.com/lib/pq"
 )
 
 // The session's row and its lease, both or neither.

@@ -3,10 +3,11 @@
 #   use EgressExamples;                       the last module, as it brings EgressCluster
 #   my $server = world();                     a server with examples/world.sql, and a pgbouncer before it; both listen on
 #                                             127.0.0.1, and want the password of the role workspaces
-#   my $pid = start($way, $output, @command); a program, as that role, at the server ('direct') or at pgbouncer ('pooled');
-#                                             what it says goes to a file
+#   my $status = run($way, $output, @command);    a program to its end: as that role at the server ('direct') or at pgbouncer
+#                                             ('pooled'), or as a superuser ('admin'); what it says goes to a file
 #   run_examples(\%command);                  the programs, by name, each with the command that runs it: all at once, and
 #                                             each to its end in every way that a session can go
+#   ignore_nothing();                         pgbouncer refuses startup parameters that it does not know from then on
 #   file($name)                               where a file of examples/ or of test/drivers is
 #   said($output)                             what a program has said so far
 #
@@ -24,7 +25,7 @@ use List::Util qw(first);
 use POSIX ();
 use Test::More;
 
-our @EXPORT = qw(world start run_examples file said);
+our @EXPORT = qw(world run run_examples ignore_nothing file said);
 
 my %content;
 
@@ -47,11 +48,12 @@ use EgressCluster;
 my $password = 'a password';
 my $database = 'postgres';
 my $program = first { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin';
-my ($folder, $server, $dbh, %port, $pooler, %running);
+my ($folder, $server, $dbh, %port, $version, $pooler, %running);
 
 sub world
 {
 	plan skip_all => 'pgbouncer is not there (package pgbouncer)' if !$program;
+	($version) = `$program --version` =~ /PgBouncer 1\.(\d+)/ or die "which version is $program?";
 	$folder = tempdir('egress-test-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 	write_file($_, $content{$_}) for keys %content;
 
@@ -60,8 +62,8 @@ sub world
 	print $hba "local all all trust\nhost $database workspaces 127.0.0.1/32 scram-sha-256\n";
 	close $hba or die "pg_hba.conf: $!";
 	$server->start;
-	is(system('psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $server->connstr($database), '-o', "$folder/psql", '-f', file('world.sql')), 0,
-		'world.sql runs');
+	my @psql = ('psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $server->connstr($database));
+	is(system(@psql, '-o', file('psql'), '-f', file('world.sql')), 0, 'world.sql runs');
 	$dbh = client($server);
 	$dbh->do('SET search_path = egress, public');
 
@@ -81,14 +83,31 @@ sub write_file
 	return;
 }
 
+sub configure_pgbouncer
+{
+	my ($ignore) = @_;
+	return write_file('pgbouncer.ini', join "\n", '[databases]', "$database = host=127.0.0.1 port=$port{direct}", '[pgbouncer]',
+		'pool_mode = transaction', 'default_pool_size = 2', 'auth_type = scram-sha-256', 'auth_file = ' . file('users'),
+		'listen_addr = 127.0.0.1', "listen_port = $port{pooled}", 'unix_socket_dir =',
+		"ignore_startup_parameters = $ignore",
+		# from 1.21 on it can keep prepared statements
+		$version >= 21 ? 'max_prepared_statements = 0' : (), '');
+}
+
+# pgbouncer looks at the file again when it gets a signal, and says so
+sub ignore_nothing
+{
+	configure_pgbouncer('');
+	kill 'HUP', $pooler;
+	wait_until { said('pgbouncer.log') =~ /SIGHUP|RELOAD/i };
+	return;
+}
+
 sub start_pgbouncer
 {
 	write_file('users', qq{"workspaces" "$password"\n});
-	write_file('pgbouncer.ini', join "\n", '[databases]', "$database = host=127.0.0.1 port=$port{direct}", '[pgbouncer]',
-		'pool_mode = transaction', 'default_pool_size = 2', 'auth_type = scram-sha-256', 'auth_file = ' . file('users'),
-		'listen_addr = 127.0.0.1', "listen_port = $port{pooled}", 'unix_socket_dir =',
-		# what JDBC and lib/pq set as they connect, and pgbouncer does not keep
-		'ignore_startup_parameters = extra_float_digits', '');
+	# what JDBC and lib/pq set as they connect
+	configure_pgbouncer('extra_float_digits');
 	$pooler = child(file('pgbouncer.log'), {}, $program, file('pgbouncer.ini'));
 	my $listens = sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{pooled}) };
 	wait_until { $listens->() || !alive($pooler) };
@@ -146,10 +165,18 @@ END
 sub start
 {
 	my ($way, $output, @command) = @_;
-	return child(file($output),
-		{ PGHOST => '127.0.0.1', PGPORT => $port{$way}, PGUSER => 'workspaces', PGPASSWORD => $password, PGDATABASE => $database,
-			PGSSLMODE => 'disable', PGTZ => 'UTC', HOME => $folder },
-		@command);
+	my %environment = (PGDATABASE => $database, PGSSLMODE => 'disable', PGTZ => 'UTC', HOME => $folder, POOLER_PORT => $port{pooled},
+		$way eq 'admin'
+		? (PGHOST => $server->host, PGPORT => $port{direct}, PGUSER => 'postgres')
+		: (PGHOST => '127.0.0.1', PGPORT => $port{$way}, PGUSER => 'workspaces'), PGPASSWORD => $password);
+	return child(file($output), \%environment, @command);
+}
+
+sub run
+{
+	my $pid = start(@_);
+	wait_until { !alive($pid) };
+	return $status{$pid} // 'it does not end';
 }
 
 sub said
@@ -165,7 +192,8 @@ sub add_example
 {
 	my ($example) = @_;
 	$dbh->do($_->[0], undef, @$_[1 .. $#$_]) for (
-		[ q{INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (?, ?, 'openvpn')}, $example->{gateway}, $example->{name} ],
+		[ q{INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (?, ?, 'openvpn')},
+			$example->{gateway}, $example->{name} ],
 		[ 'INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name, config) VALUES ($1, $1, $2, $3)',
 			$example->{gateway}, $example->{name}, 'remote vpn.example 1194' ],
 		[ q{INSERT INTO egress_provider_mapping (egress_provider_id, subject_type, subject_id) VALUES (?, 'user', ?)},
@@ -241,8 +269,10 @@ sub ended
 	like($output, $said, "$label: and says what happens");
 	my ($session) = $output =~ /^session (\S+)/m;
 	is(rows($dbh, 'SELECT id, status FROM session WHERE user_id = ?', $user), ($session // 'none') . '|stopped', "$label: one session");
-	is(rows($dbh, 'SELECT session_id, workspace_id, credential_name, release_reason FROM egress_lease_history WHERE user_id = ?', $user),
-		join('|', $session // 'none', $example->{workspace}, "pool of $name", $reason), "$label: and one lease in the history");
+	is(rows($dbh, 'SELECT session_id, workspace_id, credential_name, release_reason FROM egress_lease_history WHERE user_id = ?',
+			$user),
+		join('|', $session // 'none', $example->{workspace}, "pool of $name", $reason),
+		"$label: one lease in the history");
 	$dbh->do('DELETE FROM session WHERE user_id = ?', undef, $user);
 	$dbh->do('DELETE FROM egress_lease_history WHERE user_id = ?', undef, $user);
 	return;
@@ -254,6 +284,7 @@ sub run_examples
 	my @examples;
 	for my $name (sort keys %$command)
 	{
+		cmp_ok($content{$name} =~ tr/\n//, '<', 80, "$name has less than 80 lines");
 		my $number = @examples;
 		push @examples, { name => $name, command => $command->{$name}, gateway => 100 + $number, workspace => 7 + $number,
 			user => 9007199254740993 + 2 * $number };
