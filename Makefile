@@ -7,8 +7,10 @@
 #                     TESTS="regress isolation" runs only these stages, which test/run lists
 #   make test-all     the same with everything that takes longer: more rounds, and the stages after those of make test
 #   make bench        measure egress beside its peers, and write doc/bench.md; ROUNDS=1 for a short look
+#   make deb          install what is missing, and build Debian packages, in the folder dist
+#   make dist         make the zip for PGXN, of what is committed, in the folder dist
 #
-# All of them take PG_CONFIG=/path/to/pg_config. demo, test, test-all and bench need nothing but make beforehand.
+# All but the last two take PG_CONFIG=/path/to/pg_config. All need nothing but make beforehand; make dist needs git, too.
 # make, make install and make installcheck also run in another folder: make -f /path/to/egress/Makefile.
 
 .DEFAULT_GOAL := all
@@ -89,7 +91,7 @@ all install uninstall installcheck clean:
 endif
 
 # PG_CONFIG, TESTS and ROUNDS reach the scripts through the environment, and only when they were given
-.PHONY: demo demo-psql demo-drop test test-all bench
+.PHONY: demo demo-psql demo-drop test test-all bench deb dist
 demo:
 	@demo/run
 demo-psql:
@@ -102,3 +104,7 @@ test-all:
 	@EGRESS_TEST_ALL=1 test/run
 bench:
 	@test/bench/run
+deb:
+	@scripts/deb
+dist:
+	@scripts/dist
