@@ -114,11 +114,11 @@ sub is_short
 	  or Test::More::diag(scalar(@$wrong) . " wrong:\n" . join("\n", grep { defined } @$wrong[ 0 .. 9 ]));
 }
 
-# wait until a condition holds; false when it still does not after a minute
-sub wait_until (&)
+# wait until a condition holds; false when it still does not after a minute, or after so many seconds
+sub wait_until (&;$)
 {
-	my ($condition) = @_;
-	my $deadline = now() + 60;
+	my ($condition, $seconds) = @_;
+	my $deadline = now() + ($seconds // 60);
 	while (!$condition->())
 	{
 		return 0 if now() > $deadline;

@@ -8,12 +8,9 @@
 # its transaction is committed here only; asked again, egress waits again. That has a test of its own here, with the
 # standby cut off, before the load.
 #
-# The load: clients acquire, renew and give back in a loop, at whichever of the two servers takes writes. In the middle the
-# primary is fenced and the standby promoted, in one of two ways: killed first; or cut off, so that its clients wait for an
-# acknowledgement that cannot come while the other is promoted already, and killed then. A client whose connection breaks
-# looks at the new primary for what it was told, then asks again. It also writes to a file in which intervals it surely
-# held a connection: from the answer to its acquire until it sends the release. These must not overlap beyond the limit,
-# on whichever server they were granted.
+# The load is EgressFailover.pm's, at whichever of the two servers takes writes. In the middle the primary is fenced and the
+# standby promoted, in one of two ways: killed first; or cut off, so that its clients wait for an acknowledgement that cannot
+# come while the other is promoted already, and killed then.
 #
 # At the end the standby is made asynchronous, and loses what it was not sent: the README warns of that.
 #
@@ -23,20 +20,16 @@ use warnings;
 use Test::More;
 use File::Basename qw(dirname);
 use File::Path qw(rmtree);
-use File::Temp qw(tempdir);
-use List::Util qw(sum0);
-use POSIX ();
 use Time::HiRes qw(sleep);
 use lib dirname(__FILE__);
 use DBD::Pg qw(:async);
 use EgressTest;
+use EgressFailover;
 use EgressCluster;
 
 my @ways    = $ENV{EGRESS_TEST_ALL} ? qw(cut killed cut killed) : qw(cut);
 my $seconds = $ENV{EGRESS_TEST_ALL} ? 4 : 2;    # of load before each failover
-my $clients = 6;
-my @limits  = (1, 1, 2, 3);                     # of the credentials 1..4, for gateway 1
-my $folder  = tempdir(CLEANUP => 1);
+my $load    = EgressFailover->new(connect => \&find_primary, pause => 0.01);
 
 my ($primary, $standby) = create_servers();
 create_world();
@@ -45,7 +38,7 @@ read_where_it_was_applied();
 cancelled_and_asked_again();
 
 prepare();
-my @pids = map { start_client($_) } 1 .. $clients;
+$load->begin;
 for my $round (1 .. @ways)
 {
 	if ($round > 1)
@@ -57,7 +50,8 @@ for my $round (1 .. @ways)
 	fail_over($ways[ $round - 1 ], $round);
 }
 finish_prepared();
-check(stop_clients());
+$load->end;
+$load->check(client($primary), scalar @ways);
 swap('asynchronous');
 loses_what_was_not_sent();
 done_testing();
@@ -65,7 +59,15 @@ done_testing();
 # when the test has not come to its end
 END
 {
-	kill 'KILL', @pids;
+	undef $load;
+}
+
+# as an application would: libpq looks for the server that takes writes
+sub find_primary
+{
+	my ($host, @ports) = ($primary->host, $primary->port, $standby->port);
+	return DBI->connect("dbi:Pg:dbname=postgres;host=$host,$host;port=$ports[0],$ports[1];target_session_attrs=read-write",
+		$ENV{PGUSER}, undef, { RaiseError => 1, PrintError => 0 });
 }
 
 sub create_servers
@@ -98,34 +100,10 @@ sub becomes
 sub create_world
 {
 	my $dbh = client($primary);
-	$dbh->do($_) for (
-		'CREATE EXTENSION egress',
-		q{INSERT INTO egress_provider (name, provider_type)
-			VALUES ('load', 'custom'), ('prepared', 'custom'), ('single', 'custom')},
-		q{INSERT INTO egress_gateway (egress_provider_id, name) VALUES (1, 'load'), (2, 'prepared'), (3, 'single')},
-		q{INSERT INTO egress_provider_mapping (egress_provider_id, subject_type)
-			VALUES (1, 'everyone'), (2, 'everyone'), (3, 'everyone')});
-	my $credential = $dbh->prepare(q{INSERT INTO egress_credential
-		(egress_provider_id, name, subject_type, limit_active_connections, active_connection_limit)
-		VALUES (?, 'credential ' || ?, 'everyone', true, ?)});
-	$credential->execute(1, $_ + 1, $limits[$_]) for 0 .. $#limits;
-	$credential->execute(2, 5, 4);
-	$credential->execute(3, 6, 1);
-	undef $credential;
+	EgressFailover::create_world($dbh);
+	EgressFailover::add_gateway($dbh, 'prepared', 4);
+	EgressFailover::add_gateway($dbh, 'single', 1);
 	$dbh->disconnect;
-}
-
-sub acquire
-{
-	my ($gateway, $session, $user) = @_;
-	$user //= 'ann';
-	return "SELECT egress_credential_id FROM egress_acquire_credential('$user', NULL, $gateway, '$session')";
-}
-
-sub release
-{
-	my ($session) = @_;
-	return "SELECT egress_release_credential('$session')";
 }
 
 sub sessions
@@ -265,21 +243,8 @@ sub finish_prepared
 		my ($verb) = $gid =~ /^(\w+)/;
 		ask($primary, "\U$verb\E PREPARED '$gid'");
 		is(sessions($primary, 2), $sessions, "$gid: the leases are $sessions");
-		is(free($primary, 2), $free, "$gid: $free connections can be taken");
+		is(free(client($primary), 2), $free, "$gid: $free connections can be taken");
 	}
-}
-
-# how many acquires of a gateway succeed; rolled back
-sub free
-{
-	my ($node, $gateway) = @_;
-	my $dbh = client($node);
-	my $taken = 0;
-	$dbh->begin_work;
-	$taken++ while sqlstate { $dbh->do(acquire($gateway, "free $taken")) } eq '' && $taken < 100;
-	$dbh->rollback;
-	$dbh->disconnect;
-	return $taken;
 }
 
 # kill -9; returns when the server is gone: until then it has its socket, and another one cannot start there
@@ -310,7 +275,7 @@ sub fail_over
 	}
 	($primary, $standby) = ($standby, $primary);
 
-	my $now = ask($primary, 'SELECT now()');
+	my ($now, $clients) = (ask($primary, 'SELECT now()'), EgressFailover::CLIENTS);
 	ok(becomes($primary, "SELECT count(DISTINCT user_id) = $clients FROM egress_lease_history
 			WHERE egress_gateway_id = 1 AND acquired_at > '$now'"),
 		"failover $round: every client goes on at the new primary");
@@ -339,202 +304,4 @@ sub loses_what_was_not_sent
 	$standby->promote;
 	is(sessions($standby, 3), '', 'promoted, it does not know the lease');
 	is(ask($standby, acquire(3, 'second')), 6, 'and grants its connection again');
-}
-
-sub start_client
-{
-	my ($number) = @_;
-	my $pid = fork() // die "fork: $!";
-	return $pid if $pid != 0;
-	my $ok = eval { Client->new($number)->work; 1 };
-	print STDERR "client $number: $@" if !$ok;
-	POSIX::_exit($ok ? 0 : 1);
-}
-
-# lets them come to their end; what they wrote
-sub stop_clients
-{
-	my %result = (died => 0, intervals => [], problems => [], held => {}, released => {}, counts => {});
-	open my $stop, '>', "$folder/stop" or die "stop: $!";
-	for my $pid (@pids)
-	{
-		waitpid($pid, 0);
-		$result{died}++ if $? != 0;
-	}
-	@pids = ();
-	for my $number (1 .. $clients)
-	{
-		open my $file, '<', "$folder/$number" or die "$folder/$number: $!";
-		while (<$file>)
-		{
-			chomp;
-			my ($kind, @fields) = split /\t/;
-			if    ($kind eq 'interval') { push @{ $result{intervals} }, [@fields] }
-			elsif ($kind eq 'problem')  { push @{ $result{problems} }, "client $number: $fields[0]" }
-			elsif ($kind eq 'held')     { $result{held}{ $fields[0] } = $fields[1] }
-			elsif ($kind eq 'released') { $result{released}{ $fields[0] } = 1 }
-			elsif ($kind eq 'count')    { $result{counts}{ $fields[0] } += $fields[1] }
-		}
-	}
-	return \%result;
-}
-
-sub check
-{
-	my ($result) = @_;
-	my %counts = %{ $result->{counts} };
-	note "$_: $counts{$_}" for sort keys %counts;
-	is($result->{died}, 0, 'every client came to its end');
-	is(join("\n", @{ $result->{problems} }), '', 'every client found at the new primary what it had been told');
-	cmp_ok($counts{reconnected} // 0, '>=', $clients * @ways, 'each of them after each failover');
-
-	for my $credential (1 .. @limits)
-	{
-		my $most = most_at_once(map { [ @$_[1, 2] ] } grep { $_->[0] == $credential } @{ $result->{intervals} });
-		is($most, $limits[ $credential - 1 ], "credential $credential: its limit was held at once, and not more");
-	}
-
-	my $dbh = client($primary);
-	my %leases = map { @$_ } @{ $dbh->selectall_arrayref(
-			'SELECT session_id, egress_credential_id FROM egress_lease WHERE egress_gateway_id = 1') };
-	is_deeply(\%leases, $result->{held}, 'the leases are those that the clients hold');
-	my %history = map { @$_ } @{ $dbh->selectall_arrayref(
-			'SELECT session_id, count(*) FROM egress_lease_history WHERE egress_gateway_id = 1 GROUP BY session_id') };
-	is_deeply(\%history, $result->{released}, 'the history has each that they gave back, once');
-	$dbh->do(release($_)) for keys %leases;
-	$dbh->disconnect;
-	is(free($primary, 1), sum0(@limits), 'the whole capacity can be taken');
-}
-
-# ---------------------------------------------------------------------------------------------------------------
-
-# A client: a connection to the server that takes writes, and what it has been told.
-package Client;
-
-use strict;
-use warnings;
-use EgressTest;
-use Time::HiRes qw(sleep);
-
-sub new
-{
-	my ($class, $number) = @_;
-	srand($number);
-	open my $file, '>', "$folder/$number" or die "$folder/$number: $!";
-	my $self = bless { user => "client $number", file => $file, serial => 0, held => {}, counts => {} }, $class;
-	$self->connect;
-	return $self;
-}
-
-sub record
-{
-	my ($self, @fields) = @_;
-	print { $self->{file} } join("\t", @fields), "\n";
-}
-
-# as an application would: libpq looks for the server that takes writes
-sub connect
-{
-	my ($self) = @_;
-	my ($host, @ports) = ($primary->host, $primary->port, $standby->port);
-	my $connected = wait_until {
-		$self->{dbh} = eval { DBI->connect(
-				"dbi:Pg:dbname=postgres;host=$host,$host;port=$ports[0],$ports[1];target_session_attrs=read-write",
-				$ENV{PGUSER}, undef, { RaiseError => 1, PrintError => 0, pg_server_prepare => 0 }) };
-	};
-	die "no server takes writes\n" if !$connected;
-}
-
-sub work
-{
-	my ($self) = @_;
-	my $parent = getppid();
-	while (!-e "$folder/stop" && getppid() == $parent)
-	{
-		my @sessions = sort keys %{ $self->{held} };
-		my $dice = rand();
-		if    (!@sessions || @sessions == 1 && $dice < 0.4) { $self->acquire }
-		elsif ($dice < 0.6)                                 { $self->renew($sessions[ rand @sessions ]) }
-		else                                                { $self->release($sessions[ rand @sessions ]) }
-		sleep rand(0.01);
-	}
-	for my $session (sort keys %{ $self->{held} })
-	{
-		$self->held_until($session, now());
-		$self->record('held', $session, $self->{held}{$session}{credential});
-	}
-	$self->record('count', $_, $self->{counts}{$_}) for sort keys %{ $self->{counts} };
-	close $self->{file} or die "cannot write: $!";
-}
-
-# The answer to a statement about a session, and asked again when the connection broke; undef for NG004.
-sub answer
-{
-	my ($self, $what, $session, $sql) = @_;
-	for (;;)
-	{
-		my $answer;
-		return $answer if eval { ($answer) = $self->{dbh}->selectrow_array($sql); 1 };
-		return undef if $self->{dbh}->state eq 'NG004';
-		die $@ if $self->{dbh}->ping;
-		$self->connect;
-		$self->look($session);
-		$self->{counts}{"asked again: $what"}++;
-	}
-}
-
-# After a failover: are the leases, and their ends, what was acknowledged? Of one session the last answer is missing.
-sub look
-{
-	my ($self, $in_doubt) = @_;
-	my $leases = $self->{dbh}->selectall_hashref(q{
-		SELECT session_id, egress_credential_id, expires_at::text
-		FROM egress_lease LEFT JOIN egress_lease_expiry USING (session_id, egress_credential_id)
-		WHERE user_id = ?}, 'session_id', undef, $self->{user});
-	$self->{counts}{reconnected}++;
-	for my $session (grep { $_ ne $in_doubt } keys %{ { %$leases, %{ $self->{held} } } })
-	{
-		my ($lease, $told) = ($leases->{$session}, $self->{held}{$session});
-		$self->record('problem', "$session came back") if !$told;
-		$self->record('problem', "$session is lost")   if !$lease;
-		next if !$told || !$lease;
-		$self->record('problem', "$session has another credential") if $lease->{egress_credential_id} != $told->{credential};
-		$self->record('problem', "$session ends at $lease->{expires_at}, not at $told->{expires_at}")
-		  if ($lease->{expires_at} // '') ne ($told->{expires_at} // '');
-	}
-}
-
-sub acquire
-{
-	my ($self) = @_;
-	my $session = "$self->{user}: " . ++$self->{serial};
-	my $credential = $self->answer('acquire', $session, main::acquire(1, $session, $self->{user}));
-	$self->{counts}{ defined $credential ? 'acquired' : 'full' }++;
-	$self->{held}{$session} = { credential => $credential, since => now() } if defined $credential;
-}
-
-sub renew
-{
-	my ($self, $session) = @_;
-	$self->{held}{$session}{expires_at} =
-	  $self->answer('renewal', $session, "SELECT egress_renew_lease('$session', '1 hour')::text");
-	$self->record('problem', "$session cannot be renewed") if !defined $self->{held}{$session}{expires_at};
-	$self->{counts}{renewed}++;
-}
-
-sub release
-{
-	my ($self, $session) = @_;
-	$self->held_until($session, now());
-	delete $self->{held}{$session};
-	$self->answer('release', $session, main::release($session));
-	$self->record('released', $session);
-	$self->{counts}{released}++;
-}
-
-sub held_until
-{
-	my ($self, $session, $moment) = @_;
-	my $lease = $self->{held}{$session};
-	$self->record('interval', $lease->{credential}, sprintf('%.9f', $lease->{since}), sprintf('%.9f', $moment));
 }
