@@ -7,6 +7,9 @@
 #   a switchover                           the administrator asks for it
 #   the standby dies                       kill -9 of everything on the node of the synchronous standby
 #   PostgreSQL dies                        kill -9 of the primary's postmaster; Patroni starts it again
+#   Patroni dies                           kill -9 of the primary's Patroni, which is started again; PostgreSQL runs on. A
+#                                          Patroni before 3.1.2 may forget then which standby is synchronous, so that after
+#                                          it the administrator asks for a switchover
 #   the node dies                          kill -9 of everything on the primary's node
 #   a primary without etcd                 the network between its node and etcd is cut: it has to stop by itself, before
 #                                          Patroni promotes another node
@@ -47,6 +50,7 @@ my @events = (
 	[ 'a switchover', \&switchover ],
 	[ 'the standby dies', \&standby_dies ],
 	[ 'PostgreSQL dies', \&postgresql_dies ],
+	[ 'Patroni dies', \&patroni_dies ],
 	[ 'the node dies', \&node_dies ],
 	[ 'a primary without etcd', sub { is_cut_off(@_, 'etcd') } ],
 	[ 'a primary without nodes and etcd', sub { is_cut_off(@_, 'etcd', 'nodes') } ],
@@ -167,6 +171,13 @@ sub http
 	return $response->{success} ? $response->{content} : undef;
 }
 
+# what Patroni says: the nodes that are the leader, sync_standby and replica
+sub roles
+{
+	my $cluster = decode_json(http('GET', "http://192.0.2.$nodes[rand @nodes]:8008/cluster") // '{}');
+	return map { $_->{role} => substr $_->{name}, 4 } @{ $cluster->{members} };
+}
+
 # Wait until every node runs and follows the primary, one of them synchronously, as Patroni and the primary say; these two.
 sub all_well
 {
@@ -174,9 +185,8 @@ sub all_well
 	my @result;
 	my $well = wait_until {
 		sleep 0.2;
-		my $cluster = decode_json(http('GET', "http://192.0.2.$nodes[rand @nodes]:8008/cluster") // '{}');
-		my %node = map { $_->{role} => substr $_->{name}, 4 } @{ $cluster->{members} };
-		@result = @node{qw(leader sync_standby)};
+		my %role = roles();
+		@result = @role{qw(leader sync_standby)};
 		return 0 if grep { !defined } @result;
 		my $streams = eval { value(server($result[0]), q{SELECT string_agg(application_name || ' ' || sync_state, ', ' ORDER BY sync_state)
 			FROM pg_stat_replication WHERE state = 'streaming' AND NOT pg_is_in_recovery()}) } // '';
@@ -230,9 +240,13 @@ sub all_go_on
 
 sub switchover
 {
-	my ($name, $primary, $standby) = @_;
-	ok(http('POST', "http://192.0.2.$primary:8008/switchover", { leader => "node$primary", candidate => "node$standby" }),
-		"$name: done");
+	my ($name, $primary) = @_;
+	my $standby;
+	ok(wait_until {
+			my %role = roles();
+			$standby = $role{sync_standby} // return 0;
+			http('POST', "http://192.0.2.$primary:8008/switchover", { leader => "node$primary", candidate => "node$standby" });
+		}, "$name: the switchover is done");
 	all_go_on($name, $standby);
 	return $standby;
 }
@@ -254,6 +268,18 @@ sub postgresql_dies
 	wait_until { !kill 0, $pid } or die "process $pid lives on";
 	all_go_on($name, $primary);
 	return $primary;
+}
+
+sub patroni_dies
+{
+	my ($name, $primary) = @_;
+	kill 'KILL', $patroni{$primary};
+	waitpid($patroni{$primary}, 0);
+	start_node($primary);
+	sleep 5;    # a loop of Patroni
+	all_go_on($name, $primary);
+	note "$name: then synchronous_standby_names is ", value(server($primary), 'SHOW synchronous_standby_names');
+	return switchover($name, $primary);
 }
 
 sub node_dies

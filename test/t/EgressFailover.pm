@@ -268,12 +268,20 @@ sub answer
 		};
 		return $answer if $acknowledged;
 		if (delete $self->{gave_up}) { $self->count("given up: $what") }
-		elsif ($self->{dbh}->ping)   { die $@ }
+		elsif ($self->is_connected)  { die $@ }
 		eval { $self->{dbh}->disconnect };
 		$self->reconnect;
 		$self->count("asked again: $what");
 		$again = 1;
 	}
+}
+
+# whether the connection is there; what a server says that ends it is no surprise
+sub is_connected
+{
+	my ($self) = @_;
+	local $SIG{__WARN__} = sub { };
+	return $self->{dbh}->ping;
 }
 
 # After a failover: are the leases, and their ends, what was acknowledged? Of one session the last answer is missing.
