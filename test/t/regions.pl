@@ -1,7 +1,7 @@
 # regions.pl -- configuration from one place, a region's credentials in that region alone: what doc/regions.md says
 #
-# Three servers: the centre, eu and us. All SQL of the page runs here, in the order of the page; every block says in its first
-# line where. The page shows a region's blocks for eu; us has its own name and numbers in their place.
+# Three servers: the centre, eu and us. All SQL of the page runs here, in the order of the page; the first line of each block says
+# where. The page shows a region's blocks for eu; us has its own name and numbers in their place.
 #
 # Shown: the configuration arrives with its filters, and an acquire works in both regions; neither ever gives out a credential of
 # the other. Five connections that are divided 3 + 2 are never more than five in sum, under load, while the shares change to
@@ -28,7 +28,8 @@ BEGIN
 	my $page = dirname(__FILE__) . '/../../doc/regions.md';
 	open my $file, '<', $page or die "$page: $!";
 	my $text = do { local $/; <$file> };
-	push @blocks, { where => $1, sql => $2 } while $text =~ /^```sql (.*?)\n(.*?)^```$/msg;
+	my %where = ('at the centre' => 'centre', 'in each region, here eu' => 'region', 'in eu' => 'eu');
+	push @blocks, { where => $where{ $1 // '' } // 'nowhere', sql => $2 } while $text =~ /^```sql\n(?:-- ([^\n]*)\n)?(.*?)^```$/msg;
 }
 use EgressCluster;
 
@@ -73,8 +74,8 @@ sub page
 	my ($where) = @_;
 	my $block = shift @blocks;
 	my $answer;
-	my $ran = eval { $answer = run_in($_, $block->{sql}) for $where =~ /^region/ ? qw(us eu) : $where =~ /^(\w+)/; 1 };
-	ok($ran && $block->{where} eq $where, "in $block->{where}: " . (split /\n/, $block->{sql})[0]) or diag $@;
+	my $ran = eval { $answer = run_in($_, $block->{sql}) for $where eq 'region' ? qw(us eu) : $where; 1 };
+	ok($ran && $block->{where} eq $where, "$block->{where}: " . (split /\n/, $block->{sql})[0]) or diag $@;
 	return $answer;
 }
 
@@ -94,7 +95,7 @@ sub at_centre { $dbh{centre}->do($_) for @_; return }
 sub give_all_back { $dbh{$_}->do('SELECT egress_release_credential(session_id) FROM egress_lease') for qw(eu us); return }
 
 # the blocks that compare are needed all the time
-my %compare = map { $_->{where} =~ /^(\w+) compare$/ ? ($1 => $_->{sql}) : () } @blocks;
+my %compare = map { ($_->{where} => $_->{sql}) } grep { $_->{sql} =~ /md5/ } @blocks;
 
 # differs REGION: the lines in which it and the centre are not the same
 sub differs
@@ -198,6 +199,7 @@ arrives("a user's limit");
 is(acquire($_, 'bob', 'one'), '', "$_: which counts in each region by itself") for qw(eu us);
 is(acquire($_, 'bob', 'two'), 'NG008', "$_: and is exact there") for qw(eu us);
 at_centre('DELETE FROM egress_user_limit');
+arrives('its end');
 give_all_back();
 
 is(acquire('eu', 'bob', $_), '', "lease $_") for 1 .. 3;
@@ -217,7 +219,10 @@ give_all_back();
 
 like(page('centre'), qr/^1\|lw-7\|5\|/m, 'the shares of account 7 are five together');
 
-# client REGION, NUMBER: takes and gives back connections of account 7 until it is told to end, and writes down when it had one
+# a moment, or longer than a change takes from the centre to a region
+sub a_while { return rand() < 0.3 ? 0.4 : rand 0.01 }
+
+# load_client REGION, NUMBER: takes and gives back connections of account 7 until it is told to end, and writes down when it had one
 sub load_client
 {
 	my ($region, $number) = @_;
@@ -229,11 +234,16 @@ sub load_client
 		$dbh->begin_work;
 		my $state = sqlstate { $dbh->do(q{SELECT FROM egress_acquire_credential('bob', NULL, 1, ?)}, undef, $session) };
 		my $from = now();
-		sleep rand 0.01;
-		$state eq '' ? $dbh->commit : $dbh->rollback;
-		next if $state eq 'NG004';
-		die $state if $state ne '';
-		sleep rand 0.01;
+		if ($state ne '')
+		{
+			die $state if $state ne 'NG004';
+			$dbh->rollback;
+			sleep 0.005;
+			next;
+		}
+		sleep a_while();
+		$dbh->commit;
+		sleep a_while();
 		print $log "$from ", now(), "\n";
 		$dbh->do('SELECT egress_release_credential(?)', undef, $session);
 	}
@@ -245,11 +255,11 @@ for my $client (map { ([ 'eu', $_ ], [ 'us', $_ ]) } 1 .. 4)
 	my $pid = fork() // die "fork: $!";
 	if ($pid == 0)
 	{
-		POSIX::_exit(eval { srand(7); load_client(@$client); 1 } ? 0 : 1);
+		POSIX::_exit(eval { srand($client->[1]); load_client(@$client); 1 } ? 0 : 1);
 	}
 	$clients{$pid} = 1;
 }
-sleep 0.7;
+sleep 1;
 page('centre');
 my $look = shift @blocks;
 my $arrived;
@@ -262,7 +272,7 @@ ok(wait_until {
 my $raised = now();
 page('centre');
 $node{centre}->wait_for_catchup('egress_us');
-sleep 0.7;
+sleep 1.5;
 open my $end, '>', "$folder/end" or die $!;
 for my $pid (keys %clients)
 {
@@ -383,7 +393,7 @@ for my $region (qw(eu us))
 $next_centre->promote;
 $node{centre} = $next_centre;
 $dbh{centre} = client($next_centre);
-page('region anew');
+page('region');
 shift @blocks for 1, 2;
 at_centre(q{UPDATE egress_gateway SET city = 'Diemen' WHERE name = 'ams-1'});
 arrives('the new centre');
@@ -403,7 +413,7 @@ my %other = map { $_ => client($node{$_}, undef, 'other') } keys %node;
 my $other = $other{centre};
 $other->do(q{CREATE EXTENSION egress VERSION '0.9'});
 $other{$_}->do('CREATE EXTENSION egress') for qw(eu us);
-# refused WHAT, SQL: the centre refuses the statement, in words
+# refused SQL, WORDS: the centre refuses the statement, and says so
 sub refused
 {
 	my ($sql, $words) = @_;
