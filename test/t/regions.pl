@@ -61,11 +61,11 @@ sub as_in
 	return $sql;
 }
 
-# run a block in a place; what it answers
+# run a block in a place, as a role; what it answers
 sub run_in
 {
-	my ($where, $sql) = @_;
-	return $node{$where}->safe_psql('postgres', as_in($where, $sql));
+	my ($where, $sql, $role) = @_;
+	return $node{$where}->safe_psql('postgres', as_in($where, $sql), extra_params => [ '-U', $role // $ENV{PGUSER} ]);
 }
 
 # page WHERE: the next block of the page, which is for there, runs there, or in each region; what it has answered
@@ -74,7 +74,7 @@ sub page
 	my ($where) = @_;
 	my $block = shift @blocks;
 	my $answer;
-	my $ran = eval { $answer = run_in($_, $block->{sql}) for $where eq 'region' ? qw(us eu) : $where; 1 };
+	my $ran = eval { $answer = run_in($_, $block->{sql}, $where eq 'eu' ? 'keeper' : undef) for $where eq 'region' ? qw(us eu) : $where; 1 };
 	ok($ran && $block->{where} eq $where, "$block->{where}: " . (split /\n/, $block->{sql})[0]) or diag $@;
 	return $answer;
 }
@@ -264,7 +264,7 @@ page('centre');
 my $look = shift @blocks;
 my $arrived;
 ok(wait_until {
-	my ($limit, $held, $seen_at, $older) = split /\|/, run_in('eu', $look->{sql});
+	my ($limit, $held, $seen_at, $older) = split /\|/, run_in('eu', $look->{sql}, 'keeper');
 	$arrived //= $seen_at if $limit == 1;
 	# times as text, of one day and zone
 	$arrived && $held <= 1 && $older ge $arrived;
@@ -290,7 +290,7 @@ is(release('eu', 'seen'), '', 'and free');
 my $open = client($node{eu});
 $open->begin_work;
 $open->do(q{SELECT FROM egress_acquire_credential('bob', NULL, 1, 'open')});
-my (undef, $seen, $seen_at, $older) = split /\|/, run_in('eu', $look->{sql});
+my (undef, $seen, $seen_at, $older) = split /\|/, run_in('eu', $look->{sql}, 'keeper');
 ok($seen == 0 && $older lt $seen_at, 'eu: what an open transaction has taken is not to be seen, but the transaction is');
 $open->rollback;
 $open->disconnect;
