@@ -50,7 +50,7 @@ const isPassing = error => !error.code || /^(40001|40P01|57P0[1-3]|08...|E[A-Z]+
 // work(client) in a transaction of its own, up to three times
 async function transaction(work) {
     for (let attempt = 1; ; attempt++) {
-        let client, failure;
+        let client;
         try {
             client = await app.connect();
             await client.query('BEGIN');
@@ -58,13 +58,12 @@ async function transaction(work) {
             await client.query('COMMIT');
             return result;
         } catch (error) {
-            failure = error;
             await client?.query('ROLLBACK').catch(() => {});
             if (!isPassing(error) || attempt === 3)
                 throw error;
             log(error);
         } finally {
-            client?.release(failure && isPassing(failure));     // true: the pool drops this connection
+            client?.release();      // the pool drops one that is broken
         }
         await pause(200 * attempt);
     }

@@ -281,6 +281,29 @@ $dbh->do(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename 
 $ana->click(button('par-1'));
 ok(message($ana, 'Your session leaves through par-1'), 'a session starts after the connections to the database were lost');
 is(running('ana'), 'par-1|browser|1', '... once');
+$dbh->do(q{
+	CREATE SEQUENCE launcher.attempt;
+	CREATE FUNCTION launcher.fail() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+	BEGIN
+		CASE nextval('launcher.attempt') WHEN 1 THEN RAISE SQLSTATE '40001'; WHEN 2 THEN PERFORM pg_terminate_backend(pg_backend_pid());
+			ELSE NULL; END CASE;
+		RETURN NULL;
+	END $$;
+	CREATE TRIGGER fail AFTER INSERT ON launcher.session EXECUTE FUNCTION launcher.fail()});
+$ana->click(button('mrs-1'));
+ok(message($ana, 'Your session leaves through mrs-1'), '... and after it was told to try again, and lost another one on the way');
+is(running('ana'), "par-1|browser|1\nmrs-1|browser|1", '... once, too');
+$dbh->do('DROP TRIGGER fail ON launcher.session');
+
+# and when it was committed, but the answer was lost: a commit that waits for a standby is one
+sub standby_is { $dbh->do($_) for @_, 'SELECT pg_reload_conf()'; return }
+standby_is(q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
+$ana->click(button('ams-1'));
+ok(wait_until { value($dbh, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'SyncRep'}) },
+	'a session has been committed, but the answer is lost');
+standby_is('ALTER SYSTEM RESET synchronous_standby_names');
+ok(message($ana, 'Your session leaves through ams-1'), '... and comes when it is asked for again');
+is(running('ana'), "par-1|browser|1\nmrs-1|browser|1\nams-1|browser|1", '... once, too');
 $dbh->disconnect;
 $other->disconnect;
 $db_node->stop('fast');
@@ -289,7 +312,9 @@ $db_node->start;
 $dbh = client($db_node, undef, 'launcher');
 ok($ana->wait_for(q{document.getElementById('message').textContent === ''}), '... until it is back');
 $ana->click('#sessions button');
-is_shown($ana, $shown_sessions, '', 'a session is ended then');
+is_shown($ana, $shown_sessions, 'Marseille,Paris', 'a session is ended then');
+$dbh->do(q{UPDATE launcher.session SET ended_at = now(), ended_by = 'user' WHERE account_id = 'ana' AND ended_at IS NULL});
+is_shown($ana, $shown_sessions, '', 'one that is ended in the table is gone');
 
 # ----------------------------------------------------------------- security
 
