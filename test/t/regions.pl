@@ -102,7 +102,8 @@ sub differs
 {
 	my ($region) = @_;
 	my %lines;
-	$lines{$_}++ for map { split /\n/ } $node{centre}->safe_psql('postgres', as_in($region, $compare{centre})), run_in($region, $compare{region});
+	my @answers = ($node{centre}->safe_psql('postgres', as_in($region, $compare{centre})), run_in($region, $compare{region}));
+	$lines{$_}++ for map { split /\n/ } @answers;
 	return grep { $lines{$_} != 2 } sort keys %lines;
 }
 
@@ -160,7 +161,8 @@ for my $region (qw(eu us))
 }
 give_all_back();
 
-is(sqlstate { $dbh{eu}->do(q{SET ROLE keeper; UPDATE egress_credential SET enabled = false}) }, '42501', 'who looks after a region does not write the configuration');
+is(sqlstate { $dbh{eu}->do(q{SET ROLE keeper; UPDATE egress_credential SET enabled = false}) }, '42501',
+	'who looks after a region does not write the configuration');
 $dbh{eu}->do('RESET ROLE');
 is(sqlstate { $dbh{eu}->do(q{INSERT INTO egress_credential (egress_provider_id, name, subject_type, username, password)
 	VALUES (1, 'here', 'everyone', 'a', 'b')}) }, '23514', 'and nobody a credential without an id of the region');
@@ -171,7 +173,8 @@ is(value($dbh{us}, 'SELECT count(*) FROM egress_credential WHERE egress_credenti
 $dbh{us}->do('DROP SUBSCRIPTION wrong');
 
 my $dump = sprintf 'pg_dump "%s"', $node{eu}->connstr('postgres');
-like(`$dump`, qr/^CREATE SUBSCRIPTION egress_eu(?!.*(?:of_this_region|ENABLE ALWAYS))/ms, 'a dump of eu has the subscription, and not the constraint and the triggers');
+like(`$dump`, qr/^CREATE SUBSCRIPTION egress_eu(?!.*(?:of_this_region|ENABLE ALWAYS))/ms,
+	'a dump of eu has the subscription, and not the constraint and the triggers');
 
 # ------------------------------------------------------------------ changes at the centre
 
@@ -266,7 +269,7 @@ my $arrived;
 ok(wait_until {
 	my ($limit, $held, $seen_at, $older) = split /\|/, run_in('eu', $look->{sql}, 'keeper');
 	$arrived //= $seen_at if $limit == 1;
-	# times as text, of one day and zone
+	# times of one zone, as text, sort as they are
 	$arrived && $held <= 1 && $older ge $arrived;
 }, 'eu: the smaller share has arrived, and what was above it has ended');
 my $raised = now();
@@ -280,9 +283,18 @@ for my $pid (keys %clients)
 	is($?, 0, 'a client has come to its end');
 	delete $clients{$pid};
 }
-my %held = map { my $region = $_; $region => [ map { [split] } map { open my $log, '<', $_ or die $!; <$log> } glob "$folder/$region.*" ] } qw(eu us);
+
+# intervals FILES: what clients have written down
+sub intervals { return map { open my $log, '<', $_ or die "$_: $!"; map { [split] } <$log> } @_ }
+my %held = map { $_ => [ intervals(glob "$folder/$_.*") ] } qw(eu us);
 cmp_ok(most_at_once(map { @$_ } values %held), '<=', 5, 'account 7 is never in more than five connections');
-my %most = map { my $region = $_; $region => [ map { my $later = $_; most_at_once(grep { ($_->[0] > $raised) == $later } @{ $held{$region} }) } 0, 1 ] } qw(eu us);
+my %most;
+for my $region (qw(eu us))
+{
+	my @before = grep { $_->[0] <= $raised } @{ $held{$region} };
+	my @after = grep { $_->[0] > $raised } @{ $held{$region} };
+	$most{$region} = [ most_at_once(@before), most_at_once(@after) ];
+}
 is_deeply(\%most, { eu => [ 3, 1 ], us => [ 2, 4 ] }, 'and the shares were used to the last, before and after');
 
 is(acquire('eu', 'bob', 'seen'), '', 'eu: the share is used');
@@ -322,7 +334,8 @@ for my $what (qw(provider gateway credential))
 	my $other = $region eq 'eu' ? 'us' : 'eu';
 	if ($what eq 'credential') { acquire('us', 'bob', "full $_") for 1 .. 4 }
 	is(acquire($region, 'ann', 'ann', undef, $gateway), '', "$region has a lease of a $what");
-	stops($region, "that $what is deleted at the centre", sub { at_centre($deletion{$what}, qq{INSERT INTO egress_workspace VALUES ('$what', false)}) });
+	stops($region, "that $what is deleted at the centre",
+		sub { at_centre($deletion{$what}, qq{INSERT INTO egress_workspace VALUES ('$what', false)}) });
 	$node{centre}->wait_for_catchup("egress_$other");
 	is(join("\n", differs($other)), '', "$other goes on");
 	is(value($dbh{$region}, 'SELECT count(*) FROM egress_workspace WHERE workspace_id = ?', $what), 0, 'what comes later waits');
@@ -342,9 +355,11 @@ my $errors = errors('eu');
 at_centre(q{DELETE FROM egress_credential WHERE name = 'of eve'});
 arrives('its credential is deleted');
 is(errors('eu'), $errors, 'at once');
-is(rows($dbh{eu}, q{SELECT credential_name, release_reason FROM egress_lease_history WHERE session_id = 'eve'}), 'of eve|expired', 'and its end is in the history');
+is(rows($dbh{eu}, q{SELECT credential_name, release_reason FROM egress_lease_history WHERE session_id = 'eve'}), 'of eve|expired',
+	'and its end is in the history');
 
-my @triggers = map { "ALTER TABLE egress_credential $_" } 'ENABLE TRIGGER egress_end_expired_leases, ENABLE TRIGGER egress_refuse_delete_in_use',
+my @triggers = map { "ALTER TABLE egress_credential $_" }
+	'ENABLE TRIGGER egress_end_expired_leases, ENABLE TRIGGER egress_refuse_delete_in_use',
 	'ENABLE ALWAYS TRIGGER egress_end_expired_leases, ENABLE ALWAYS TRIGGER egress_refuse_delete_in_use';
 $dbh{eu}->do($triggers[0]);
 is(acquire('eu', 'gus', 'gus'), '', "eu: without the page's triggers");
@@ -364,7 +379,8 @@ ok(wait_until { value($dbh{eu}, q{SELECT sync_state = 'sync' FROM pg_stat_replic
 is(acquire('eu', 'bob', 'before'), '', 'eu: a lease');
 $next->stop;
 at_centre(q{INSERT INTO egress_workspace VALUES ('waits', true)});
-ok(wait_until { value($dbh{eu}, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type LIKE 'logical replication%'}) },
+ok(wait_until { value($dbh{eu}, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'
+		AND backend_type LIKE 'logical replication%'}) },
 	'what comes from the centre waits for the standby');
 $dbh{eu}->disconnect;
 # not kill -9 of the postmaster alone: who waits for a standby then goes on for a moment, and may confirm what it does not have
@@ -411,6 +427,7 @@ is(scalar @blocks, 0, 'that was all SQL of the page');
 $_->safe_psql('postgres', 'CREATE DATABASE other') for values %node;
 my %other = map { $_ => client($node{$_}, undef, 'other') } keys %node;
 my $other = $other{centre};
+my $to_other = $other->quote($node{centre}->connstr('other'));
 $other->do(q{CREATE EXTENSION egress VERSION '0.9'});
 $other{$_}->do('CREATE EXTENSION egress') for qw(eu us);
 # refused SQL, WORDS: the centre refuses the statement, and says so
@@ -429,7 +446,8 @@ $other->do($_) for q{INSERT INTO egress_provider (name, provider_type) VALUES ('
 my $not_identity = qr/Column used in the publication WHERE expression is not part of the replica identity/;
 refused(q{CREATE PUBLICATION by_type FOR TABLE egress_credential WHERE (subject_type = 'user')}, qr/User-defined types are not allowed/);
 
-$other->do('CREATE PUBLICATION by_provider FOR TABLE egress_credential WHERE (egress_provider_id = 1), egress_credential_gateway WHERE (egress_provider_id = 1)');
+$other->do(q{CREATE PUBLICATION by_provider FOR TABLE egress_credential WHERE (egress_provider_id = 1),
+	egress_credential_gateway WHERE (egress_provider_id = 1)});
 refused('UPDATE egress_credential SET enabled = true', $not_identity);
 refused('DELETE FROM egress_credential_gateway', $not_identity);
 $other->do('DROP PUBLICATION by_provider');
@@ -440,13 +458,14 @@ refused(q{UPDATE egress_credential SET name = 'us 1'}, $not_identity);
 $other->do('ALTER TABLE egress_credential REPLICA IDENTITY FULL');
 for my $region (qw(eu us))
 {
-	$other{$region}->do(sprintf "CREATE SUBSCRIPTION other_$region CONNECTION %s PUBLICATION egress_$region", $other->quote($node{centre}->connstr('other')));
+	$other{$region}->do("CREATE SUBSCRIPTION other_$region CONNECTION $to_other PUBLICATION egress_$region");
 	$node{$region}->wait_for_subscription_sync($node{centre}, "other_$region", 'other');
 }
 $other->do('ALTER EXTENSION egress UPDATE');
 $other->do('UPDATE egress_provider SET bench_after = 7');
 $node{centre}->wait_for_catchup("other_$_") for qw(eu us);
-is(value($other{$_}, 'SELECT bench_after FROM egress_provider'), 7, "$_ was updated before the centre: what has come since goes there") for qw(eu us);
+is(value($other{$_}, 'SELECT bench_after FROM egress_provider'), 7,
+	"$_ was updated before the centre: what has come since goes there") for qw(eu us);
 
 my $take = q{SELECT FROM egress_acquire_credential('bob', NULL, 1, 'bob')};
 is(sqlstate { $other{eu}->do($take) }, '', 'a credential with a limit of 1 is used in eu');
@@ -462,14 +481,15 @@ $other->do('TRUNCATE egress_credential CASCADE');
 ok(logs(qr/cannot truncate a table referenced in a foreign key constraint/), 'a TRUNCATE that is published stops the region');
 $other->do('ALTER TABLE egress_workspace ADD COLUMN note text');
 $other->do('CREATE PUBLICATION later FOR TABLE egress_workspace');
-$other{us}->do(sprintf 'CREATE SUBSCRIPTION later CONNECTION %s PUBLICATION later', $other->quote($node{centre}->connstr('other')));
+$other{us}->do("CREATE SUBSCRIPTION later CONNECTION $to_other PUBLICATION later");
 ok(logs(qr/relation "public.egress_workspace" is missing replicated column: "note"/), 'so does a column that only the centre has');
 $other{$_->[0]}->do("DROP SUBSCRIPTION $_->[1]") for [ 'eu', 'other_eu' ], [ 'us', 'other_us' ], [ 'us', 'later' ];
 
 $other->do('ALTER TABLE egress_credential ADD COLUMN region text');
 $node{centre}->safe_psql('postgres', 'CREATE DATABASE restored');
 my $restore = sprintf 'pg_dump "%s" | psql -Xq -v ON_ERROR_STOP=1 "%s" 2>&1', map { $node{centre}->connstr($_) } qw(other restored);
-like(`$restore`, qr/column "region" of relation "egress_credential" does not exist/, 'a dump with a column of somebody\'s own cannot be restored');
+like(`$restore`, qr/column "region" of relation "egress_credential" does not exist/,
+	'a dump with a column of somebody\'s own cannot be restored');
 
 $_->disconnect for values %dbh, values %other;
 done_testing();
