@@ -273,6 +273,9 @@ CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_lease_expiry
     EXECUTE FUNCTION egress_restore_in_any_order();
 CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_report
     EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_group_member FOR EACH STATEMENT
+    WHEN (pg_trigger_depth() = 0)
+    EXECUTE FUNCTION egress_restore_in_any_order();
 CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_provider
     EXECUTE FUNCTION egress_check_restored();
 CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_gateway
@@ -282,6 +285,9 @@ CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_provider_mapping
 CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_credential
     EXECUTE FUNCTION egress_check_restored();
 CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_lease
+    EXECUTE FUNCTION egress_check_restored();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_group_member FOR EACH STATEMENT
+    WHEN (pg_trigger_depth() = 0)
     EXECUTE FUNCTION egress_check_restored();
 
 -- a sweep that holds what it ended for no longer than a batch takes
@@ -1016,9 +1022,9 @@ SQLSTATE: 23503 a lease that has not expired uses it.';
 COMMENT ON FUNCTION egress_leave_members_to_source() IS
 'Trigger of egress_group_member: while a membership table is attached, leaves out the changes that its triggers do not make. SQLSTATE: 55000 TRUNCATE.';
 COMMENT ON FUNCTION egress_restore_in_any_order() IS
-'Trigger of the tables that refer to others: while pg_restore fills one as a superuser, foreign keys to tables that are empty yet are left to egress_check_restored(). SQLSTATE: none of its own.';
+'Trigger of the tables that refer to others: while pg_restore fills one as a superuser, foreign keys to tables that are empty yet are left to egress_check_restored(), and the attached table of memberships is locked while egress_group_member is filled. SQLSTATE: none of its own.';
 COMMENT ON FUNCTION egress_check_restored() IS
-'Trigger of the tables to which others refer: when pg_restore has filled one as a superuser, checks the foreign keys of these others. SQLSTATE: 23503 a row refers to one that is not there.';
+'Trigger of the tables to which others refer: when pg_restore has filled one as a superuser, checks the foreign keys of these others; of egress_group_member, fills it with what the attached table of memberships holds, if there is one. SQLSTATE: 23503 a row refers to one that is not there.';
 COMMENT ON VIEW egress_live_lease IS 'the leases that count: those that have not expired';
 COMMENT ON FUNCTION egress_gateway_leases(bigint) IS
 'What the view egress_gateway_usage calls: how many live leases a gateway has. egress_gateway_id: the gateway, or no longer one.

@@ -1207,14 +1207,14 @@ AS 'MODULE_PATHNAME' LANGUAGE C
 SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_restore_in_any_order() FROM PUBLIC;
 COMMENT ON FUNCTION egress_restore_in_any_order() IS
-'Trigger of the tables that refer to others: while pg_restore fills one as a superuser, foreign keys to tables that are empty yet are left to egress_check_restored(). SQLSTATE: none of its own.';
+'Trigger of the tables that refer to others: while pg_restore fills one as a superuser, foreign keys to tables that are empty yet are left to egress_check_restored(), and the attached table of memberships is locked while egress_group_member is filled. SQLSTATE: none of its own.';
 
 CREATE FUNCTION egress_check_restored() RETURNS trigger
 AS 'MODULE_PATHNAME' LANGUAGE C
 SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_check_restored() FROM PUBLIC;
 COMMENT ON FUNCTION egress_check_restored() IS
-'Trigger of the tables to which others refer: when pg_restore has filled one as a superuser, checks the foreign keys of these others. SQLSTATE: 23503 a row refers to one that is not there.';
+'Trigger of the tables to which others refer: when pg_restore has filled one as a superuser, checks the foreign keys of these others; of egress_group_member, fills it with what the attached table of memberships holds, if there is one. SQLSTATE: 23503 a row refers to one that is not there.';
 
 CREATE TRIGGER egress_fill_provider_type BEFORE INSERT ON egress_gateway
     FOR EACH ROW EXECUTE FUNCTION egress_fill_provider_type();
@@ -1295,6 +1295,9 @@ CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_lease_expiry
     EXECUTE FUNCTION egress_restore_in_any_order();
 CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_report
     EXECUTE FUNCTION egress_restore_in_any_order();
+CREATE TRIGGER egress_restore_in_any_order BEFORE INSERT ON egress_group_member FOR EACH STATEMENT
+    WHEN (pg_trigger_depth() = 0)
+    EXECUTE FUNCTION egress_restore_in_any_order();
 CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_provider
     EXECUTE FUNCTION egress_check_restored();
 CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_gateway
@@ -1304,6 +1307,9 @@ CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_provider_mapping
 CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_credential
     EXECUTE FUNCTION egress_check_restored();
 CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_lease
+    EXECUTE FUNCTION egress_check_restored();
+CREATE TRIGGER egress_check_restored AFTER INSERT ON egress_group_member FOR EACH STATEMENT
+    WHEN (pg_trigger_depth() = 0)
     EXECUTE FUNCTION egress_check_restored();
 
 /* ----------------------------------------------------- views for people */

@@ -43,8 +43,8 @@
  *	end_leases.c		egress_end_leases
  *	session_trigger.c	egress_release_on_session_end
  *	integrity.c			triggers that keep the tables whole
- *	restore.c			triggers for pg_restore with several jobs
  *	group_members.c		egress_follow_group_members: the mirror of the application's memberships
+ *	restore.c			triggers for pg_restore with several jobs
  *	attach.c			egress_attach_sessions, egress_attach_group_members, and back
  *	config_trigger.c	triggers that check configs and credentials
  *	import.c			egress_import_config, egress_import_credential

@@ -20,7 +20,7 @@
  * While there is a source, a row that comes to the mirror from elsewhere is left out, and one that would be changed or go
  * stays: the source says who is in it. Those are rows written by hand, and those of a dump: where its data go into tables that
  * are there with their triggers, the mirror is filled by the rows of the source, whichever of the two tables comes first, or
- * while the other one comes. All that holds with session_replication_role = replica, too; only where a subscription brings the
+ * while the other one comes. With several jobs these triggers may be made at any moment; restore.c fills the mirror then. All that holds with session_replication_role = replica, too; only where a subscription brings the
  * rows of the mirror itself are they taken as they come.
  */
 #include "group_members.h"
@@ -30,11 +30,13 @@
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -411,6 +413,49 @@ group_members_source(Oid function)
 	}
 	table_close(triggers, AccessShareLock);
 	return source;
+}
+
+/*
+ * group_members_hold_source -- if there is a source, keep others from writing to it; waits for those who do. To commit
+ *
+ * Returns it, or InvalidOid.
+ */
+Oid
+group_members_hold_source(void)
+{
+	Oid			source = group_members_source(catalog_trigger_function(GROUP_MEMBER_FUNCTION));
+
+	if (OidIsValid(source))
+	{
+		LockRelationOid(source, ShareLock);
+		(void) find_all_inheritors(source, ShareLock, NULL);
+	}
+	return source;
+}
+
+/*
+ * group_members_restored -- pg_restore has filled the mirror: if there is a source, make it what that holds
+ *
+ * The triggers of the source may have been made before these rows came, which then were left out, and after rows of the source had
+ * come, or those of some partitions.
+ */
+void
+group_members_restored(void)
+{
+	Oid			source = group_members_hold_source();
+	Relation	relation;
+
+	if (!OidIsValid(source))
+		return;
+	relation = table_open(source, NoLock);
+	for (int i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &relation->trigdesc->triggers[i];
+
+		if (strcmp(trigger->tgname, GROUP_MEMBER_CHANGED) == 0 && trigger->tgnargs == GROUP_MEMBER_ARGUMENTS)
+			group_members_refill(source, pstrdup(trigger->tgargs[0]), pstrdup(trigger->tgargs[1]));
+	}
+	table_close(relation, NoLock);
 }
 
 /* has_row_trigger -- whether the table of a trigger, perhaps a partition, has the one that follows its rows as well */

@@ -15,6 +15,8 @@
 #define GROUP_MEMBER_ARGUMENTS 3
 
 extern Oid	group_members_source(Oid function);
+extern Oid	group_members_hold_source(void);
+extern void group_members_restored(void);
 extern void group_members_forget(void);
 extern void group_members_refill(Oid source, const char *user_column, const char *group_column);
 

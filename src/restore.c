@@ -11,6 +11,12 @@
  *	- After rows went into a table, the foreign keys of others that refer to it are checked for all their rows, as ADD
  *	  FOREIGN KEY does. Where a dump is restored in its order, these others are empty.
  *
+ * Likewise the triggers of the application's table of memberships: they are made when its data are there, and those of a partitioned
+ * table, which has none itself, at any moment. From then on egress_group_member leaves to that table what is in it
+ * (group_members.c), also rows that come late from the dump.
+ *	- Before rows go into egress_group_member: if that table is attached by then, it is locked against writers.
+ *	- After that: if it is attached by then, egress_group_member is filled with what it holds.
+ *
  * That is for a COPY of pg_restore, which says who it is in application_name, and for superusers, who could switch foreign
  * keys off altogether. Nobody else is concerned, nor is pg_restore where no table is empty. A dump made of INSERTs fills a
  * table in steps: there is no moment at which all its rows have come.
@@ -34,6 +40,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "group_members.h"
 
 PG_FUNCTION_INFO_V1(egress_restore_in_any_order);
 PG_FUNCTION_INFO_V1(egress_check_restored);
@@ -115,7 +122,14 @@ statement_triggers(TriggerData *trigger, int *count)
 	return trigger->tg_trigger - position;
 }
 
-/* egress_restore_in_any_order -- BEFORE INSERT on the tables that refer to others */
+/* fills_members -- whether the table that is filled is egress_group_member */
+static bool
+fills_members(FunctionCallInfo fcinfo)
+{
+	return RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation) == catalog_table(TABLE_GROUP_MEMBER);
+}
+
+/* egress_restore_in_any_order -- BEFORE INSERT on the tables that refer to others, and on egress_group_member */
 Datum
 egress_restore_in_any_order(PG_FUNCTION_ARGS)
 {
@@ -135,11 +149,13 @@ egress_restore_in_any_order(PG_FUNCTION_ARGS)
 			if (is_empty(referenced))
 				triggers[i].tgenabled = TRIGGER_DISABLED;
 		}
+		if (fills_members(fcinfo))
+			(void) group_members_hold_source();
 	}
 	return PointerGetDatum(NULL);
 }
 
-/* egress_check_restored -- AFTER INSERT on the tables to which others refer */
+/* egress_check_restored -- AFTER INSERT on the tables to which others refer, and on egress_group_member */
 Datum
 egress_check_restored(PG_FUNCTION_ARGS)
 {
@@ -161,6 +177,8 @@ egress_check_restored(PG_FUNCTION_ARGS)
 					elog(ERROR, "a foreign key of table \"%s\" cannot be checked", RelationGetRelationName(referring));
 			table_close(referring, AccessShareLock);
 		}
+		if (fills_members(fcinfo))
+			group_members_restored();
 	}
 	return PointerGetDatum(NULL);
 }

@@ -491,6 +491,7 @@ SELECT results_eq($$
 ARRAY[
     'egress_check_restored AFTER INSERT ON egress_credential: egress_check_restored()',
     'egress_check_restored AFTER INSERT ON egress_gateway: egress_check_restored()',
+    'egress_check_restored AFTER INSERT ON egress_group_member: egress_check_restored()',
     'egress_check_restored AFTER INSERT ON egress_lease: egress_check_restored()',
     'egress_check_restored AFTER INSERT ON egress_provider: egress_check_restored()',
     'egress_check_restored AFTER INSERT ON egress_provider_mapping: egress_check_restored()',
@@ -518,6 +519,7 @@ ARRAY[
     'egress_restore_in_any_order BEFORE INSERT ON egress_credential: egress_restore_in_any_order()',
     'egress_restore_in_any_order BEFORE INSERT ON egress_credential_gateway: egress_restore_in_any_order()',
     'egress_restore_in_any_order BEFORE INSERT ON egress_gateway: egress_restore_in_any_order()',
+    'egress_restore_in_any_order BEFORE INSERT ON egress_group_member: egress_restore_in_any_order()',
     'egress_restore_in_any_order BEFORE INSERT ON egress_lease: egress_restore_in_any_order()',
     'egress_restore_in_any_order BEFORE INSERT ON egress_lease_expiry: egress_restore_in_any_order()',
     'egress_restore_in_any_order BEFORE INSERT ON egress_provider_mapping: egress_restore_in_any_order()',

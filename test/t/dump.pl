@@ -301,17 +301,27 @@ my %order = (
 	backwards => sub { return reverse @_ },
 	across => sub { return sort { $place->($a) <=> $place->($b) } @_ });
 
-# a list of what is in a dump, its data in such an order, for pg_restore; and one of the data of egress alone
+# Nor do the triggers of the application's tables wait for the data of egress, nor those of a partitioned table for its partitions'.
+my $late = qr/ TABLE DATA .* (member_a|egress_group_member) /;
+
+# a list of what is in a dump, its data in such an order, for pg_restore, and of some comes the data last of all; and one of the data
+# of egress alone
 sub list
 {
-	my ($dump, $name, $order) = @_;
+	my ($dump, $name, $order, $last_of_all) = @_;
 	my @contents = split /^/m, `pg_restore --list $dump`;
 	my ($first, $last) = (grep { $contents[$_] =~ / TABLE DATA / } 0 .. $#contents)[ 0, -1 ];
-	PostgreSQL::Test::Utils::append_to_file("$folder/$name", join '',
-		$order ? (@contents[ 0 .. $first - 1 ], $order->(@contents[ $first .. $last ]), @contents[ $last + 1 .. $#contents ])
-		: grep { / egress_/ } @contents);
+	@contents = $order ? (@contents[ 0 .. $first - 1 ], $order->(@contents[ $first .. $last ]), @contents[ $last + 1 .. $#contents ])
+		: grep { / egress_/ } @contents;
+	@contents = ((grep { !/$last_of_all/ } @contents), (grep { /$last_of_all/ } @contents)) if $last_of_all;
+	PostgreSQL::Test::Utils::append_to_file("$folder/$name", join '', @contents);
 	return "$folder/$name";
 }
+
+fresh('members_last');
+succeeds('restore members last', @pg_restore, '--use-list', list("$folder/custom", 'members_last', sub { return @_ }, $late),
+	'--dbname', 'members_last', "$folder/custom");
+check('members last', 'members_last');
 
 for my $name (sort keys %order)
 {
