@@ -607,6 +607,13 @@ CREATE VIEW egress_unentitled_connection AS
 SELECT c.* FROM egress_connection c JOIN egress_unentitled_sessions() unentitled (session_id) USING (session_id);
 REVOKE ALL ON egress_unentitled_connection FROM PUBLIC;
 
+CREATE VIEW egress_upkeep AS
+SELECT expired.leases AS expired_leases,
+       expired.since AS expired_since,
+       (SELECT released_at FROM egress_lease_history ORDER BY egress_lease_history_id LIMIT 1) AS history_since
+FROM (SELECT count(*) AS leases, min(expires_at) AS since FROM egress_lease_expiry WHERE expires_at <= clock_timestamp()) expired;
+REVOKE ALL ON egress_upkeep FROM PUBLIC;
+
 -- equality of stored secrets, whose values no statistics hold; and secrets given as bytes
 CREATE FUNCTION egress_secret_analyze(internal) RETURNS boolean
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
@@ -1049,4 +1056,6 @@ COMMENT ON FUNCTION egress_config_has_secret(egress_provider_type, text) IS
 provider_type: its provider''s; the configs of custom are not looked into. NULL for NULL. SQLSTATE: none of its own.';
 COMMENT ON VIEW egress_secret_usage IS
     'how many secrets of each column are sealed under the active key, an older one or one that is missing, or not sealed, and how many configs have some in them; opens none';
+COMMENT ON VIEW egress_upkeep IS
+    'what egress_sweep_leases() and egress_prune_history() have left: how many leases have expired and were not ended, since when the first of them, and since when the history goes back';
 COMMENT ON COLUMN egress_gateway.config IS 'what an agent needs to connect, without the credential; what else is secret in it is not sealed: egress_secret_usage counts it';

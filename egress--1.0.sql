@@ -1470,6 +1470,19 @@ REVOKE ALL ON egress_secret_usage FROM PUBLIC;
 COMMENT ON VIEW egress_secret_usage IS
     'how many secrets of each column are sealed under the active key, an older one or one that is missing, or not sealed, and how many configs have some in them; opens none';
 
+/*
+ * One row, for those who may not read the tables. history_since is the end of the history's first row. An older one may
+ * follow, of a lease that had expired long before it was ended; a pruning removes that one, too.
+ */
+CREATE VIEW egress_upkeep AS
+SELECT expired.leases AS expired_leases,
+       expired.since AS expired_since,
+       (SELECT released_at FROM egress_lease_history ORDER BY egress_lease_history_id LIMIT 1) AS history_since
+FROM (SELECT count(*) AS leases, min(expires_at) AS since FROM egress_lease_expiry WHERE expires_at <= clock_timestamp()) expired;
+REVOKE ALL ON egress_upkeep FROM PUBLIC;
+COMMENT ON VIEW egress_upkeep IS
+    'what egress_sweep_leases() and egress_prune_history() have left: how many leases have expired and were not ended, since when the first of them, and since when the history goes back';
+
 /* ------------------------------------------ what pg_dump has to carry */
 
 SELECT pg_catalog.pg_extension_config_dump('egress_provider', '');

@@ -135,6 +135,8 @@ SELECT is((SELECT active_connections FROM egress_gateway_usage WHERE egress_gate
           'egress_gateway_usage does not count it');
 SELECT is((SELECT count(*) FROM egress_lease), 3::bigint, 'although nobody has ended it');
 SELECT is(history('gone'), NULL, 'and it has no history yet');
+SELECT results_eq('SELECT expired_leases, expired_since FROM egress_upkeep',
+                  $$SELECT 1::bigint, expires_at FROM egress_lease_expiry WHERE session_id = 'gone'$$, 'egress_upkeep says since when');
 
 /* ------------------------------------------------------------- its end */
 

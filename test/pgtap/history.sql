@@ -256,6 +256,7 @@ SELECT is(egress_prune_history('1000 years'), 0::bigint, 'nothing is older than 
 SELECT is(egress_prune_history('1000 years 366000 days 8784000 hours'), 0::bigint, 'nor than the longest that may be');
 SELECT is(egress_prune_history('1 month'), 1::bigint, 'one is older than a month');
 SELECT is(kept(), '1', 'the other is kept');
+SELECT is((SELECT history_since FROM egress_upkeep), (SELECT released_at FROM egress_lease_history), 'egress_upkeep has its end');
 
 -- ended 1 to 30 days ago
 SELECT fill(ARRAY(SELECT clock_timestamp() - n * interval '24 hours' FROM generate_series(1, 30) n)) \g /dev/null
@@ -271,6 +272,7 @@ SELECT is(egress_prune_history('120 hours 1 minute', 3), 0::bigint, 'and none th
 SELECT is(egress_prune_history('96 hours 1 minute', 9223372036854775807), 1::bigint, 'max_rows may be any number');
 SELECT is(egress_prune_history('0'), 4::bigint, 'older than nothing: all that has ended');
 SELECT is(kept(), NULL, 'is gone');
+SELECT is((SELECT history_since FROM egress_upkeep), NULL, 'and egress_upkeep knows');
 SELECT is((SELECT session_id FROM egress_connections_at(clock_timestamp()) WHERE session_id = 'live'), 'live',
           'what is live is not');
 

@@ -301,7 +301,8 @@ $$VALUES
     ('view egress_live_lease',                                 NULL,      'SELECT',                      'SELECT'),
     ('view egress_orphaned_connection',                        NULL,      'SELECT',                      'SELECT'),
     ('view egress_secret_usage',                               NULL,      'SELECT',                      'SELECT'),
-    ('view egress_unentitled_connection',                      NULL,      'SELECT',                      'SELECT')
+    ('view egress_unentitled_connection',                      NULL,      'SELECT',                      'SELECT'),
+    ('view egress_upkeep',                                     NULL,      'SELECT',                      'SELECT')
 $$, 'each access allows exactly its list');
 
 SELECT results_eq($$
