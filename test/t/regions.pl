@@ -167,7 +167,9 @@ $dbh{eu}->do('RESET ROLE');
 is(sqlstate { $dbh{eu}->do(q{INSERT INTO egress_credential (egress_provider_id, name, subject_type, username, password)
 	VALUES (1, 'here', 'everyone', 'a', 'b')}) }, '23514', 'and nobody a credential without an id of the region');
 $dbh{us}->do(as_in('eu', q{CREATE SUBSCRIPTION wrong CONNECTION 'host=' PUBLICATION egress_eu}));
-ok(wait_until { value($dbh{us}, q{SELECT sync_error_count > 0 FROM pg_stat_subscription_stats WHERE subname = 'wrong'}) },
+# 19 tells tables from sequences
+my $sync_errors = value($dbh{us}, 'SHOW server_version_num') < 190000 ? 'sync_error_count' : 'sync_table_error_count';
+ok(wait_until { value($dbh{us}, "SELECT $sync_errors > 0 FROM pg_stat_subscription_stats WHERE subname = 'wrong'") },
 	"us subscribes to what is eu's");
 is(value($dbh{us}, 'SELECT count(*) FROM egress_credential WHERE egress_credential_id < 2000000000'), 0, 'and gets no credential of it');
 $dbh{us}->do('DROP SUBSCRIPTION wrong');
@@ -265,12 +267,15 @@ for my $client (map { ([ 'eu', $_ ], [ 'us', $_ ]) } 1 .. 4)
 sleep 1;
 page('centre');
 my $look = shift @blocks;
-my $arrived;
+my ($arrived, $alone);
 ok(wait_until {
 	my ($limit, $held, $seen_at, $older) = split /\|/, run_in('eu', $look->{sql}, 'keeper');
+	# the connections of older transactions that had ended when this was asked are seen now
+	my $go_on = $alone && $held <= 1;
 	$arrived //= $seen_at if $limit == 1;
 	# times of one zone, as text, sort as they are
-	$arrived && $held <= 1 && $older ge $arrived;
+	$alone ||= $arrived && $older ge $arrived;
+	$go_on;
 }, 'eu: the smaller share has arrived, and what was above it has ended');
 my $raised = now();
 page('centre');
@@ -417,7 +422,7 @@ $dbh{us}->do(q{UPDATE egress_gateway SET city = 'Utrecht' WHERE name = 'ams-1'})
 like(join("\n", differs('us')), qr/\Aegress_gateway.*\negress_gateway.*\z/, 'a row that is different is found');
 
 $dbh{us}->do(q{UPDATE egress_gateway SET city = 'Diemen' WHERE name = 'ams-1'});
-like(page('region'), qr/^egress_eu\|t\|\d+\|0$/, 'a subscription at work is seen');
+like(page('region'), qr/^t\|\d+\|egress_eu\|\d+\|0\|/, 'a subscription at work is seen');
 like(page('centre'), qr/^egress_(eu|us)\|t\|reserved\|\d+\n/, 'and how far behind it is');
 is(scalar @blocks, 0, 'that was all SQL of the page');
 
