@@ -360,8 +360,9 @@ chomp(my $preshared = run('wg genpsk'));
 chomp(my $wg_public = run("wg pubkey <" . put('key', $key)));
 is($public, $wg_public, 'egress_wireguard_public_key() is wg pubkey');
 
-start($provider, 'wireguard.log', 'wireguard-go', '--foreground', 'wgp');
-ok(eventually(sub { system("ip netns exec $provider wg show wgp >/dev/null 2>&1") == 0 }), 'a WireGuard peer is up')
+# wg removes a socket on which nobody listens yet, so nobody asks before it says that it does
+start($provider, 'wireguard.log', 'env', 'LOG_LEVEL=debug', 'wireguard-go', '--foreground', 'wgp');
+ok(eventually(sub { contents("$folder/wireguard.log") =~ /UAPI listener started/ }), 'a WireGuard peer is up')
 	or diag(contents("$folder/wireguard.log"));
 run("ip netns exec $provider wg set wgp listen-port 51820 private-key " . put('peer.key', $peer_key)
 	. " peer $public allowed-ips 10.99.0.2/32 peer $other_public preshared-key " . put('preshared', $preshared)
