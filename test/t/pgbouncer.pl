@@ -15,6 +15,7 @@ use IO::Socket::UNIX;
 use List::Util qw(first);
 use MIME::Base64 qw(encode_base64);
 use POSIX ();
+use Time::HiRes qw(sleep);
 use lib dirname(__FILE__);
 use DBD::Pg;
 use EgressTest;
@@ -118,11 +119,15 @@ sub start_pgbouncer
 	return $pid;
 }
 
-# at once: at TERM, pgbouncer from 1.23 on waits for its clients, of which a test that died leaves some
+# At once: the first TERM has pgbouncer from 1.23 on wait for its clients, of which a test that died leaves some. QUIT may be ignored,
+# as a shell's background jobs do.
 sub stop_pgbouncer
 {
-	kill 'QUIT', $pooler;
-	waitpid $pooler, 0;
+	while (waitpid($pooler, POSIX::WNOHANG) == 0)
+	{
+		kill 'TERM', $pooler;
+		sleep 0.05;
+	}
 	undef $pooler;
 }
 
