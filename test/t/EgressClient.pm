@@ -9,12 +9,12 @@
 #   until ($client->is_over) { ... }                         until the file stop is there, or the test is gone
 #   $client->finish;
 #
-#   my $result = Client->run(clients => [ 1 .. 8 ], seed => $seed, files => "$folder/", work => sub { my ($number) = @_; ... },
-#       meanwhile => sub { ... });
+#   my $result = Client->run(clients => [ 0 .. 8 ], seed => $seed, files => "$folder/", for => $seconds, meanwhile => sub { ... });
 #
-# runs work, which makes a client and lets it work, in a process for each, and meanwhile here. Then they are told to stop, by the
-# file that is called as theirs, with "stop" for the number. What they wrote is in a hash: died is how many failed, counts has
-# how many of each there were, errors how often each second field came with each first one; of other kinds there are lists of fields.
+# runs a client in a process for each number: Client->new($number) sweeps where that is 0, and works otherwise; or it does
+# work => sub { my ($number) = @_; ... }. Here it calls meanwhile, again and again for so many seconds, or once. Then all are told to
+# stop, by the file that is called as theirs, with "stop" for the number. What they wrote is in a hash: died is how many failed, counts
+# has how many of each there were, errors how often each second field came with each first one; of other kinds there are lists of fields.
 #
 # What a client does, and what the oracle makes of that, is each test's own. A test whose clients have leases (holding: session =>
 # lease) and prepared transactions (prepared: {gid, released, renewed}) may use these, and gives surely_until(), keep() and undone():
@@ -43,6 +43,10 @@ sub run
 {
 	my ($class, %run) = @_;
 	my %result = (died => 0);
+	my $work = $run{work} // sub {
+		my $client = $class->new($_[0]);
+		$_[0] == 0 ? $client->sweep : $client->work;
+	};
 	my @pids;
 	for my $number (@{ $run{clients} })
 	{
@@ -50,14 +54,16 @@ sub run
 		if ($pid == 0)
 		{
 			srand($run{seed} + $number);
-			my $ok = eval { $run{work}->($number); 1 };
+			my $ok = eval { $work->($number); 1 };
 			print STDERR "client $number: $@" if !$ok;
 			POSIX::_exit($ok ? 0 : 1);
 		}
 		push @pids, $pid;
 	}
 
-	$run{meanwhile}->();
+	srand($run{seed} - 1);
+	my $deadline = now() + ($run{for} // 0);
+	do { $run{meanwhile}->() } while (now() < $deadline);
 	open my $stop, '>', "$run{files}stop" or die "$run{files}stop: $!";
 	close $stop;
 	for my $pid (@pids)

@@ -106,23 +106,14 @@ sub create_world
 # Runs the clients and the sweeper, and changes a cool_down meanwhile. Returns what they wrote.
 sub run_load
 {
-	my $result = Client->run(clients => [ 0 .. $clients ], seed => $seed, files => "$folder/",
-		work => sub {
-			my $client = Client->new($_[0]);
-			$_[0] == 0 ? $client->sweep : $client->work;
-		},
+	my $result = Client->run(clients => [ 0 .. $clients ], seed => $seed, files => "$folder/", for => $seconds,
 		meanwhile => sub {
-			srand($seed - 1);
-			my $deadline = now() + $seconds;
-			while (now() < $deadline)
-			{
-				$admin->do('BEGIN');
-				$admin->do('UPDATE egress_credential SET cool_down = ? WHERE egress_credential_id = ?', undef,
-					(rand() < 0.5 ? '0.1 seconds' : '0.5 seconds'), MOODY);
-				sleep rand(0.02);
-				$admin->do(rand() < 0.7 ? 'COMMIT' : 'ROLLBACK');
-				sleep rand(0.3);
-			}
+			$admin->do('BEGIN');
+			$admin->do('UPDATE egress_credential SET cool_down = ? WHERE egress_credential_id = ?', undef,
+				(rand() < 0.5 ? '0.1 seconds' : '0.5 seconds'), MOODY);
+			sleep rand(0.02);
+			$admin->do(rand() < 0.7 ? 'COMMIT' : 'ROLLBACK');
+			sleep rand(0.3);
 		});
 	$result->{kicked} = { map { @$_ } @{ $result->{kicked} // [] } };
 	return $result;

@@ -115,19 +115,10 @@ sub create_world
 sub run_load
 {
 	my %switched = (on => { map { $_ => [ [ 0, FOREVER ] ] } grep { $credentials{$_}{switched} } keys %credentials }, off => {});
-	my $result = Client->run(clients => [ 0 .. $clients ], seed => $seed, files => "$folder/",
-		work => sub {
-			my $client = Client->new($_[0]);
-			$_[0] == 0 ? $client->sweep : $client->work;
-		},
+	my $result = Client->run(clients => [ 0 .. $clients ], seed => $seed, files => "$folder/", for => $seconds,
 		meanwhile => sub {
-			srand($seed - 1);
-			my $deadline = now() + $seconds;
-			while (now() < $deadline)
-			{
-				switch(\%switched, 5 + int(rand(2)));
-				sleep rand(0.05);
-			}
+			switch(\%switched, 5 + int(rand(2)));
+			sleep rand(0.05);
 		});
 	$result->{holding} = { map { @$_ } @{ $result->{holding} // [] } };
 	return { %$result, %switched };

@@ -110,19 +110,10 @@ sub create_world
 # holding (session => its ttl's end, perhaps), died.
 sub run_load
 {
-	my $result = Client->run(clients => [ 0 .. $clients ], seed => $seed, files => "$folder/",
-		work => sub {
-			my $client = Client->new($_[0]);
-			$_[0] == 0 ? $client->sweep : $client->work;
-		},
+	my $result = Client->run(clients => [ 0 .. $clients ], seed => $seed, files => "$folder/", for => $seconds,
 		meanwhile => sub {
-			srand($seed - 1);
-			my $deadline = now() + $seconds;
-			while (now() < $deadline)
-			{
-				change();
-				sleep rand(0.06);
-			}
+			change();
+			sleep rand(0.06);
 		});
 	$result->{holding} = { map { $_->[0] => { expires => $_->[1], user => $_->[2] } } @{ $result->{holding} // [] } };
 	return $result;
