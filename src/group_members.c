@@ -415,6 +415,18 @@ group_members_source(Oid function)
 	return source;
 }
 
+/* row_trigger -- the trigger of a table, perhaps a partition, that follows its rows; NULL when there is none */
+static Trigger *
+row_trigger(Relation table, Oid function)
+{
+	TriggerDesc *triggers = table->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (triggers->triggers[i].tgfoid == function && strcmp(triggers->triggers[i].tgname, GROUP_MEMBER_CHANGED) == 0)
+			return &triggers->triggers[i];
+	return NULL;
+}
+
 /*
  * group_members_hold_source -- if there is a source, keep others from writing to it; waits for those who do. To commit
  *
@@ -444,31 +456,15 @@ group_members_restored(void)
 {
 	Oid			source = group_members_hold_source();
 	Relation	relation;
+	Trigger    *trigger;
 
 	if (!OidIsValid(source))
 		return;
 	relation = table_open(source, NoLock);
-	for (int i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
-	{
-		Trigger    *trigger = &relation->trigdesc->triggers[i];
-
-		if (strcmp(trigger->tgname, GROUP_MEMBER_CHANGED) == 0 && trigger->tgnargs == GROUP_MEMBER_ARGUMENTS)
-			group_members_refill(source, pstrdup(trigger->tgargs[0]), pstrdup(trigger->tgargs[1]));
-	}
+	trigger = row_trigger(relation, catalog_trigger_function(GROUP_MEMBER_FUNCTION));
+	if (trigger != NULL && trigger->tgnargs >= PAIR)
+		group_members_refill(source, pstrdup(trigger->tgargs[0]), pstrdup(trigger->tgargs[1]));
 	table_close(relation, NoLock);
-}
-
-/* has_row_trigger -- whether the table of a trigger, perhaps a partition, has the one that follows its rows as well */
-static bool
-has_row_trigger(TriggerData *trigger)
-{
-	TriggerDesc *triggers = trigger->tg_relation->trigdesc;
-
-	for (int i = 0; i < triggers->numtriggers; i++)
-		if (triggers->triggers[i].tgfoid == trigger->tg_trigger->tgfoid &&
-			strcmp(triggers->triggers[i].tgname, GROUP_MEMBER_CHANGED) == 0)
-			return true;
-	return false;
 }
 
 /*
@@ -488,7 +484,7 @@ source_of(TriggerData *trigger)
 	if (source == relid ||
 		(trigger->tg_relation->rd_rel->relispartition && list_member_oid(get_partition_ancestors(relid), source)))
 		return source;
-	if (has_row_trigger(trigger))
+	if (row_trigger(trigger->tg_relation, trigger->tg_trigger->tgfoid) != NULL)
 		refuse_trigger(trigger, "Its table is not the one that is attached.", MADE_BY_ATTACH);
 	return InvalidOid;
 }
