@@ -45,6 +45,8 @@ CREATE TABLE egress_user_limit (
     CONSTRAINT egress_user_limit_subject_check
         CHECK ((subject_type = 'everyone') = (subject_id IS NULL))
 );
+-- src/user_limit.c looks here for the user, all groups of the user and everyone, whose key is '', in one scan
+CREATE INDEX egress_user_limit_subject ON egress_user_limit (coalesce(subject_id, ''));
 REVOKE ALL ON egress_user_limit FROM PUBLIC;
 REVOKE ALL ON SEQUENCE egress_user_limit_egress_user_limit_id_seq FROM PUBLIC;
 

@@ -103,7 +103,7 @@ static const struct
 	[INDEX_CREDENTIAL_GATEWAY_ID] = {TABLE_CREDENTIAL_GATEWAY, "egress_credential_gateway_pkey"},
 	[INDEX_GROUP_MEMBER_ID] = {TABLE_GROUP_MEMBER, "egress_group_member_pkey"},
 	[INDEX_WORKSPACE_ID] = {TABLE_WORKSPACE, "egress_workspace_pkey"},
-	[INDEX_USER_LIMIT_SUBJECT] = {TABLE_USER_LIMIT, "egress_user_limit_subject_type_subject_id_key"},
+	[INDEX_USER_LIMIT_SUBJECT] = {TABLE_USER_LIMIT, "egress_user_limit_subject"},
 	[INDEX_LEASE_SESSION] = {TABLE_LEASE, "egress_lease_pkey"},
 	[INDEX_LEASE_SLOT] = {TABLE_LEASE, "egress_lease_egress_credential_id_slot_key"},
 	[INDEX_LEASE_USER] = {TABLE_LEASE, "egress_lease_user_id_user_slot_key"},

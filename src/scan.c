@@ -252,6 +252,14 @@ scan_key_text(EgressScan *scan, text *value)
 	add_key(scan, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(value));
 }
 
+/* scan_key_any_text -- the next column of the index equals one of these texts, an array of them; the first key, and the only one */
+void
+scan_key_any_text(EgressScan *scan, ArrayType *values)
+{
+	scan_key_text(scan, (text *) values);
+	scan->keys[0].sk_flags = SK_SEARCHARRAY;
+}
+
 /* scan_key_at_least -- the next column of the index, an integer, is not below a value; the last key */
 void
 scan_key_at_least(EgressScan *scan, int32 value)

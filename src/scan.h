@@ -12,6 +12,7 @@
 #include "executor/tuptable.h"
 #include "storage/block.h"
 #include "storage/buf.h"
+#include "utils/array.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
@@ -53,6 +54,7 @@ extern void scan_key_id(EgressScan *scan, int64 id);
 extern void scan_key_id_at_least(EgressScan *scan, int64 id);
 extern void scan_key_bool(EgressScan *scan, bool value);
 extern void scan_key_text(EgressScan *scan, text *value);
+extern void scan_key_any_text(EgressScan *scan, ArrayType *values);
 extern void scan_key_at_least(EgressScan *scan, int32 value);
 extern void scan_key_subject(EgressScan *scan, EgressSubjectType type, text *id);
 extern void scan_start(EgressScan *scan, Snapshot snapshot);

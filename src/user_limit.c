@@ -16,6 +16,7 @@
  */
 #include "user_limit.h"
 
+#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -83,39 +84,49 @@ user_sessions_label(const UserSessions *sessions, const char *quote)
 	return label.data;
 }
 
-/* find_row -- the limit in the row of a subject; false when there is none */
-static bool
-find_row(EgressScan *limits, const EgressSubject *subject, Snapshot snapshot, int32 *connections)
+/* limit_keys -- what the rows of egress_user_limit that are about one of the subjects have in INDEX_USER_LIMIT_SUBJECT */
+static ArrayType *
+limit_keys(List *subjects)
 {
-	scan_key_subject(limits, subject->type, subject->id);
-	scan_start(limits, snapshot);
-	if (!scan_next(limits))
-		return false;
-	/* 0 for a negative one, whose CHECK was dropped */
-	*connections = Max(DatumGetInt32(scan_value(limits, Anum_egress_user_limit_active_connection_limit)), 0);
-	return true;
-}
-
-/* find_largest -- let *limit be the largest of the subjects of a type; false when none of them has a row */
-static bool
-find_largest(EgressScan *limits, List *subjects, EgressSubjectType type, Snapshot snapshot, UserLimit *limit)
-{
-	bool		found = false;
+	Datum	   *keys = palloc(list_length(subjects) * sizeof(Datum));
+	int			count = 0;
 	ListCell   *cell;
 
 	foreach(cell, subjects)
 	{
 		const EgressSubject *subject = lfirst(cell);
-		int32		connections;
 
-		if (subject->type != type || !find_row(limits, subject, snapshot, &connections) ||
-			(found && connections <= limit->connections))
-			continue;
-		limit->subject = subject;
-		limit->connections = connections;
-		found = true;
+		if (subject->type != SUBJECT_WORKSPACE)
+			keys[count++] = PointerGetDatum(subject->id != NULL ? subject->id : cstring_to_text(""));
 	}
-	return found;
+	return construct_array(keys, count, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+/* limited_subject -- the one of the subjects that a row is about; NULL when it is about none of them, but has the id of one */
+static const EgressSubject *
+limited_subject(EgressScan *limit, List *subjects)
+{
+	Oid			type = DatumGetObjectId(scan_value(limit, Anum_egress_user_limit_subject_type));
+	ListCell   *cell;
+
+	foreach(cell, subjects)
+	{
+		const EgressSubject *subject = lfirst(cell);
+
+		if (type == DatumGetObjectId(catalog_subject_type(subject->type)) &&
+			same_text(scan_text(limit, Anum_egress_user_limit_subject_id), subject->id))
+			return subject;
+	}
+	return NULL;
+}
+
+/* counts_before -- does a limit count rather than another one of the same user? */
+static bool
+counts_before(const UserLimit *limit, const UserLimit *other)
+{
+	if (limit->subject->type != other->subject->type)
+		return limit->subject->type < other->subject->type;
+	return limit->connections > other->connections;
 }
 
 /* user_limit_find -- the limit of a user, whose subjects these are, by a snapshot; false when there is none */
@@ -123,14 +134,26 @@ bool
 user_limit_find(List *subjects, Snapshot snapshot, UserLimit *limit)
 {
 	EgressScan	limits;
-	bool		found;
+	bool		found = false;
 
 	if (!catalog_has_table(TABLE_USER_LIMIT))
 		return false;
 	scan_open(&limits, INDEX_USER_LIMIT_SUBJECT, AccessShareLock);
-	found = find_largest(&limits, subjects, SUBJECT_USER, snapshot, limit) ||
-		find_largest(&limits, subjects, SUBJECT_GROUP, snapshot, limit) ||
-		find_largest(&limits, subjects, SUBJECT_EVERYONE, snapshot, limit);
+	scan_key_any_text(&limits, limit_keys(subjects));
+	scan_start(&limits, snapshot);
+	while (scan_next(&limits))
+	{
+		UserLimit	row;
+
+		row.subject = limited_subject(&limits, subjects);
+		if (row.subject == NULL)
+			continue;
+		/* 0 for a negative one, whose CHECK was dropped */
+		row.connections = Max(DatumGetInt32(scan_value(&limits, Anum_egress_user_limit_active_connection_limit)), 0);
+		if (!found || counts_before(&row, limit))
+			*limit = row;
+		found = true;
+	}
 	scan_close(&limits);
 	return found;
 }

@@ -440,7 +440,7 @@ SELECT results_eq($$
                       'egress_provider_mapping_pkey', 'egress_provider_mapping_subject', 'egress_provider_mapping_gateway_pkey',
                       'egress_credential_pkey', 'egress_credential_subject', 'egress_credential_pool',
                       'egress_credential_gateway_pkey', 'egress_credential_gateway_gateway',
-                      'egress_group_member_pkey', 'egress_workspace_pkey', 'egress_user_limit_subject_type_subject_id_key', 'egress_lease_pkey',
+                      'egress_group_member_pkey', 'egress_workspace_pkey', 'egress_user_limit_subject', 'egress_lease_pkey',
                       'egress_lease_egress_credential_id_slot_key', 'egress_lease_user_id_user_slot_key',
                       'egress_lease_gateway', 'egress_lease_expiry_pkey', 'egress_lease_expiry_credential',
                       'egress_report_gateway', 'egress_report_credential']) WITH ORDINALITY wanted (name, nr)
@@ -466,7 +466,7 @@ ARRAY[
     'vpn.egress_credential_gateway_gateway: vpn.egress_credential_gateway (egress_gateway_id)',
     'vpn.egress_group_member_pkey: vpn.egress_group_member (user_id, group_id) unique',
     'vpn.egress_workspace_pkey: vpn.egress_workspace (workspace_id) unique',
-    'vpn.egress_user_limit_subject_type_subject_id_key: vpn.egress_user_limit (subject_type, subject_id) unique, nulls not distinct',
+    'vpn.egress_user_limit_subject: vpn.egress_user_limit (COALESCE(subject_id, ''''::text))',
     'vpn.egress_lease_pkey: vpn.egress_lease (session_id) unique',
     'vpn.egress_lease_egress_credential_id_slot_key: vpn.egress_lease (egress_credential_id, slot, cooling, egress_gateway_id) unique',
     'vpn.egress_lease_user_id_user_slot_key: vpn.egress_lease (user_id, user_slot) unique',

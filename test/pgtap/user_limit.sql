@@ -67,6 +67,9 @@ DELETE FROM egress_user_limit;
 /* ------------------------------------------------------------- the menu */
 
 SELECT is(menu('ana'), '20 - 1', 'without a limit of the user, what the credentials have: no limit is NULL');
+INSERT INTO egress_user_limit VALUES ('group', 'ana', 0);
+SELECT is(menu('ana'), '20 - 1', 'a group''s limit is none of a user who only has its name');
+DELETE FROM egress_user_limit;
 INSERT INTO egress_user_limit VALUES ('user', 'ana', 7);
 SELECT is(menu('ana'), '7 7 1', 'with one, no more than that leaves; also where a credential has no limit');
 SELECT is(menu('bob'), '20 - 1', 'another user''s is not touched');
