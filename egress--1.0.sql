@@ -422,7 +422,7 @@ COMMENT ON COLUMN egress_user_limit.active_connection_limit IS 'how many leases 
 
 /*
  * Rows are inserted by src/limit.c and deleted by src/lease.c, never updated. UNIQUE (credential, slot) is the
- * last line of defence of the credential's limit, and UNIQUE (user, slot) of the user's; see src/limit.c. The foreign keys hold for every row, but the C code does
+ * last line of defence of the credential's limit, and UNIQUE (user, slot) of the user's; see doc/limit.md. The foreign keys hold for every row, but the C code does
  * not run their insert-side checks, which could wait: src/limit.c and src/integrity.c say what does their work.
  */
 CREATE TABLE egress_lease (

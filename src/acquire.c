@@ -16,7 +16,7 @@
  *	   locks are taken. If one is missing, the locks are given back, the keys read anew, and the credential tried again.
  *	4. With a ttl, insert when the lease ends.
  *	5. Put the credential into the gateway's config.
- * Why that keeps the limit, why nobody waits, and why a rollback of any kind needs no clean-up is in limit.c.
+ * Why that keeps the limit, why nobody waits, and why a rollback of any kind needs no clean-up is in doc/limit.md.
  */
 #include "postgres.h"
 

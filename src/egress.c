@@ -29,7 +29,7 @@
  *	once.c				whether a credential is at a gateway, where it may be once
  *	slots.c				the slots of a limit: which is free, and how many are held
  *	user_limit.c		how many connections a user may have, over all providers
- *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; proof
+ *	limit.c				the connection limit: taking a connection of a credential, finding out that it has none; proof: doc/limit.md
  *	pool.c				which credentials of a big pool may have a connection free; proof
  *	access.c			who may use what
  *	unentitled.c		which leases have what the rules of access would no longer give: egress_unentitled_sessions

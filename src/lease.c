@@ -536,7 +536,7 @@ remove_cooled(EgressScan *lease, bool gone)
 	int64		credential_id = scan_id(lease, Anum_egress_lease_egress_credential_id);
 	TimestampTz now = GetCurrentTimestamp();
 
-	/* not beside one who looks for a slot alone: what he finds in the way came before (limit.c) */
+	/* not beside one who looks for a slot alone: no row must come in the way of a slot under that look */
 	lock_take(LOCK_CREDENTIAL, credential_id, ShareLock);
 	if (gone || has_cooled_by(lease, cool_down_of(lease), now))
 		(void) try_remove(lease);

@@ -1,173 +1,47 @@
 /*
  * limit.c -- the connection limit: taking a connection of a credential, and finding out that it has none
  *
- * A credential with a limit has so many connections; a session that has one holds a lease. So has a user with a limit, over all
- * credentials (user_limit.c). This is the whole argument why both hold, whatever other sessions and their transactions do; how slots
- * are looked at is in slots.c. test/model goes through its steps in every interleaving.
+ * A credential with a limit has so many connections; a session that has one holds a lease. So has a user with a limit, over
+ * all credentials (user_limit.c). Both limits are exact, and nobody waits for another session's open transaction.
+ * doc/limit.md has the whole argument, and test/model goes through its steps in every interleaving; here they are in short.
+ * How slots are looked at is in slots.c.
  *
- * What is promised
- * ----------------
- * Exact: let each open transaction end in the way that leaves the most leases. Then whoever gets a connection gets it
- * at a moment, between call and answer, at which the credential's leases, with the new one, are not above the limit:
- * the one that is committed at that moment, or that the acquire's own transaction has set. So who begins after a limit
- * was committed goes by it, and one below what is in use lets nobody in until enough leases have ended.
- * Nobody waits for another session's open transaction: what that may still take or keep counts as held.
- * Nothing leaks: a connection is taken as long as the row of its lease is there, and nothing else has to be undone.
- *
- * The row of a lease
- * ------------------
- * It is inserted here, deleted in lease.c, and never updated. Its slot is a number in 1..L for the limit L, or NULL if
- * there was none. It is, one after the other,
- *	- inserted by an open transaction, which may commit: held;
- *	- committed: held;
- *	- deleted by an open transaction, which may roll back: held;
- *	- gone, since the inserter rolled back or the deleter committed. What is gone does not come back.
- * A dirty snapshot sees exactly what is held (HeapTupleSatisfiesDirty(); unique indexes look so, too). It is about now:
- * the age of the caller's snapshot and the isolation level do not matter.
- *
- * A look misses no row
- * --------------------
- * A look is a scan of the index (credential, slot) with a dirty snapshot. Such a scan can miss a row that is updated
- * meanwhile: the new version's entry comes where the scan has been, and the old version is gone when the scan gets
- * there. But a lease has one version, and one entry in the index as long as it is held. So what had its entry when the
- * look began, and is held when the look ends, is seen; and what the look found gone stays gone. Only a row that has no
- * entry yet can be missed, for the row is inserted first. Whoever is at that point holds the slot's lock or, alone, the
- * credential's: nobody wants the same slot meanwhile, nobody counts.
- *
- * A limit stays while somebody holds the credential's lock
- * --------------------------------------------------------
- * Whoever changes a credential writes its row, then takes LOCK_CREDENTIAL, exclusive, and gives it back at once; and
- * commits later. PostgreSQL calls for that: it inserts the new version into the index egress_credential_pool, whoever
- * writes it, and the index's access method takes the lock (pool_index.c). So whoever holds the lock, and sees that nobody
- * has begun to change the row (scan_row_is_changing()), has the credential as it is until he gives the lock back: who
- * begins later cannot commit before.
+ * A lease is a row that is inserted here, deleted in lease.c, and never updated. A look at leases is an index scan with a
+ * dirty snapshot: what open transactions have taken or given back is held, at every isolation level. A row that is not
+ * updated has one entry in the index as long as it is held, so a look misses none that had its entry when the look began.
+ * Whoever inserts one holds a short lock (lock.c) until the entry is there. Nothing but the row lives to commit, and a
+ * rollback of any kind takes it away.
  *
  * Beside others: lease_beside_others()
  * ------------------------------------
- *	1. Take LOCK_CREDENTIAL, shared. (It is one of the short locks of lock.c. The caller holds those of session and
- *	   gateway.)
- *	2. Read the credential, with a new snapshot: L is its limit. Go on if it is enabled, and nobody is changing or
- *	   deleting it, nor has this transaction itself.
- *	3. Is a lease held outside 1..L, that is above L or without a slot (slots_any_outside())? Then go no further.
- *	4. Claim a slot in 1..L (slot_claim()): try its LOCK_SLOT; then look whether it is held, and if so, try another.
- *	5. Insert the row with that slot, and then its index entries. Give back LOCK_SLOT, then LOCK_CREDENTIAL.
- * Without a limit there is no slot, and 3 and 4 fall away. Between 2 and 3 is a look at the gateway, see below. That nothing
- * came of it does not mean that the credential is full: the acquire then goes alone. In both ways, when there is a slot, the
- * caller is asked whether the credential can be used at all (LimitUsable); if not, nothing is taken.
- *
- * The moment is 5. L is the limit, by 2. Within 1..L there are at most L leases, as no two take the same slot: the second
- * has LOCK_SLOT only when the first has given it back, with his entry there. And none is held outside 1..L: none was at 3,
- * and whoever inserts one goes by another limit. He has not read it beside us, where all read L; and who goes alone has
- * the lock before us, so that his lease was there at 3, or after us.
+ *	B1. Take LOCK_CREDENTIAL, shared. The caller holds the locks of session and gateway, and the user's.
+ *	B2. Read the credential, with a new snapshot: L is its limit. Go on if it is enabled, and nobody is changing or deleting
+ *		it, nor has this transaction itself. Where it may be at each gateway once, try LOCK_PLACE, and go on if no lease is held
+ *		at the place (once.c).
+ *	B3. Go on if no lease is held outside 1..L, that is above L or without a slot (slots_any_outside()).
+ *	B4. Claim a slot in 1..L (slot_claim()): try its LOCK_SLOT; then look whether it is held, and if so, try another.
+ *	B5. Insert the row, and then its index entries. Give the locks back.
+ * Without a limit there is no slot, and B3 and B4 fall away. The moment at which the connection was free is B5. L stays until
+ * then: whoever changes it takes LOCK_CREDENTIAL for a moment when the new row is written (pool_insert()), and commits later.
+ * That nothing came of it does not mean that the credential is full: the acquire then goes alone. In both ways, when there is
+ * a slot, the caller is asked whether the credential can be used at all (LimitUsable); if not, nothing is taken.
  *
  * Alone: lease_alone()
  * --------------------
- *	1. Take LOCK_CREDENTIAL, exclusive: nobody is at 2 to 5 above, nor here.
- *	2. Read the credential, with a new snapshot.
- *	3. Is a lease held outside 1..L? Then count what is held; if that is L or more, it is full. Otherwise find a
- *	   slot in 1..L that is not held: there is one if fewer than L leases are (slots_find()).
- *	4. If it is full, but so many leases have expired as have to end for one to be free, end them (lease.c), and find
- *	   the slot then. If it is rolled back, so is its own lease. If there are not so many because other transactions are ending
- *	   them, see below.
- *	5. If there is a slot: has a transaction that committed since 2 changed the credential? Then go back to 2.
- *	6. Insert the row with that slot. Give the lock back.
- * The moment is 5: L is the limit, and the slot is free, as nobody else inserts. Without 5, the limit could be lowered
- * between 2 and 3, and then a lease end: a slot is found, and at no moment was a connection free.
+ *	A1. Take LOCK_CREDENTIAL, exclusive: nobody is at B1 to B5, nor here.
+ *	A2. Read the credential, with a new snapshot.
+ *	A3. Look at the place. Is a lease held outside 1..L? Then count what is held; if that is L or more, it is full. Otherwise
+ *		find a slot in 1..L that is not held (slots_find()).
+ *	A4. If it is full, or all leases at the place have expired, end so many expired leases as have to end, if there are so
+ *		many (end_expired()). Where other transactions are ending some, see find_beside_enders().
+ *	A5. If there is a slot: has a transaction that committed since A2 changed the credential? Then go back to A2.
+ *	A6. Remove from the slot what has cooled down there (slots_clear()), insert the row, and give the lock back.
+ * The moment is A5. What has cooled down goes after it: what was over by the old cool_down may not be by the new.
  *
- * At each gateway once
- * --------------------
- * A credential may be one that is at each gateway once at most (once_per_gateway), with a limit or without. Then there is one more
- * thing to be free: the place, which is the credential at the gateway. It is free if no lease is held there (once.c), and everything
- * that is said of a slot holds for it.
- *	- Beside others: try LOCK_PLACE, between 2 and 3, and look; give it back after 5. A second one who wants the place has the lock
- *	  only when the first one's lease has its entry there. If a lease is held, which has not expired, the answer is that: no need
- *	  to go alone.
- *	- Alone, nobody else inserts: look at 3. If all that is held there has expired, it ends at 4, and counts among those that have
- *	  to end for the limit.
- * Whether the credential is such a one is read at 2, and stays as the limit does. Who switches it on while it is at a gateway twice
- * lets nobody in there until both have ended.
- *
- * A limit that was lowered below what is in use, or set late
- * ----------------------------------------------------------
- * Whoever changes a limit looks for nothing. Leases outside 1..L are held like others. As long as
- * there is one, all acquires go alone, and all leases are counted together; when the last of them has ended, slots are
- * enough again.
- *
- * A connection that cools down
- * ----------------------------
- * A lease that ends may leave one that nobody holds, with the same slot and gateway (cool() in lease.c): its connection counts as held
- * for the credential's cool_down. The transaction that deletes the one inserts the other, under LOCK_CREDENTIAL, exclusive. So to
- * others one of the two is held at each moment until the cool_down is over; and no look is under way when its entries come, for all
- * looks are under that lock. The cool_down stays as the limit does: the index egress_credential_pool has it.
- * When it is over the row counts for nothing, and needs nobody to end it: whoever looks goes by the clock (row_state()). It stays
- * until somebody takes its slot, which is free like one without a row, and taken before one (cooled_after()). He deletes the row while
- * he holds LOCK_SLOT, or LOCK_CREDENTIAL, exclusive, and has looked again (slots_clear()): UNIQUE would not let his lease beside it.
- * A slot whose row another open transaction has inserted, or deletes, is left alone. Alone, that comes last, when it is known that
- * nobody has changed the cool_down meanwhile: what was over by the old one may not be free by the new.
- * Outside 1..L such rows are in nobody's way, and whoever steps over them beside others removes them. A lease without a slot leaves
- * one with a slot far above the limits (high_slot() in lease.c).
- * An expired lease is held until its cool_down is over; then it is ended as at 4 above.
- *
- * An expired lease that another open transaction ends
- * ---------------------------------------------------
- * A sweep may take long, and what it ends is there until it commits. But whatever becomes of it, such a lease will have
- * expired: it is over (lease_is_over()), and does not count. Its slot is not free, as UNIQUE would wait for that
- * transaction. So whoever is alone, has found that some have to end for one to be free, and met others that end some,
- * looks how many of these are over (slots_over()), and ends expired ones himself if that is not enough and these are; if
- * they are not, and one of those transactions has ended meanwhile, so that what it removes is gone or has come back, he
- * begins again. Where no slot in 1..L is without a row, he takes one above L, which is outside: then all go alone and
- * count, as after a limit was lowered, until his lease has ended. With a cool_down a lease is over when its connection
- * has cooled down; before, it or the row that cool() has put in its place is held.
- * The place at a gateway is no unique key, so there such a lease is stepped over at once.
- *
- * A user's limit
- * --------------
- * A lease has a second slot, of its user, in 1..M for the limit M, or none. UNIQUE (user_id, user_slot) and the look at it are as for
- * a credential, and an acquire goes alone, always: it holds LOCK_USER, exclusive, from reading M to having inserted the lease. Users
- * are many, and have few sessions that begin at once. Those who have no limit hold it shared, so that they do not keep
- * one another out.
- * M may change at any time, by rows that are about many users, and by who is in a group; nobody who changes it takes a lock. So it is
- * read before the look, and after: if it is the same, the moment is that of the second reading, when a connection was free by the limit
- * of then (or all were held, NG008). From there to the insertion nobody else inserts a lease of this user. For a user
- * without a limit the moment is the acquire's snapshot, which was taken under the lock: whoever reads a limit that was committed later
- * looks when that acquire's lease is there.
- * What an open transaction takes or ends is held for the user as for the credential. An expired lease does not count
- * for its user, whatever the credential's cool_down; if it is in the way it is ended, before the credential is tried.
- * What cools down has a user_id of its own, and counts for nobody.
- *
- * Two limits
- * ----------
- * The user's is looked at first, then the credential's, then one row is inserted, with both slots. Until then nothing was written
- * for either: an acquire that is refused, by the first or by the second, leaves nothing to give back, but expired leases that it has
- * ended, which comes undone with its transaction. The user's moment comes before the credential's. Nobody else inserts a lease of the
- * user until this one is there, so the limit that held at the first moment holds at the second.
- * A user at the limit is told so (NG008) also where every credential is full: when the search has come to nothing, the
- * user's leases are looked at for the answer alone.
- *
- * What the same transaction did before
- * ------------------------------------
- * What it has deleted is gone for itself (for a unique index, too) and held to others, who may see two leases of it in
- * one slot. Both are never left: what undoes the deletion, a rollback or one to a savepoint, undoes what came after it.
- * A limit that it has set itself, nobody else sees. So it goes alone (scan_row_is_own()): it counts, and its lease, which may
- * be outside the limit that others read, is there before they look or comes after they are done.
- *
- * No deadlock, no clean-up
- * ------------------------
- * lock.c gives the locks their order: the user's comes before the gateway's and the credential's, and whoever holds one of these never
- * asks for a user's. They are held for microseconds, and whoever holds one waits for no transaction,
- * not in a unique index either: LOCK_SESSION keeps a second lease of the session away, LOCK_SLOT or LOCK_CREDENTIAL one
- * with the same slot, and LOCK_USER one with the same of the user. UNIQUE (egress_credential_id, slot) and (user_id, user_slot) are the
- * last line of defence, which is not meant to be hit.
- * Only the row lives to commit. A rollback of any kind makes it gone and gives back what locks are held; after a crash
- * it is that of a transaction that has not committed; a prepared transaction is an open one, also after a restart.
- *
- * Who deletes the credential or the gateway
- * -----------------------------------------
- * The foreign keys' own checks are not run for a lease. They lock both rows FOR KEY SHARE, which waits for whoever
- * renames or deletes one in an open transaction, and makes a hot credential's row carry the locks of all its leases'
- * transactions. Instead, the deleter marks the row deleted, then takes its lock (LOCK_GATEWAY, LOCK_CREDENTIAL)
- * exclusive and looks for leases (integrity.c). Under the same lock an acquire looks for the mark (scan_row_ends()) and
- * inserts. Whichever is second sees the other.
+ * The foreign keys' own checks are not run for a lease. They lock both rows FOR KEY SHARE, which waits for whoever renames the
+ * gateway, or deletes one of the two, in an open transaction, and makes a hot credential's row carry the locks of all its
+ * leases' transactions. Instead an acquire looks for the mark of a deleter (scan_row_ends()), and a deleter for leases
+ * (integrity.c), both under the short lock.
  *
  * What it costs
  * -------------
@@ -179,16 +53,13 @@
  * to all are held, without a visit.
  *
  * Full for certain, without a lock: limit_look()
- * --------------------------------------------------
- * An acquire tries the credentials of a pool one after the other. If most are full, their locks would be taken for
- * nothing, and everybody who is refused would queue for them. So it looks here first, and passes over a credential that
- * was full when the acquire took its snapshot. That is certain, and no guess, when each of the slots 1..L has a lease
- *	- that is still held, and
- *	- that was inserted by a transaction which the snapshot has as committed.
- * All these leases were held together at the snapshot: none has ended since, and none came later. A lease whose
- * transaction is open, or committed since, proves nothing: while it came, another may have gone. Then, and when a lease
- * has expired, the answer is no, and limit_take() decides. So it is when a transaction that was ending one of the leases has
- * ended between the look at the leases and that at their ends: the lease may have been over, and its end is gone.
+ * ----------------------------------------------
+ * An acquire passes over a credential that was full when it took its snapshot, and takes no lock for that. It is certain when
+ * each of the slots 1..L has a lease that is still held, and that was inserted by a transaction which the snapshot has as
+ * committed: all these leases were held together at the snapshot. A lease whose transaction is open, or committed since,
+ * proves nothing: while it came, another may have gone. Then, and when a lease has expired, the answer is no, and limit_take()
+ * decides. So it is when a transaction that was ending one of the leases has ended between the look at the leases and that at
+ * their ends: the lease may have been over, and its end is gone.
  * What an open transaction ends, and what the caller's own has taken, is held, but may change without a word, by a commit or a
  * rollback: LimitSeen says so. pool.c remembers only what is certain for everybody.
  * It costs one pass over the index of slots: the credentials are asked about by ascending id, which is the order of the

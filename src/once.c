@@ -2,12 +2,13 @@
  * once.c -- one key, one tunnel: whether a credential is at a gateway
  *
  * A WireGuard server knows a client by its key, and some providers allow an account one connection at a server. So a credential
- * that is once_per_gateway has at most one live lease at each gateway. limit.c keeps that, by the same argument as the limit: what
- * is held there is looked at with a dirty snapshot, under a lock that keeps others from the same place until the lease is in.
+ * that is once_per_gateway has at most one live lease at each gateway. limit.c keeps that, by the same argument as the limit
+ * (doc/limit.md): what is held there is looked at with a dirty snapshot, under a lock that keeps others from the same place
+ * until the lease is in.
  *
- * Looked at is the index (gateway, credential) of the leases. A lease has one version, and one entry, so the look misses none that
- * had its entry when it began (limit.c). Its end is looked up by its session, also dirty. A renewal under that look may hide the
- * end; but who renews has found it not to be over, and until that transaction ends the lease counts, as it does if the end is hidden.
+ * Looked at is the index (gateway, credential) of the leases. Their ends are looked up by session, also dirty. A renewal under
+ * that look may hide the end; but who renews has found it not to be over, and until that transaction ends the lease counts, as
+ * it does if the end is hidden.
  * One that has expired, and that another open transaction is ending, does not count: no index keeps a second one from the place.
  */
 #include "once.h"

@@ -808,7 +808,7 @@ group_of(const Datum *values, const bool *isnull)
 /*
  * pool_insert -- aminsert: after the heap's row, so that who finds the item open sees the change in the row
  *
- * And so that who goes by the row beside others, holding the credential's lock, sees the change or is waited for: limit.c.
+ * And so that who goes by the row beside others, holding the credential's lock, sees the change or is waited for: doc/limit.md.
  */
 static bool
 pool_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relation heap,

@@ -3,7 +3,7 @@
  *
  * A limit is a credential's (limit.c) or a user's (user_limit.c). Each lease that counts for it has a number of its own in
  * 1..limit, its slot, in a unique index: (credential, slot) or (user, slot). Those from before there was a limit have none, and those
- * from before it was lowered may have one above it: they are outside. limit.c has the whole argument; here is how it is looked.
+ * from before it was lowered may have one above it: they are outside. doc/limit.md has the whole argument.
  *
  * A look is a scan of the index with a dirty snapshot, so it sees what is held now, by open transactions, too. What it finds stays
  * right as long as the caller keeps others from inserting: he holds a lock on the credential or the user, or on the slot.

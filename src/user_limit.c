@@ -4,8 +4,8 @@
  * A user's own row counts; without one the largest of the groups that the user is in; else that of everyone; else there is no
  * limit. user_limit_find() is the one place that says so, for an acquire, the menu and the explanations.
  *
- * For an acquire the limit is exact, and nobody waits for an open transaction: by slots, as a credential's limit. limit.c has the
- * whole argument, and how the two go together. An acquire has a hold on its user's limit:
+ * For an acquire the limit is exact, and nobody waits for an open transaction: by slots, as a credential's limit. doc/limit.md
+ * has the whole argument, and how the two go together. An acquire has a hold on its user's limit:
  *	1. user_hold_begin(): LOCK_USER, shared, before its snapshot is taken.
  *	2. user_hold_decide(): is there a limit, by that snapshot? If not, the lock is kept until the lease is there. If so, it is given
  *	   back, and
