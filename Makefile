@@ -7,6 +7,7 @@
 #                     TESTS="regress isolation" runs only these stages, which test/run lists
 #   make test-all     the same with everything that takes longer: more rounds, and the stages after those of make test
 #   make bench        measure egress beside its peers, and write doc/bench.md; ROUNDS=1 for a short look
+#   make reference    write doc/reference.md, from the comments in egress--1.0.sql and src/errors.h
 #   make deb          install what is missing, and build Debian packages, in the folder dist
 #   make dist         make the zip for PGXN, of what is committed, in the folder dist
 #
@@ -91,7 +92,7 @@ all install uninstall installcheck clean:
 endif
 
 # PG_CONFIG, TESTS and ROUNDS reach the scripts through the environment, and only when they were given
-.PHONY: demo demo-psql demo-drop test test-all bench deb dist
+.PHONY: demo demo-psql demo-drop test test-all bench reference deb dist
 demo:
 	@demo/run
 demo-psql:
@@ -104,6 +105,8 @@ test-all:
 	@EGRESS_TEST_ALL=1 test/run
 bench:
 	@test/bench/run
+reference:
+	@scripts/reference
 deb:
 	@scripts/deb
 dist:

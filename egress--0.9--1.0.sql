@@ -742,322 +742,766 @@ BEGIN
 END $$;
 
 /* ------------------------------------------------------------- comments */
-COMMENT ON COLUMN egress_provider.bench_after IS
-    'so many reports of different sessions, 1 to 100, that they could not connect bench a gateway or credential; NULL: they never do';
-COMMENT ON COLUMN egress_provider.bench_for IS
-    'how long it is benched, the first time; doubled each time that it happens again before a success. An hour at most';
 COMMENT ON TABLE egress_report IS
-    'what sessions have reported of a gateway or a credential, as far as it counts; written by functions of the extension only';
-COMMENT ON COLUMN egress_report.session_id IS 'the session that could not connect; NULL: a success, before which nothing counts';
+    'reports of sessions about gateways and credentials, as far as they count; written by functions of the extension only';
+COMMENT ON COLUMN egress_report.egress_report_id IS 'id of the report';
+COMMENT ON COLUMN egress_report.egress_gateway_id IS
+    'the gateway that the report is about; NULL: the report is about a credential';
+COMMENT ON COLUMN egress_report.egress_credential_id IS
+    'the credential that the report is about; NULL: the report is about a gateway';
+COMMENT ON COLUMN egress_report.session_id IS
+    'the session that could not connect; NULL: the report is of a success, and earlier reports do not count';
+COMMENT ON COLUMN egress_report.reported_at IS 'when the report was made';
 COMMENT ON TABLE egress_failure IS
-    'one row a report that a session could not connect, whatever it counted for, with the names as they were, until egress_prune_history() removes it';
-COMMENT ON COLUMN egress_failure.failure IS 'what the session could not connect to, or with: gateway or credential';
+    'reports that a session could not connect, whether they counted or not, with the names that were in use then, until egress_prune_history() removes them';
+COMMENT ON COLUMN egress_failure.egress_failure_id IS 'id of the report';
+COMMENT ON COLUMN egress_failure.reported_at IS 'when the report was made';
+COMMENT ON COLUMN egress_failure.session_id IS 'the application''s id of the session';
+COMMENT ON COLUMN egress_failure.failure IS 'gateway: the gateway did not answer; credential: the gateway refused the credential';
+COMMENT ON COLUMN egress_failure.egress_gateway_id IS 'id of the gateway, which may have been deleted since';
+COMMENT ON COLUMN egress_failure.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_failure.egress_credential_id IS 'id of the credential, which may have been deleted since';
+COMMENT ON COLUMN egress_failure.credential_name IS 'name of the credential';
+COMMENT ON COLUMN egress_failure.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_failure.user_id IS 'the application''s id of the user';
 COMMENT ON FUNCTION egress_report_failure(text, text) IS
-'Says that a session, which holds a lease, could not connect. After egress_provider.bench_after such reports of different sessions with no success between them, the gateway or the credential is benched for bench_for, doubled each time that this happens again before a success, an hour at most.
-A benched gateway is not available; a benched credential is passed over by acquires, like a full one. What is reported while it is benched counts for nothing. The bench ends by the clock.
-session_id: the application''s id, 1 to 255 bytes. failure: gateway, when it does not answer; credential, when the gateway has refused it. Each report is written to egress_failure.
-Waits for no other transaction; counts at commit. SQLSTATE: 22004, 22023 bad argument, an unknown failure, or a session without a live lease; 25006 read-only transaction or standby.';
+'Reports that a session that holds a lease could not connect, and writes the report to egress_failure.
+The gateway or the credential is benched after such reports of as many different sessions as egress_provider.bench_after says, without a success in between. The bench lasts for egress_provider.bench_for, doubled with each further bench before a success, to one hour at most.
+A benched gateway is not available, and acquires skip a benched credential like a full one. Reports that are made during a bench do not count. The bench ends when its time is over.
+The report counts after commit. The function does not wait for other transactions.
+session_id: the application''s id of the session, 1 to 255 bytes.
+failure: gateway if the gateway does not answer, credential if the gateway has refused the credential.
+SQLSTATE: 22004 an argument is null; 22023 session_id is empty or longer than 255 bytes, failure is not one of these, or the session has no live lease; 25006 the transaction is read-only, or the server is a standby.';
 COMMENT ON FUNCTION egress_report_failure(egress_id, text) IS
-'As egress_report_failure(text, text), for an id that is no text. session_id: a uuid, a number or a string. failure: as there. SQLSTATE: 22004, 22023, 25006, as there.';
+'The same as egress_report_failure(text, text) for an id of another type than text.
+session_id: a uuid, a number or a string.
+failure: as there.
+SQLSTATE: 22004, 22023, 25006 as there.';
 COMMENT ON FUNCTION egress_report_success(text) IS
-'Says that a session, which holds a lease, is connected: its gateway and its credential are well, and off the bench; failures are counted anew.
-session_id: the application''s id, 1 to 255 bytes. Writes nothing where no failure is reported. Waits for no other transaction.
-SQLSTATE: 22004, 22023 bad argument, or a session without a live lease; 25006 read-only transaction or standby.';
+'Reports that a session that holds a lease is connected. The gateway and the credential of the lease are not benched any longer, and earlier failures do not count.
+The function writes nothing if no failure was reported. It does not wait for other transactions.
+session_id: the application''s id of the session, 1 to 255 bytes.
+SQLSTATE: 22004 session_id is null; 22023 session_id is empty or longer than 255 bytes, or the session has no live lease; 25006 the transaction is read-only, or the server is a standby.';
 COMMENT ON FUNCTION egress_report_success(egress_id) IS
-'As egress_report_success(text), for an id that is no text. session_id: a uuid, a number or a string. SQLSTATE: 22004, 22023, 25006, as there.';
+'The same as egress_report_success(text) for an id of another type than text.
+session_id: a uuid, a number or a string.
+SQLSTATE: 22004, 22023, 25006 as there.';
 COMMENT ON FUNCTION egress_unbench(bigint, bigint) IS
-'Takes a gateway, a credential, or both off the bench, as a success would: failures are counted anew.
-egress_gateway_id, egress_credential_id: which; NULL: none. Returns true when one of them was benched, false when not, or when there is none of the id. Waits for no other transaction.
-SQLSTATE: 22023 both are NULL; 25006 read-only transaction or standby.';
-COMMENT ON TYPE egress_benched_target IS 'a row of egress_benched_now()';
+'Ends the bench of a gateway, a credential, or both, as a success would. Earlier failures do not count. The function does not wait for other transactions.
+egress_gateway_id, egress_credential_id: the gateway and the credential. NULL: none.
+Returns true if one of them was benched. Returns false if neither was, also if there is none with the id.
+SQLSTATE: 22023 both arguments are null; 25006 the transaction is read-only, or the server is a standby.';
+COMMENT ON TYPE egress_benched_target IS 'row type of egress_benched_now()';
+COMMENT ON COLUMN egress_benched_target.egress_gateway_id IS 'the gateway that is benched; NULL: it is a credential';
+COMMENT ON COLUMN egress_benched_target.egress_credential_id IS 'the credential that is benched; NULL: it is a gateway';
+COMMENT ON COLUMN egress_benched_target.failures IS 'number of reports since the last success';
+COMMENT ON COLUMN egress_benched_target.benched_until IS 'when the bench ends';
 COMMENT ON FUNCTION egress_benched_now() IS
-'What the view egress_benched calls: the gateways and credentials that are benched. Works on a hot standby. SQLSTATE: none of its own.';
-COMMENT ON VIEW egress_benched IS
-    'the gateways and the credentials that are benched, after how many reports since the last success, and until when; one of the two ids is NULL';
+'Returns the gateways and credentials that are benched. The view egress_benched uses it. It works on a hot standby.
+SQLSTATE: none of its own.';
+COMMENT ON VIEW egress_benched IS 'gateways and credentials that are benched';
+COMMENT ON COLUMN egress_benched.egress_gateway_id IS 'the gateway that is benched; NULL: it is a credential';
+COMMENT ON COLUMN egress_benched.egress_credential_id IS 'the credential that is benched; NULL: it is a gateway';
+COMMENT ON COLUMN egress_benched.failures IS 'number of reports since the last success';
+COMMENT ON COLUMN egress_benched.benched_until IS 'when the bench ends';
+COMMENT ON COLUMN egress_benched.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_benched.credential_name IS 'name of the credential';
+COMMENT ON COLUMN egress_benched.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_benched.provider_name IS 'name of the provider';
 
-COMMENT ON FUNCTION egress_id_in(cstring) IS 'Input function of egress_id: the text as it is. SQLSTATE: none of its own.';
-COMMENT ON FUNCTION egress_id_out(egress_id) IS 'Output function of egress_id: the text as it is. SQLSTATE: none of its own.';
-COMMENT ON FUNCTION egress_id_recv(internal) IS 'Binary input function of egress_id: as text''s. SQLSTATE: none of its own.';
-COMMENT ON FUNCTION egress_id_send(egress_id) IS 'Binary output function of egress_id: as text''s. SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_id_in(cstring) IS
+'Input function of egress_id. It keeps the text as it is.
+SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_id_out(egress_id) IS
+'Output function of egress_id. It returns the text as it is.
+SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_id_recv(internal) IS
+'Binary input function of egress_id, the same as that of text.
+SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_id_send(egress_id) IS
+'Binary output function of egress_id, the same as that of text.
+SQLSTATE: none of its own.';
 COMMENT ON TYPE egress_id IS 'an id of the application as an argument: the text form of a uuid, a number or a string';
 COMMENT ON FUNCTION egress_id_from_character(character) IS
-'Cast of character(n) to egress_id: the text without its padding, as it becomes text. SQLSTATE: none of its own.';
-COMMENT ON CAST (uuid AS egress_id) IS 'its text form';
-COMMENT ON CAST (smallint AS egress_id) IS 'its text form';
-COMMENT ON CAST (integer AS egress_id) IS 'its text form';
-COMMENT ON CAST (bigint AS egress_id) IS 'its text form';
-COMMENT ON CAST (numeric AS egress_id) IS 'its text form';
-COMMENT ON CAST (name AS egress_id) IS 'its text form';
+'Cast of character(n) to egress_id. It removes the padding, as a cast to text does.
+SQLSTATE: none of its own.';
+COMMENT ON CAST (uuid AS egress_id) IS 'the text form';
+COMMENT ON CAST (smallint AS egress_id) IS 'the text form';
+COMMENT ON CAST (integer AS egress_id) IS 'the text form';
+COMMENT ON CAST (bigint AS egress_id) IS 'the text form';
+COMMENT ON CAST (numeric AS egress_id) IS 'the text form';
+COMMENT ON CAST (name AS egress_id) IS 'the text form';
 COMMENT ON CAST (text AS egress_id) IS 'the text as it is';
 COMMENT ON CAST (varchar AS egress_id) IS 'the text as it is';
 COMMENT ON CAST (character AS egress_id) IS 'the text without its padding';
 COMMENT ON FUNCTION egress_available_gateways(egress_id, egress_id) IS
-'As egress_available_gateways(text, text), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them. SQLSTATE: 22004, 22023, as there.';
+'The same as egress_available_gateways(text, text) for ids of other types than text.
+user_id, workspace_id: uuids, numbers, or a mixture of these and strings.
+SQLSTATE: 22004, 22023 as there.';
 COMMENT ON FUNCTION egress_acquire_credential(egress_id, egress_id, bigint, egress_id, interval) IS
-'As egress_acquire_credential(text, text, bigint, text, interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. egress_gateway_id, ttl: as there.
-SQLSTATE: 22004, 22023, NG001 to NG009, 25006, as there.';
+'The same as egress_acquire_credential(text, text, bigint, text, interval) for ids of other types than text.
+user_id, workspace_id, session_id: uuids, numbers, or a mixture of these and strings.
+egress_gateway_id, ttl: as there.
+SQLSTATE: 22004, 22023, 25006, 42703, NG001, NG002, NG003, NG004, NG005, NG006, NG007, NG008, NG009 as there.';
 COMMENT ON FUNCTION egress_release_credential(egress_id) IS
-'As egress_release_credential(text), for an id that is no text. session_id: a uuid, a number or a string. SQLSTATE: 22004, 22023, 25006, as there.';
+'The same as egress_release_credential(text) for an id of another type than text.
+session_id: a uuid, a number or a string.
+SQLSTATE: 22004, 22023, 25006 as there.';
 COMMENT ON FUNCTION egress_renew_lease(egress_id, interval) IS
-'As egress_renew_lease(text, interval), for an id that is no text. session_id: a uuid, a number or a string. ttl: as there. SQLSTATE: 22004, 22023, 25006, as there.';
+'The same as egress_renew_lease(text, interval) for an id of another type than text.
+session_id: a uuid, a number or a string.
+ttl: as there.
+SQLSTATE: 22004, 22023, 25006 as there.';
 COMMENT ON FUNCTION egress_gateway_required(egress_id) IS
-'As egress_gateway_required(text), for an id that is no text. workspace_id: a uuid, a number or a string. SQLSTATE: 22023, as there.';
+'The same as egress_gateway_required(text) for an id of another type than text.
+workspace_id: a uuid, a number or a string.
+SQLSTATE: 22023 as there.';
 COMMENT ON FUNCTION egress_explain_access(egress_id, egress_id, bigint) IS
-'As egress_explain_access(text, text, bigint), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them. egress_gateway_id: as there. SQLSTATE: 22004, 22023, NG001, as there.';
+'The same as egress_explain_access(text, text, bigint) for ids of other types than text.
+user_id, workspace_id: uuids, numbers, or a mixture of these and strings.
+egress_gateway_id: as there.
+SQLSTATE: 22004, 22023, NG001 as there.';
 COMMENT ON CAST (text AS egress_provider_type) IS 'in assignments: the value of that name';
 COMMENT ON CAST (varchar AS egress_provider_type) IS 'in assignments: the value of that name';
 COMMENT ON CAST (text AS egress_subject_type) IS 'in assignments: the value of that name';
 COMMENT ON CAST (varchar AS egress_subject_type) IS 'in assignments: the value of that name';
-COMMENT ON TYPE egress_credential_order IS 'which of the credentials that fit an acquire takes';
+COMMENT ON TYPE egress_credential_order IS
+    'which of the credentials that fit an acquire takes: first, the one with the lowest id that has a connection free; spread, the next one from a random credential on';
 COMMENT ON CAST (text AS egress_credential_order) IS 'in assignments: the value of that name';
 COMMENT ON CAST (varchar AS egress_credential_order) IS 'in assignments: the value of that name';
-COMMENT ON COLUMN egress_provider.credential_order IS
-    'first: an acquire takes the credential with the lowest id that has a connection free; spread: it begins to look at one drawn by chance';
 COMMENT ON FUNCTION egress_secret_in(cstring) IS
-'Input function of egress_secret: keeps a sealed form, seals other text under the active key, or keeps it where no key file is set.
-SQLSTATE: 22023 empty, or longer than 16 kB; NG006 a damaged sealed form; F0000 the key file cannot be used.';
+'Input function of egress_secret. It keeps a sealed form as it is, and seals other text under the active key. If no key file is set, it keeps other text as it is, too.
+SQLSTATE: 22023 the text is empty or longer than 16 kB; 22P05 the text has a character that Unicode does not have; F0000 the key file cannot be used; NG006 the sealed form is damaged.';
 COMMENT ON FUNCTION egress_secret_analyze(internal) IS
-'ANALYZE of egress_secret: none, so that no statistics hold a value. SQLSTATE: none of its own.';
+'Function by which ANALYZE collects statistics about egress_secret. It collects none, so that no statistics contain a value.
+SQLSTATE: none of its own.';
 COMMENT ON FUNCTION egress_secret_from_bytea(bytea) IS
-'Cast of bytea to egress_secret: as egress_secret_in, of a text in the database''s encoding. SQLSTATE: 22021 it is none; 22023, NG006 and F0000, as egress_secret_in.';
-COMMENT ON CAST (bytea AS egress_secret) IS 'in assignments: seals the text that the bytes are; by way of text it would be their hexadecimal form';
+'Cast of bytea to egress_secret. It takes the bytes for a text in the encoding of the database, and treats it as egress_secret_in() does.
+SQLSTATE: 22021 the bytes are not such a text; 22023, 22P05, F0000, NG006 as for egress_secret_in().';
+COMMENT ON CAST (bytea AS egress_secret) IS
+    'in assignments: seals the text that the bytes are; a conversion through text would seal their hexadecimal form';
 COMMENT ON FUNCTION egress_secret_eq(egress_secret, egress_secret) IS
-'Whether two stored forms are the same; two sealed forms of one secret are not. SQLSTATE: none of its own.';
+'Returns whether two stored forms are equal. Two sealed forms of the same secret are not.
+SQLSTATE: none of its own.';
 COMMENT ON FUNCTION egress_secret_ne(egress_secret, egress_secret) IS
-'Whether two stored forms are different; two sealed forms of one secret are. SQLSTATE: none of its own.';
-COMMENT ON FUNCTION egress_secret_hash(egress_secret) IS 'Hash of a stored form. SQLSTATE: none of its own.';
-COMMENT ON OPERATOR = (egress_secret, egress_secret) IS 'the same stored form';
-COMMENT ON OPERATOR <> (egress_secret, egress_secret) IS 'another stored form';
+'Returns whether two stored forms are different. Two sealed forms of the same secret are.
+SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_secret_hash(egress_secret) IS
+'Returns the hash value of a stored form.
+SQLSTATE: none of its own.';
+COMMENT ON OPERATOR = (egress_secret, egress_secret) IS 'equal stored forms';
+COMMENT ON OPERATOR <> (egress_secret, egress_secret) IS 'different stored forms';
 COMMENT ON OPERATOR CLASS egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
 COMMENT ON OPERATOR FAMILY egress_secret_ops USING hash IS 'equality of stored forms; there is no order';
-COMMENT ON COLUMN egress_credential.client_certificate IS 'openvpn only: PEM, with client_key; the certificates of a chain may follow';
-COMMENT ON COLUMN egress_credential.client_key IS 'openvpn only: PEM, without a passphrase, with client_certificate';
-COMMENT ON COLUMN egress_credential.address IS 'wireguard only, optional: the addresses that belong to the key, as wg-quick takes them';
-COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: base64 of 32 bytes';
-COMMENT ON COLUMN egress_credential.once_per_gateway IS
-    'whether at most one of its leases is live at each gateway; NULL is as the provider''s type has it, true for wireguard, else false: a trigger puts that in its place';
-COMMENT ON COLUMN egress_credential.cool_down IS
-    'how long after its end a connection counts as held, because the provider still counts it; NULL: not at all. A change holds for those that cool down, too. A day is 24 hours, a month one of UTC''s calendar';
 COMMENT ON TABLE egress_user_limit IS
-    'how many connections each user may have at once, over all providers: by the user''s own row, else the largest of the user''s groups, else that of everyone';
-COMMENT ON COLUMN egress_user_limit.subject_type IS 'user, group (each of its users) or everyone (each user)';
-COMMENT ON COLUMN egress_user_limit.subject_id IS 'the application''s id; NULL exactly for everyone';
-COMMENT ON COLUMN egress_user_limit.active_connection_limit IS 'how many leases of each of these users may be live at once';
-COMMENT ON TYPE egress_subject_type IS 'whom a mapping, a credential or a limit of egress_user_limit is for';
-COMMENT ON COLUMN egress_lease_history.release_reason IS
-    'released: by egress_release_credential(); session_end: by the end of its session in an attached table; ended: by egress_end_leases(); expired: at released_at, whoever ended it later';
-COMMENT ON COLUMN egress_lease.user_slot IS
-    'which of the user''s connections, counted from 1; NULL when the user had no limit';
-COMMENT ON COLUMN egress_lease.cooling IS
-    'a lease that nobody holds: one has ended at acquired_at, and its connection counts as held for the cool_down of the credential';
-COMMENT ON COLUMN egress_credential.username IS 'openvpn only: with a password, or both NULL for a certificate, the credential''s or the config''s';
+    'how many connections each user may have at the same time, over all providers: the user''s own row applies, else the largest limit of the user''s groups, else that of everyone, else there is no limit';
+COMMENT ON COLUMN egress_user_limit.subject_type IS 'user, group (each user of the group) or everyone (each user)';
+COMMENT ON COLUMN egress_user_limit.subject_id IS
+    'the application''s id of the user or group, 1 to 255 bytes; NULL exactly for everyone';
+COMMENT ON COLUMN egress_user_limit.active_connection_limit IS
+    'number of leases of each of these users that may be live at the same time';
+COMMENT ON COLUMN egress_user_limit.egress_user_limit_id IS 'id of the row';
+COMMENT ON TYPE egress_subject_type IS 'to whom a mapping, a credential or a limit of egress_user_limit applies';
 COMMENT ON TABLE egress_lease IS
-    'one row a lease that was not ended yet, expired or not, and one a connection that cools down; written by functions of the extension only';
-COMMENT ON TABLE egress_lease_expiry IS
-    'when leases end by themselves; written by functions of the extension only';
-COMMENT ON TYPE egress_available_gateway IS 'a row of egress_available_gateways()';
-COMMENT ON TYPE egress_acquired_credential IS 'what egress_acquire_credential() returns';
+    'leases that have not been ended, expired or not, and connections that are cooling down; written by functions of the extension only';
+COMMENT ON COLUMN egress_lease.session_id IS
+    'the application''s id of the session that holds the lease; of a connection that is cooling down, a generated value';
+COMMENT ON COLUMN egress_lease.egress_credential_id IS 'the credential of the lease';
+COMMENT ON COLUMN egress_lease.egress_gateway_id IS 'the gateway of the lease';
+COMMENT ON COLUMN egress_lease.user_id IS
+    'the application''s id of the user; of a connection that is cooling down, a generated value';
+COMMENT ON COLUMN egress_lease.workspace_id IS 'the application''s id of the workspace; NULL: none';
+COMMENT ON COLUMN egress_lease.acquired_at IS
+    'when the lease was acquired; of a connection that is cooling down, when its lease ended';
+COMMENT ON COLUMN egress_lease.slot IS
+    'number of the connection among those of the credential, from 1; NULL if the credential had no limit';
+COMMENT ON COLUMN egress_lease.cooling IS
+    'if true, no session holds the row: its lease has ended, and the connection counts as held for the cool_down of the credential';
+COMMENT ON COLUMN egress_lease.user_slot IS
+    'number of the connection among those of the user, from 1; NULL if the user had no limit';
+COMMENT ON TABLE egress_lease_expiry IS 'ends of the leases that have one; written by functions of the extension only';
+COMMENT ON COLUMN egress_lease_expiry.session_id IS 'the session that holds the lease';
+COMMENT ON COLUMN egress_lease_expiry.egress_credential_id IS 'the credential of the lease';
+COMMENT ON COLUMN egress_lease_expiry.expires_at IS 'when the lease expires';
+COMMENT ON TYPE egress_available_gateway IS 'row type of egress_available_gateways()';
+COMMENT ON COLUMN egress_available_gateway.egress_gateway_id IS 'id of the gateway, for egress_acquire_credential()';
+COMMENT ON COLUMN egress_available_gateway.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_available_gateway.country IS 'country of the gateway';
+COMMENT ON COLUMN egress_available_gateway.city IS 'city of the gateway';
+COMMENT ON COLUMN egress_available_gateway.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_available_gateway.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_available_gateway.provider_type IS 'type of the provider';
+COMMENT ON COLUMN egress_available_gateway.available_connections IS
+    'number of connections that the credentials that fit allow now; 0: all are full; NULL: one has neither a limit nor once_per_gateway, and the user has no limit';
+COMMENT ON TYPE egress_acquired_credential IS 'row type of egress_acquire_credential()';
+COMMENT ON COLUMN egress_acquired_credential.egress_credential_id IS 'id of the credential';
+COMMENT ON COLUMN egress_acquired_credential.credential_name IS 'name of the credential';
+COMMENT ON COLUMN egress_acquired_credential.username IS 'the credential''s username, for openvpn';
+COMMENT ON COLUMN egress_acquired_credential.password IS 'the credential''s password, opened, for openvpn';
+COMMENT ON COLUMN egress_acquired_credential.private_key IS 'the credential''s private key, opened, for wireguard';
+COMMENT ON COLUMN egress_acquired_credential.custom_credential IS 'the credential''s custom_credential, opened, for custom';
+COMMENT ON COLUMN egress_acquired_credential.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_acquired_credential.country IS 'country of the gateway';
+COMMENT ON COLUMN egress_acquired_credential.city IS 'city of the gateway';
+COMMENT ON COLUMN egress_acquired_credential.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_acquired_credential.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_acquired_credential.provider_type IS 'type of the provider';
+COMMENT ON COLUMN egress_acquired_credential.config IS
+    'the config of the gateway, completed with the credential, ready to run; NULL if the gateway has none';
+COMMENT ON COLUMN egress_acquired_credential.acquired_at IS 'when the lease was acquired';
+COMMENT ON COLUMN egress_acquired_credential.client_certificate IS 'the credential''s certificate, for openvpn';
+COMMENT ON COLUMN egress_acquired_credential.client_key IS 'the private key of the certificate, opened, for openvpn';
+COMMENT ON COLUMN egress_acquired_credential.address IS 'the addresses that belong to the key, for wireguard';
+COMMENT ON COLUMN egress_acquired_credential.preshared_key IS 'the credential''s preshared key, opened, for wireguard';
 COMMENT ON FUNCTION egress_available_gateways(text, text) IS
-'The launch menu: the gateways that a user may pick for a workspace.
-user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL.
-Returns a row a gateway, ordered by provider name, country, city (NULLs last), gateway name and id.
-available_connections: how many more connections the credentials that fit allow now; 0 when full, NULL when one has neither a limit nor once_per_gateway.
-One that is once_per_gateway counts as 1 at most, without a limit, too, and as 0 while it has a lease at the gateway. One that is benched counts as full. A gateway that is benched is not in the menu. Of a user with a limit in egress_user_limit it is at most what that leaves.
-Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes.';
+'Returns the launch menu: the gateways that a user may select for a workspace. A benched gateway is not in the menu.
+The rows are ordered by provider name, country, city (nulls last), gateway name and id.
+The column available_connections counts the connections that the credentials that fit allow now. A credential with once_per_gateway counts as 1 at most, even if it has no limit, and as 0 while it has a lease at the gateway. A benched credential counts as full. If egress_user_limit limits the user, the number is at most what that limit leaves.
+Works on a hot standby.
+user_id: the application''s id of the user, 1 to 255 bytes.
+workspace_id: the application''s id of the workspace, 1 to 255 bytes; NULL: no workspace.
+SQLSTATE: 22004 user_id is null; 22023 an id is empty or longer than 255 bytes.';
 COMMENT ON FUNCTION egress_acquire_credential(text, text, bigint, text, interval) IS
-'Leases to a session the first credential, by ascending id, that fits and has a connection free; where egress_provider.credential_order is spread, the first from one drawn by chance on.
-One that is benched is passed over, and one with a secret that cannot be opened, this with a WARNING in the server''s log.
-user_id, workspace_id (may be NULL), session_id: the application''s ids, 1 to 255 bytes. egress_gateway_id: a gateway of the menu.
-ttl: how long the lease lasts unless egress_renew_lease() is called in time, a day being 24 hours and a month one of UTC''s calendar; NULL: until it is released.
-Returns one row: the credential with its secrets opened, the gateway, and its config with the credential in it, ready to run.
-Asked again by the same session for the same user, workspace and gateway, it returns the lease already held, whose end stays as it is.
-Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
-SQLSTATE: 22004, 22023 bad argument, or a session_id that no attached session table can have; NG001 no such gateway; NG002 the gateway is not available to this call, or benched; NG003 no enabled credential fits;
-NG004 every credential that fits and can be opened is at its limit, or benched, try later; NG005 the session holds a lease for something else;
-NG006 no credential is left that can be opened, or that of the lease already held cannot be; NG007 the config and the credential do not fit together; NG008 the user has as many connections as egress_user_limit allows;
-NG009 the session is not in the session table that was attached with must_exist, or over; 25006 read-only transaction or standby.';
+'Leases a connection of a credential to a session, and returns what the session needs to connect.
+The credential is the first one, by ascending id, that fits the call and has a connection free. If the provider''s credential_order is spread, the search starts at a random credential.
+The search skips a benched credential. It also skips a credential with a secret that cannot be opened, with a WARNING in the server''s log.
+If the session already holds a lease for the same user, workspace and gateway, the function returns that lease and does not change when it ends.
+The function does not wait for open transactions of other sessions, with two exceptions: one that took or ended a lease of the same session_id, and one that changes the session''s row in a table that was attached with must_exist.
+user_id, session_id: the application''s ids of the user and the session, 1 to 255 bytes.
+workspace_id: the application''s id of the workspace, 1 to 255 bytes; NULL: no workspace.
+egress_gateway_id: a gateway of the menu.
+ttl: how long the lease lasts unless egress_renew_lease() changes its end, more than 0 and at most 100 years; a day has 24 hours, and months are counted in UTC. NULL: until the lease is released.
+Returns one row: the credential with its secrets opened, the gateway, and the gateway''s config with the credential in it, ready to run.
+SQLSTATE: 22004 an argument other than workspace_id and ttl is null; 22023 an id is empty or longer than 255 bytes, ttl is out of range, or no attached session table can contain session_id; 25006 the transaction is read-only, or the server is a standby; 42703 the id column of an attached session table no longer exists, and a table was attached with must_exist; NG001 the gateway does not exist; NG002 the gateway is not available to this call, or is benched; NG003 no enabled credential fits; NG004 every credential that fits and can be opened is at its limit or benched: try again later; NG005 the session holds a lease for another user, workspace or gateway; NG006 no credential is left that can be opened, or that of the lease that the session holds cannot be; NG007 the config and the credential do not fit together; NG008 the user has as many connections as egress_user_limit allows; NG009 the session is in no attached session table, or is over, and a table was attached with must_exist.';
 COMMENT ON FUNCTION egress_release_credential(text) IS
-'Ends a session''s lease and writes it to egress_lease_history with the reason released. The connection is free for others at commit.
-session_id: the application''s id, 1 to 255 bytes, as it was given to the acquire. Returns true when it ended a lease, false when there was none.
-An id in another form than the session table writes (a uuid in capitals, a number with a zero before it) is another id: it ends nothing.
-SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
+'Ends the lease of a session, and writes it to egress_lease_history with the reason released. Other sessions can take the connection after commit, or when it has cooled down.
+session_id: the application''s id of the session, 1 to 255 bytes, as it was given to the acquire. An id in another form than the session table writes, such as a uuid in capitals or a number with a leading zero, is another id and ends no lease.
+Returns true if the function ended a lease, false if the session had none.
+SQLSTATE: 22004 session_id is null; 22023 session_id is empty or longer than 255 bytes; 25006 the transaction is read-only, or the server is a standby.';
 COMMENT ON FUNCTION egress_renew_lease(text, interval) IS
-'Lets a session''s lease end at the present time plus ttl, sooner or later than before.
-session_id: the application''s id, 1 to 255 bytes. ttl: more than 0, a day being 24 hours and a month one of UTC''s calendar; NULL: the lease lasts until it is released.
-Returns when the lease ends, infinity for one that does not, NULL when the session has no lease, or only one that has expired: acquire again.
-An id in another form than the acquire''s is another id, which has no lease.
-SQLSTATE: 22004, 22023 bad argument; 25006 read-only transaction or standby.';
+'Sets the end of a session''s lease to the present time plus ttl, which may be later or earlier than before.
+session_id: the application''s id of the session, 1 to 255 bytes, as it was given to the acquire. An id in another form is another id, which has no lease.
+ttl: more than 0 and at most 100 years; a day has 24 hours, and months are counted in UTC. NULL: the lease lasts until it is released.
+Returns the new end of the lease: infinity if ttl is NULL, and NULL if the session has no lease or its lease has expired. In the last case, acquire again.
+SQLSTATE: 22004 session_id is null; 22023 session_id is empty or longer than 255 bytes, or ttl is out of range; 25006 the transaction is read-only, or the server is a standby.';
 COMMENT ON FUNCTION egress_expire_leases() IS
-'Ends the leases whose time is over, and writes them to egress_lease_history with the reason expired.
-An expired lease does not count, and an acquire that needs its connection ends it; this ends the rest, all in this transaction.
-It keeps no connection from others while it is open; on a schedule, CALL egress_sweep_leases() commits each batch.
-Waits for nobody: a lease that another transaction is renewing or ending is left to it. Returns how many it ended.
-For each, NOTIFY egress_lease_ended with {"session_id": ..., "reason": "expired"} when this transaction commits; one that is prepared tells nobody. An acquire does so for a lease that it takes over.
-SQLSTATE: 25006 read-only transaction or standby.';
+'Ends all expired leases in the current transaction, and writes them to egress_lease_history with the reason expired.
+An expired lease does not count, and an acquire that needs its connection ends it. This function ends the others. Their connections do not count as held while its transaction is open. From a scheduler, use CALL egress_sweep_leases(), which commits each batch.
+The function does not wait. It leaves out a lease that another transaction is renewing or ending.
+For each lease, the function does NOTIFY egress_lease_ended with {"session_id": ..., "reason": "expired"}, which PostgreSQL sends at commit. A transaction that is prepared sends nothing. An acquire that ends the expired lease of another session notifies in the same way.
+Returns the number of leases that it ended.
+SQLSTATE: 25006 the transaction is read-only, or the server is a standby.';
 COMMENT ON FUNCTION egress_expire_leases(integer) IS
-'As egress_expire_leases(), of at most max_rows leases, in no order: a batch, for a transaction of its own. Two at once end different leases.
-max_rows: more than 0. Returns how many it ended; fewer than max_rows: no more are left, but for those that other transactions do something with.
-SQLSTATE: 22004 max_rows is NULL; 22023 it is not above 0; 25006 read-only transaction or standby.';
+'Ends expired leases as egress_expire_leases() does, but at most max_rows of them, in no particular order: a batch for a transaction of its own. Concurrent calls end different leases.
+max_rows: how many leases to end at most, more than 0.
+Returns the number of leases that it ended. If that is less than max_rows, no expired lease is left, except for those that other transactions are renewing or ending.
+SQLSTATE: 22004 max_rows is null; 22023 max_rows is not more than 0; 25006 the transaction is read-only, or the server is a standby.';
 COMMENT ON PROCEDURE egress_sweep_leases(integer) IS
-'Ends the leases whose time is over, batch by batch, each in a transaction of its own, so that no connection is kept from acquires for longer than a batch takes. For a scheduler.
-batch_size: how many leases a batch ends, more than 0. Waits for nobody: a lease that another transaction is renewing or ending is left to it. Two at once share the work.
-To be called by itself, not in a transaction block; with the rights of its caller, who needs egress_expire_leases(integer) too.
-SQLSTATE: 22004 batch_size is NULL; 22023 it is not above 0; 2D000 called in a transaction block or by a function; 42501 the caller may not expire leases; 25006 read-only transaction or standby.';
+'Ends all expired leases as egress_expire_leases() does, but in batches, each in a transaction of its own. It is meant for a scheduler.
+The procedure does not wait. It leaves out a lease that another transaction is renewing or ending. Concurrent calls share the work.
+It must be called outside a transaction block. It runs with the rights of its caller, who also needs EXECUTE on egress_expire_leases(integer).
+batch_size: how many leases to end in a batch, more than 0.
+SQLSTATE: 22004 batch_size is null; 22023 batch_size is not more than 0; 25006 the transaction is read-only, or the server is a standby; 2D000 the call is in a transaction block or in a function; 42501 the caller may not execute egress_expire_leases(integer).';
 COMMENT ON FUNCTION egress_gateway_required(text) IS
-'Whether a session in this workspace has to go through a gateway: the workspace''s override is on, and an enabled mapping has the workspace as its subject.
-Whatever has become of its gateways: that they are disabled, withdrawn or deleted is no reason to let sessions out without one.
-workspace_id: the application''s id, 1 to 255 bytes; false for NULL. Works on a hot standby. SQLSTATE: 22023 workspace_id is empty or longer than 255 bytes.';
+'Returns whether a session in a workspace must connect through a gateway: whether the workspace overrides egress gateways, and an enabled mapping has the workspace as its subject.
+The state of the gateways does not matter. If all of them are disabled, withdrawn or deleted, that is no reason to let sessions connect without one.
+Works on a hot standby.
+workspace_id: the application''s id of the workspace, 1 to 255 bytes. The function returns false for NULL.
+SQLSTATE: 22023 workspace_id is empty or longer than 255 bytes.';
 COMMENT ON FUNCTION egress_release_on_session_end() IS
-'Trigger for the application''s session table: ends the lease of a session that ends, with the reason session_end.
-Arguments: the name of the column with the session id, of any type with a text form; and, if an acquire is to be refused for a session that is not there, must_exist.
-An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
-Attach it AFTER DELETE FOR EACH ROW, AFTER UPDATE FOR EACH ROW WHEN (...), and BEFORE TRUNCATE FOR EACH STATEMENT.
-A row without a lease is no error. SQLSTATE: 22023 attached in another way, or the column does not exist.';
+'Trigger function for the application''s session table. It ends the lease of a session that ends, with the reason session_end. A row without a lease is not an error.
+The first argument of the trigger is the name of the column with the session id, which may be of any type with a text form. The second argument, optional, is must_exist: an acquire is then refused for a session that is in no attached table.
+The text form of an id is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session are. The application must use the same form.
+Create the triggers AFTER DELETE FOR EACH ROW, AFTER UPDATE FOR EACH ROW WHEN (...), and BEFORE TRUNCATE FOR EACH STATEMENT.
+SQLSTATE: 22023 the trigger was created in another way, or its column does not exist; 25006 the transaction is read-only, and there is a lease to end.';
 COMMENT ON FUNCTION egress_attach_sessions(regclass, name, text, boolean) IS
-'Makes the end of a session end its lease, by triggers on the application''s session table: a row that is deleted, truncated, or gets another id, and an update after which ended_when holds.
-session_table: a table of the caller. session_id_column: its column with the session ids, of any type with a text form; a WARNING says when it is not unique.
-ended_when: the WHEN condition of a trigger, as in NEW.status = ''stopped''; NULL: a session ends only when its row goes.
-must_exist: whether an acquire is refused (NG009) for a session that is in no attached table, or over. It then locks the session''s row to commit, FOR KEY SHARE, or FOR NO KEY UPDATE where ended_when is given or the column is no key; so it waits for an open transaction that changes that row.
-The text form of an id is as for egress_release_on_session_end().
-Sessions already in the table for which ended_when holds lose their leases now; OLD is a row of NULLs for them.
-The triggers are ENABLE ALWAYS: they fire where session_replication_role is replica, and when a subscription brings the rows, unless it brings those of egress_lease as well.
-Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application;
-42601 ended_when is not one condition, and what CREATE TRIGGER says of it; 42710 the table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
+'Creates triggers on the application''s session table, so that the end of a session ends its lease. A session ends when its row is deleted or truncated, when its id changes, and when ended_when holds after an update.
+Leases of sessions that are in the table already and for which ended_when holds end at once. In ended_when, OLD is then a row of nulls.
+The text form of an id is that described for egress_release_on_session_end().
+The triggers are ENABLE ALWAYS. They also fire if session_replication_role is replica, and for rows that a subscription applies, unless the subscription also applies those of egress_lease.
+The function runs with the rights of its caller.
+session_table: a table that the caller owns.
+session_id_column: the column with the session ids, of any type with a text form. A WARNING says if it is not unique.
+ended_when: the condition of a trigger''s WHEN clause, such as NEW.status = ''stopped''. NULL: a session ends only with its row or its id.
+must_exist: whether an acquire is refused with NG009 for a session that is in no attached table, or is over. The acquire then locks the session''s row until its transaction ends: FOR KEY SHARE, or FOR NO KEY UPDATE if ended_when is given or the column is not a key. It waits for an open transaction that changes the row.
+SQLSTATE: 22004 an argument other than ended_when is null; 25006 the transaction is read-only, or the server is a standby; 42501 the caller does not own the table; 42601 ended_when is not one condition, or CREATE TRIGGER refuses it with this or another code; 42703 the column does not exist; 42710 the table is attached already; 42809 the table is not a table of an application; 42P01 the table does not exist; 42P10 the column is a system column or a virtual generated column.';
 COMMENT ON FUNCTION egress_attach_group_members(regclass, name, name) IS
-'Makes egress_group_member the mirror of the application''s own membership table: fills it anew, and keeps it in step by triggers. One table at a time.
-member_table: a table of the caller. user_id_column, group_id_column: its columns with the ids, of any type with a text form; rows with a NULL, empty or too long id are not members.
-An id''s text form is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session: the application has to use the same one.
-Meanwhile, what is changed in egress_group_member in another way is left as it was, with a NOTICE.
-The triggers are ENABLE ALWAYS, as those of egress_attach_sessions().
-Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 42703 no such column; 42P10 a system or virtual column; 42809 not a table of an application, or a temporary one;
-42710 this or another table is attached already; 42501 not the caller''s table; 25006 read-only transaction or standby.';
+'Makes egress_group_member a mirror of the application''s membership table: replaces its rows by those of the table, and creates triggers on the table that keep it up to date. One table can be attached at a time.
+While a table is attached, other changes of egress_group_member have no effect, with a NOTICE.
+The text form of an id is that of PostgreSQL''s default settings, with timestamptz in UTC, whatever the settings of the session are. The application must use the same form.
+The triggers are ENABLE ALWAYS, as those of egress_attach_sessions(). The function runs with the rights of its caller.
+member_table: a table that the caller owns.
+user_id_column, group_id_column: the columns with the ids, of any type with a text form. A row with an id that is NULL, empty or longer than 255 bytes is ignored.
+SQLSTATE: 22004 an argument is null; 25006 the transaction is read-only, or the server is a standby; 42501 the caller does not own the table; 42703 a column does not exist; 42710 this or another table is attached already; 42809 the table is not a table of an application, or is temporary; 42P01 the table does not exist; 42P10 a column is a system column or a virtual generated column.';
 COMMENT ON FUNCTION egress_follow_group_members() IS
-'Trigger that egress_attach_group_members() puts on the application''s membership table. Arguments: the columns with the user''s and the group''s id, and the name of that table.
-SQLSTATE: 22023 attached in another way or under another name, another table is attached, or a column does not exist.';
+'Trigger function that egress_attach_group_members() puts on the application''s membership table. The arguments of the trigger are the names of the columns with the ids of the user and the group, and the name of the table.
+SQLSTATE: 22023 the trigger was created in another way or under another name, another table is attached, or a column does not exist; 55000 a trigger, rule or policy of egress_group_member prevents the change.';
 COMMENT ON FUNCTION egress_explain_access(text, text, bigint) IS
-'Says of each gateway why a user may or may not use it in a workspace, in the order of the menu.
-user_id: the application''s id of the user, 1 to 255 bytes. workspace_id: the same of the workspace, or NULL. egress_gateway_id: of this gateway only; NULL: of all.
-verdict: the first that applies of gateway_withdrawn, gateway_disabled, provider_disabled, overridden (mapped, but the workspace''s override leaves it out),
-not_mapped, no_credential, benched, user_limit, at_limit, available. The menu has exactly the gateways that are user_limit, at_limit or available. benched is a gateway; where all credentials are, it is at_limit.
-A credential whose key is missing is not one that an acquire would take: at_limit is also said where there is no other. No secret is opened, so one that was changed is not known.
-egress_credential_id: the credential that an acquire would take now, NULL when it would get none. detail: what an administrator would change.
-Works on a hot standby. SQLSTATE: 22004 user_id is NULL; 22023 an id is empty or longer than 255 bytes; NG001 no such gateway.';
+'Explains for each gateway why a user may or may not use it in a workspace. The rows have the order of the menu.
+The verdict is the first of these that applies: gateway_withdrawn, gateway_disabled, provider_disabled, overridden (the gateway is mapped, but the override of the workspace excludes it), not_mapped, no_credential, benched, user_limit, at_limit, available. The menu contains exactly the gateways whose verdict is user_limit, at_limit or available.
+The verdict benched is about the gateway. If all credentials are benched, the verdict is at_limit.
+An acquire would not take a credential whose key is missing, so the verdict is also at_limit if there is no other. The function opens no secret, so it does not detect one that was changed.
+Works on a hot standby.
+user_id: the application''s id of the user, 1 to 255 bytes.
+workspace_id: the application''s id of the workspace, 1 to 255 bytes; NULL: no workspace.
+egress_gateway_id: the gateway to explain. NULL: all gateways.
+SQLSTATE: 22004 user_id is null; 22023 an id is empty or longer than 255 bytes; NG001 the gateway does not exist.';
 COMMENT ON FUNCTION egress_orphaned_sessions() IS
-'The session ids of leases, expired or not, whose session is in no attached session table, or over; for the view egress_orphaned_connection.
-A table is attached when egress_attach_sessions() or a hand has put row triggers with egress_release_on_session_end() on it; a session is over when the ended_when of egress_attach_sessions() holds, OLD being NULLs.
-Returns nothing where no table is attached. Looks each session up in the tables with the rights of their owners. Works on a hot standby.
-SQLSTATE: 42703 the column that was attached does not exist any more.';
+'Returns the session ids of leases, expired or not, whose session is in no attached session table, or is over. The view egress_orphaned_connection uses it.
+A table is attached if it has row triggers with egress_release_on_session_end(), created by egress_attach_sessions() or by hand. A session is over if the ended_when of egress_attach_sessions() holds for its row, with nulls for OLD.
+Returns no rows if no table is attached. The function looks each session up in the tables with the rights of their owners. It works on a hot standby.
+SQLSTATE: 42703 the id column of an attached session table no longer exists.';
 COMMENT ON FUNCTION egress_unentitled_sessions() IS
-'The session ids of leases, expired or not, to which the rules of access would no longer give that credential for that gateway; for the view egress_unentitled_connection.
-Decided as an acquire decides it: by the enabled mappings and the lease''s credential, by what these select, and by gateway and provider; but for the bench and the limits, which take nothing from who has a connection.
-Works on a hot standby. SQLSTATE: none of its own.';
-COMMENT ON TYPE egress_ended_lease IS 'a row of egress_end_leases()';
-COMMENT ON TYPE egress_acquired_gateway IS 'what egress_acquire_gateway() returns';
+'Returns the session ids of leases, expired or not, for which the rules of access would no longer give that credential for that gateway. The view egress_unentitled_connection uses it.
+The function decides as an acquire does: by the enabled mappings, the credential of the lease, the gateways that these select, the gateway and the provider. The bench and the limits do not matter, because they take nothing from a session that has a connection.
+Works on a hot standby.
+SQLSTATE: none of its own.';
+COMMENT ON TYPE egress_ended_lease IS 'row type of egress_end_leases()';
+COMMENT ON COLUMN egress_ended_lease.session_id IS 'the application''s id of the session';
+COMMENT ON COLUMN egress_ended_lease.user_id IS 'the application''s id of the user';
+COMMENT ON COLUMN egress_ended_lease.workspace_id IS 'the application''s id of the workspace; NULL: none';
+COMMENT ON COLUMN egress_ended_lease.egress_gateway_id IS 'id of the gateway';
+COMMENT ON COLUMN egress_ended_lease.egress_credential_id IS 'id of the credential';
+COMMENT ON TYPE egress_acquired_gateway IS 'row type of egress_acquire_gateway()';
+COMMENT ON COLUMN egress_acquired_gateway.egress_gateway_id IS 'id of the gateway';
+COMMENT ON COLUMN egress_acquired_gateway.egress_credential_id IS 'id of the credential';
+COMMENT ON COLUMN egress_acquired_gateway.credential_name IS 'name of the credential';
+COMMENT ON COLUMN egress_acquired_gateway.username IS 'the credential''s username, for openvpn';
+COMMENT ON COLUMN egress_acquired_gateway.password IS 'the credential''s password, opened, for openvpn';
+COMMENT ON COLUMN egress_acquired_gateway.private_key IS 'the credential''s private key, opened, for wireguard';
+COMMENT ON COLUMN egress_acquired_gateway.custom_credential IS 'the credential''s custom_credential, opened, for custom';
+COMMENT ON COLUMN egress_acquired_gateway.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_acquired_gateway.country IS 'country of the gateway';
+COMMENT ON COLUMN egress_acquired_gateway.city IS 'city of the gateway';
+COMMENT ON COLUMN egress_acquired_gateway.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_acquired_gateway.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_acquired_gateway.provider_type IS 'type of the provider';
+COMMENT ON COLUMN egress_acquired_gateway.config IS
+    'the config of the gateway, completed with the credential, ready to run; NULL if the gateway has none';
+COMMENT ON COLUMN egress_acquired_gateway.acquired_at IS 'when the lease was acquired';
+COMMENT ON COLUMN egress_acquired_gateway.client_certificate IS 'the credential''s certificate, for openvpn';
+COMMENT ON COLUMN egress_acquired_gateway.client_key IS 'the private key of the certificate, opened, for openvpn';
+COMMENT ON COLUMN egress_acquired_gateway.address IS 'the addresses that belong to the key, for wireguard';
+COMMENT ON COLUMN egress_acquired_gateway.preshared_key IS 'the credential''s preshared key, opened, for wireguard';
 COMMENT ON FUNCTION egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval) IS
-'Leases to a session a connection to a gateway of its menu, which it chooses: one that fits the wish and has a connection free.
-user_id, workspace_id (may be NULL), session_id, ttl: as for egress_acquire_credential(text, text, bigint, text, interval).
-countries, cities, providers: where the gateway is to be, and whose, by name, in any letter case, the most wanted first; NULL: wherever, whosever. avoid: gateways that it is not to be; NULL or empty: none.
-Those in the first country come before those in the second; within one country the order of the cities decides, within one city that of the providers. Of those that are left it takes one with few active connections. One that is full is passed over.
-Returns one row: the gateway''s id, and what egress_acquire_credential() returns.
-Asked again by the same session for the same user and workspace, it returns the lease already held, if its gateway fits the wish.
-Never waits for another session''s open transaction, except for one that took or gave back a lease of the same session_id.
-SQLSTATE: 22004 an argument or a name is NULL; 22023 bad argument, or a list of no names; NG002 no gateway that is available to this call fits the wish; NG004 for those that fit every credential is at its limit, or benched, try later;
-NG005 the session holds a lease for something else; NG006 no credential is left that can be opened; NG007 to NG009, 25006 as there.';
+'Selects a gateway of the call''s menu that matches a wish and has a connection free, and leases a connection to it to a session.
+The order of countries decides first, that of cities within one country, and that of providers within one city. Of the gateways that are then equal, the function selects one with few active connections. It skips a gateway without a free connection.
+If the session already holds a lease for the same user and workspace at a gateway that matches the wish, the function returns that lease and does not change when it ends.
+The function waits for other transactions as egress_acquire_credential() does.
+user_id, session_id: the application''s ids of the user and the session, 1 to 255 bytes.
+workspace_id: the application''s id of the workspace, 1 to 255 bytes; NULL: no workspace.
+countries, cities, providers: names that the gateway must match, in order of preference and in any letter case. NULL: any.
+avoid: ids of gateways that are not to be selected. NULL or an empty array: none.
+ttl: as for egress_acquire_credential().
+Returns one row: the id of the gateway, and the columns of egress_acquire_credential().
+SQLSTATE: 22004 user_id or session_id is null, or an array contains null; 22023 an id is empty or longer than 255 bytes, ttl is out of range, no attached session table can contain session_id, an array has more than one dimension, or countries, cities or providers is an empty array; 25006, 42703, NG007, NG008, NG009 as for egress_acquire_credential(); NG002 no gateway that is available to this call matches the wish, or all that do are benched; NG004 every credential that fits at these gateways and can be opened is at its limit or benched: try again later; NG005 the session holds a lease for another user or workspace, or at a gateway that does not match the wish; NG006 no credential is left that can be opened, or that of the lease that the session holds cannot be.';
 COMMENT ON FUNCTION egress_acquire_gateway(egress_id, egress_id, egress_id, text[], text[], text[], bigint[], interval) IS
-'As egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval), for ids that are no text. user_id, workspace_id, session_id: uuids, numbers, or strings mixed with them. countries, cities, providers, avoid, ttl: as there.
-SQLSTATE: 22004, 22023, NG002, NG004 to NG009, 25006, as there.';
+'The same as egress_acquire_gateway(text, text, text, text[], text[], text[], bigint[], interval) for ids of other types than text.
+user_id, workspace_id, session_id: uuids, numbers, or a mixture of these and strings.
+countries, cities, providers, avoid, ttl: as there.
+SQLSTATE: 22004, 22023, 25006, 42703, NG002, NG004, NG005, NG006, NG007, NG008, NG009 as there.';
 COMMENT ON FUNCTION egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) IS
-'Ends the live leases that fit all arguments that are not NULL (one that is NULL does not matter), and writes them to egress_lease_history with the reason ended. Their connections are free for others at commit, or when they have cooled down.
-session_id, user_id, workspace_id: the application''s ids, 1 to 255 bytes, as they were given to the acquire. egress_gateway_id, egress_credential_id: of the lease. egress_provider_id: of its gateway.
-unentitled: true for those of egress_unentitled_connection, to which the rules of access as they are now would not give that credential for that gateway.
-orphaned: true for those of egress_orphaned_connection, whose session is in no attached session table, or over.
-Returns the leases that it ended. Waits for nobody: a lease that another transaction is taking, renewing or ending is left to it, and not returned; call it again.
-For each, NOTIFY egress_lease_ended with {"session_id": ..., "reason": "ended"} when this transaction commits; one that is prepared tells nobody.
-SQLSTATE: 22023 all arguments are NULL, an id is empty or longer than 255 bytes, or unentitled or orphaned is false; 42703 the column that was attached does not exist any more; 25006 read-only transaction or standby.';
+'Ends the live leases that match all arguments that are not null, and writes them to egress_lease_history with the reason ended. Other sessions can take the connections after commit, or when they have cooled down.
+The function does not wait. It leaves out a lease that another transaction is taking, renewing or ending, and does not return it; call the function again for these.
+For each lease, the function does NOTIFY egress_lease_ended with {"session_id": ..., "reason": "ended"}, which PostgreSQL sends at commit. A transaction that is prepared sends nothing.
+session_id, user_id, workspace_id: the application''s ids, 1 to 255 bytes, as they were given to the acquire.
+egress_gateway_id, egress_credential_id: the gateway and the credential of the lease.
+egress_provider_id: the provider of the gateway.
+unentitled: true for the leases in egress_unentitled_connection, for which the present rules of access would not give that credential for that gateway.
+orphaned: true for the leases in egress_orphaned_connection, whose session is in no attached session table, or is over.
+Returns the leases that it ended.
+SQLSTATE: 22023 all arguments are null, an id is empty or longer than 255 bytes, or unentitled or orphaned is false; 25006 the transaction is read-only, or the server is a standby; 42703 the id column of an attached session table no longer exists.';
 COMMENT ON FUNCTION egress_end_leases(egress_id, egress_id, egress_id, bigint, bigint, bigint, boolean, boolean) IS
-'As egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean), for ids that are no text. session_id, user_id, workspace_id: uuids, numbers, or strings mixed with them; the first of them has to be given, by name. egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
-SQLSTATE: 22023, 42703, 25006, as there.';
+'The same as egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) for ids of other types than text.
+session_id, user_id, workspace_id: uuids, numbers, or a mixture of these and strings. The first of them must be given, by name.
+egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
+SQLSTATE: 22023, 25006, 42703 as there.';
 COMMENT ON FUNCTION egress_end_leases(egress_id, egress_id, bigint, bigint, bigint, boolean, boolean) IS
-'As egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean), for ids that are no text. user_id, workspace_id: uuids, numbers, or strings mixed with them; the first of them has to be given, by name. egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
-SQLSTATE: 22023, 42703, 25006, as there.';
+'The same as egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) for ids of other types than text, without session_id.
+user_id, workspace_id: uuids, numbers, or a mixture of these and strings. The first of them must be given, by name.
+egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
+SQLSTATE: 22023, 25006, 42703 as there.';
 COMMENT ON FUNCTION egress_end_leases(egress_id, bigint, bigint, bigint, boolean, boolean) IS
-'As egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean), for ids that are no text. workspace_id: a uuid or a number, given by name. egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
-SQLSTATE: 22023, 42703, 25006, as there.';
-COMMENT ON TYPE egress_imported_config IS 'what egress_import_config() returns';
-COMMENT ON TYPE egress_imported_credential IS 'what egress_import_credential() returns';
+'The same as egress_end_leases(text, text, text, bigint, bigint, bigint, boolean, boolean) for a workspace_id of another type than text, without session_id and user_id.
+workspace_id: a uuid or a number. It must be given by name.
+egress_gateway_id, egress_credential_id, egress_provider_id, unentitled, orphaned: as there.
+SQLSTATE: 22023, 25006, 42703 as there.';
+COMMENT ON TYPE egress_imported_config IS 'row type of egress_import_config()';
+COMMENT ON COLUMN egress_imported_config.config IS 'the config, which passes the check of egress_gateway.config';
+COMMENT ON COLUMN egress_imported_config.removed IS
+    'a line for each directive that was removed, or replaced by something other than its file: line number, directive, reason';
+COMMENT ON TYPE egress_imported_credential IS 'row type of egress_import_credential()';
+COMMENT ON COLUMN egress_imported_credential.config IS 'the config, which passes the check of egress_gateway.config';
+COMMENT ON COLUMN egress_imported_credential.removed IS
+    'a line for each directive that was removed, or replaced by something other than its file: line number, directive, reason';
+COMMENT ON COLUMN egress_imported_credential.username IS 'the username of the file, for openvpn';
+COMMENT ON COLUMN egress_imported_credential.password IS 'the password of the file, for openvpn';
+COMMENT ON COLUMN egress_imported_credential.client_certificate IS 'the certificate of the file in PEM format, for openvpn';
+COMMENT ON COLUMN egress_imported_credential.client_key IS 'the private key of the certificate in PEM format, for openvpn';
+COMMENT ON COLUMN egress_imported_credential.private_key IS 'the private key of the file, for wireguard';
+COMMENT ON COLUMN egress_imported_credential.address IS 'the addresses of the file, for wireguard';
+COMMENT ON COLUMN egress_imported_credential.preshared_key IS 'the preshared key of the file, for wireguard';
 COMMENT ON FUNCTION egress_import_config(egress_provider_type, text, jsonb) IS
-'Makes a config that a gateway of this type can have from a file as a provider publishes it. What it returns passes the check of egress_gateway.config.
-provider_type: custom returns the source as it is. source: the text of the .ovpn or .conf file.
-files: the files beside it, an object by name, without folders; a text file is a string, a binary one {"base64": "..."}. What ca, cert, key, tls-auth, tls-crypt, tls-crypt-v2, crl-verify, pkcs12, secret, extra-certs, dh and http-proxy-user-pass name becomes a block.
-Returns config, and removed: a line for each that was taken out or replaced by something else than its file, "line 7: up: It runs a command on the agent."
-Taken out is what only runs commands, writes files, sets up the agent, is for other systems, or what openvpn 2.6 does by itself; never what checks the server.
-SQLSTATE: 22004 provider_type or source is NULL; 22023 files is no object, or one of them is neither string nor base64; NG007 it cannot be made to pass: the detail names every line.';
+'Makes a config for egress_gateway.config from a file as a provider publishes it. The result passes the check of that column.
+In the place of a directive that names a file, the result has the contents of the file as a block. These directives are ca, cert, key, tls-auth, tls-crypt, tls-crypt-v2, crl-verify, pkcs12, secret, extra-certs, dh and http-proxy-user-pass.
+The function removes directives that only run commands, write files, set up the agent, are for other systems, or are for what openvpn 2.6 does by itself. It never removes one that checks the server.
+provider_type: the type of the provider. For custom, the function returns the source unchanged.
+source: the text of the .ovpn or .conf file.
+files: the files that source names, an object by name without folders. A text file is a string, a binary file an object {"base64": "..."}. NULL: none.
+Returns the config, and in removed a line for each directive that it removed, or replaced by something other than its file, such as "line 7: up: It runs a command on the agent."
+SQLSTATE: 22004 provider_type or source is null; 22023 files is not an object, or one of the files is neither a string nor base64; NG007 no such config can be made: the detail names every line.';
 COMMENT ON FUNCTION egress_import_credential(egress_provider_type, text, jsonb) IS
-'As egress_import_config(), with what belongs to a credential apart, and not in config: for a row of egress_credential, where it is sealed.
-Returns config and removed; username and password of an <auth-user-pass>, or of the file that auth-user-pass names if it is given; client_certificate and client_key of <cert> and <key>, or of their files; private_key, Address as address and PresharedKey as preshared_key of a WireGuard config. What it has not is NULL.
-provider_type, source, files: as there.
-SQLSTATE: 22004, 22023 and NG007, as there.';
-COMMENT ON TYPE egress_synced_gateway IS 'a row of egress_sync_gateways()';
+'Makes a config as egress_import_config() does, but returns what belongs to a credential in columns of its own and not in the config. Write these to egress_credential, which seals secrets.
+provider_type, source, files: as for egress_import_config().
+Returns config and removed, and what it finds of the following; the other columns are NULL. For openvpn: username and password of <auth-user-pass> or of the file that auth-user-pass names; client_certificate and client_key of <cert> and <key>, or of the files that cert and key name. For wireguard: private_key, address and preshared_key of PrivateKey, Address and PresharedKey.
+SQLSTATE: 22004, 22023, NG007 as for egress_import_config().';
+COMMENT ON TYPE egress_synced_gateway IS 'row type of egress_sync_gateways()';
+COMMENT ON COLUMN egress_synced_gateway.action IS 'added, updated, unchanged, withdrawn, returned or skipped';
+COMMENT ON COLUMN egress_synced_gateway.egress_gateway_id IS 'id of the gateway; NULL if an entry was skipped and has no gateway';
+COMMENT ON COLUMN egress_synced_gateway.name IS
+    'name of the gateway; NULL if an entry was skipped and its name could not be read';
 COMMENT ON FUNCTION egress_sync_gateways(bigint, jsonb, float8, boolean, jsonb, boolean) IS
-'Makes the gateways of a managed provider those of a list: adds new ones (enabled exactly when enable_new_managed_gateways), updates known ones, withdraws missing ones, takes back returning ones.
-egress_provider_id: a provider that is managed. gateways: an array of objects with name, and country, city and config where the provider gives them; a gateway is known by its name. Other keys are ignored.
-max_withdrawn: from 0 to 1; a list is refused that would withdraw ten gateways or more, and more than this share of those that are not withdrawn yet; 1 lets it withdraw all.
-import: true: each config is made by egress_import_config(), of the listed one and files, a JSON object of files by name or NULL; an entry may have files of its own, which win.
-skip_bad: true: a bad entry (malformed, or with a config that cannot be used) is skipped, with a WARNING, and its gateway stays as it is; where its name cannot be read, nothing is withdrawn.
-Never touches enabled of a known gateway. Writes only rows that change. Sessions acquire meanwhile; another sync of the provider waits.
-Returns a row for each gateway of the list, in its order, then one for each that was withdrawn now. action: added, updated, unchanged, withdrawn, returned, skipped.
-SQLSTATE: 22004 an argument is NULL; 22023 no such provider, max_withdrawn is no share, files are none or for no import, or an entry is malformed or comes twice; 55000 the provider is not managed;
-NG007 a config does not fit the provider''s type; NG010 it would withdraw more than max_withdrawn; 25006 read-only transaction or standby. In each case nothing is changed.';
+'Makes the gateways of a managed provider those of a list. It adds new gateways, enabled if enable_new_managed_gateways of the provider is true; updates known ones; withdraws those that are not in the list; and takes back withdrawn ones that are in it again.
+The function never changes enabled of a known gateway. It writes only rows that change. Acquires continue meanwhile; another sync of the same provider waits. An error leaves all gateways unchanged.
+egress_provider_id: a provider that is managed.
+gateways: an array of objects with the keys name, and country, city and config if the provider gives them. A gateway is known by its name. Other keys are ignored.
+max_withdrawn: the share, from 0 to 1, of the gateways not yet withdrawn that the list may withdraw. A list that would withdraw more, and at least ten gateways, is refused. With 1 it may withdraw all.
+import: whether egress_import_config() makes each config from that of the list and from files.
+files: the files for the import, as for egress_import_config(). An entry may have the key files for files of its own, which take precedence. NULL: none.
+skip_bad: whether an entry that is malformed, or has a config that cannot be used, is skipped with a WARNING. Its gateway then stays as it is. If the name of such an entry cannot be read, no gateway is withdrawn.
+Returns a row for each entry of the list, in the order of the list, and then a row for each gateway that it withdrew.
+SQLSTATE: 22004 an argument other than files is null; 22023 the provider does not exist, max_withdrawn is out of range, files cannot be read or import is false, gateways is not an array, or an entry is malformed or repeats a name; 25006 the transaction is read-only, or the server is a standby; 55000 the provider is not managed, or a trigger or rule of egress_gateway prevents a change; NG007 a config does not fit the type of the provider; NG010 the list would withdraw more than max_withdrawn.';
 COMMENT ON FUNCTION egress_prune_history(interval) IS
-'Removes the rows of egress_lease_history whose connection ended, and those of egress_failure that were reported, before the present time less older_than, all in this transaction.
-older_than: not negative; a day is 24 hours, a month one of UTC''s calendar. Returns how many rows it removed. Blocks no acquire and no release.
-SQLSTATE: 22004 older_than is NULL; 22023 it is negative or too long; 25006 read-only transaction or standby.';
+'Deletes the rows of egress_lease_history whose connection ended, and the rows of egress_failure that were reported, longer ago than older_than, in the current transaction. It blocks no acquire and no release.
+older_than: 0 or more; a day has 24 hours, and months are counted in UTC.
+Returns the number of rows that it deleted.
+SQLSTATE: 22004 older_than is null; 22023 older_than is negative or too long; 25006 the transaction is read-only, or the server is a standby; 55000 a rule of egress_lease_history or egress_failure prevents the deletion.';
 COMMENT ON FUNCTION egress_grant_access(name, text) IS
-'Grants a role what its work needs, and USAGE on the extension''s schema.
-role: an existing role. access: app (call what an application calls, read nothing else),
-monitor (read the views, explain access), admin (change the configuration tables, read and dump all, call all but what acquires, renews, reports, attaches, detaches, grants or reveals).
-Runs with the rights of its caller. SQLSTATE: 22004 an argument is NULL; 22023 unknown access; 42704 no such role; 42501 the caller may not grant.';
+'Grants to a role the privileges that its work requires, among them USAGE on the schema of the extension. The function runs with the rights of its caller.
+role: an existing role.
+access: app to call the functions that an application calls, and to read nothing else; monitor to read the views and to explain access; admin to change the configuration tables, to read and dump all tables, and to call all functions but those that acquire, renew, report, attach, detach, grant or reveal.
+SQLSTATE: 22004 an argument is null; 22023 access is not one of these; 25006 the transaction is read-only, or the server is a standby; 42501 the caller may not grant a privilege; 42704 the role does not exist.';
 COMMENT ON FUNCTION egress_credential_public_key(bigint) IS
-'The public key of a credential''s private_key, as wg pubkey prints it, for whoever may not open the private key.
-Returns NULL for a credential without one: only those of wireguard providers have it.
-SQLSTATE: 22004 egress_credential_id is NULL; 22023 no such credential; NG006 the private key cannot be opened; NG007 it is not 32 bytes in base64.';
+'Returns the public key of a credential''s private_key, as wg pubkey prints it, also to a role that may not open the private key. Returns NULL if the credential has no private_key; only credentials of wireguard providers have one.
+egress_credential_id: the credential.
+SQLSTATE: 22004 egress_credential_id is null; 22023 the credential does not exist; NG006 the private key cannot be opened; NG007 the private key is not 32 bytes in base64.';
 COMMENT ON FUNCTION egress_refuse_move() IS
-'Trigger of egress_provider, egress_gateway and egress_credential: a gateway or credential keeps its id and its provider,
-a provider its type once it has gateways or credentials, and its id once anything refers to it.
-SQLSTATE: 23514 of a gateway or credential; 23503 of a provider.';
+'Trigger function of egress_provider, egress_gateway and egress_credential. It refuses a change of the id or the provider of a gateway or credential, of the type of a provider that has gateways or credentials, and of the id of a provider that other rows refer to.
+SQLSTATE: 22023 the trigger was created in another way or on another table; 23503 the change of a provider is refused; 23514 the change of a gateway or credential is refused.';
 COMMENT ON FUNCTION egress_end_expired_leases() IS
-'Trigger of egress_provider, egress_gateway and egress_credential: ends the expired leases of what is about to be deleted.
-SQLSTATE: 23503 a lease that has not expired uses it.';
+'Trigger function of egress_provider, egress_gateway and egress_credential. Before a row is deleted, it ends the expired leases that use it.
+SQLSTATE: 22023 the trigger was created in another way or on another table; 23503 a lease that has not expired uses the row, or a connection at the row is cooling down.';
 COMMENT ON FUNCTION egress_leave_members_to_source() IS
-'Trigger of egress_group_member: while a membership table is attached, leaves out the changes that its triggers do not make. SQLSTATE: 55000 TRUNCATE.';
+'Trigger function of egress_group_member. While a membership table is attached, it ignores changes that the triggers of that table do not make.
+SQLSTATE: 22023 the trigger was created in another way or on another table; 55000 egress_group_member is truncated while a membership table is attached.';
 COMMENT ON FUNCTION egress_restore_in_any_order() IS
-'Trigger of the tables that refer to others: while pg_restore fills one as a superuser, foreign keys to tables that are empty yet are left to egress_check_restored(), and the attached table of memberships is locked while egress_group_member is filled. SQLSTATE: none of its own.';
+'Trigger function of the tables that refer to others. While pg_restore fills such a table as a superuser, it leaves the check of foreign keys to tables that are still empty to egress_check_restored(). While egress_group_member is filled, it locks the attached membership table.
+SQLSTATE: 22023 the trigger was created in another way.';
 COMMENT ON FUNCTION egress_check_restored() IS
-'Trigger of the tables to which others refer: when pg_restore has filled one as a superuser, checks the foreign keys of these others; of egress_group_member, fills it with what the attached table of memberships holds, if there is one. SQLSTATE: 23503 a row refers to one that is not there.';
-COMMENT ON VIEW egress_live_lease IS 'the leases that count: those that have not expired';
+'Trigger function of the tables to which others refer. After pg_restore has filled such a table as a superuser, it checks the foreign keys of the others. After egress_group_member was filled, it fills it again from the attached membership table, if there is one.
+SQLSTATE: 22023 the trigger was created in another way; 23503 a row refers to a row that does not exist.';
+COMMENT ON VIEW egress_live_lease IS 'leases that count, which are those that have not expired';
+COMMENT ON COLUMN egress_live_lease.session_id IS 'the application''s id of the session';
+COMMENT ON COLUMN egress_live_lease.user_id IS 'the application''s id of the user';
+COMMENT ON COLUMN egress_live_lease.workspace_id IS 'the application''s id of the workspace; NULL: none';
+COMMENT ON COLUMN egress_live_lease.egress_credential_id IS 'the credential of the lease';
+COMMENT ON COLUMN egress_live_lease.egress_gateway_id IS 'the gateway of the lease';
+COMMENT ON COLUMN egress_live_lease.acquired_at IS 'when the lease was acquired';
+COMMENT ON COLUMN egress_live_lease.expires_at IS
+    'when the lease expires unless it is renewed; NULL: it lasts until it is released';
 COMMENT ON FUNCTION egress_gateway_leases(bigint) IS
-'What the view egress_gateway_usage calls: how many live leases a gateway has. egress_gateway_id: the gateway, or no longer one.
-Works on a hot standby. SQLSTATE: 22004 egress_gateway_id is NULL.';
+'Returns the number of live leases of a gateway. The view egress_gateway_usage uses it. It works on a hot standby.
+egress_gateway_id: the gateway, which need not exist any more.
+SQLSTATE: 22004 egress_gateway_id is null.';
 COMMENT ON FUNCTION egress_credential_leases(bigint) IS
-'What the view egress_credential_usage calls: how many live leases a credential has; how many connections of leases that have ended cool down; and when the oldest live one was acquired, NULL without any.
-egress_credential_id: the credential, or no longer one. Works on a hot standby. SQLSTATE: 22004 egress_credential_id is NULL.';
-COMMENT ON VIEW egress_credential_usage IS
-    'how many connections each credential has live; limit and available are NULL for one without a limit. What cools down is neither active nor available';
+'Counts the leases of a credential. The view egress_credential_usage uses it. It works on a hot standby.
+egress_credential_id: the credential, which need not exist any more.
+active_connections: the number of its live leases.
+cooling_connections: the number of connections of ended leases that are cooling down.
+oldest_lease_at: when the oldest of the live leases was acquired; NULL if there is none.
+SQLSTATE: 22004 egress_credential_id is null.';
+COMMENT ON VIEW egress_credential_usage IS 'number of live connections of each credential';
+COMMENT ON COLUMN egress_credential_usage.egress_credential_id IS 'id of the credential';
+COMMENT ON COLUMN egress_credential_usage.credential_name IS 'name of the credential';
+COMMENT ON COLUMN egress_credential_usage.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_credential_usage.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_credential_usage.subject_type IS 'kind of subject to which the credential applies';
+COMMENT ON COLUMN egress_credential_usage.subject_id IS 'the application''s id of the subject; NULL for everyone';
+COMMENT ON COLUMN egress_credential_usage.enabled IS 'whether acquires may take the credential';
+COMMENT ON COLUMN egress_credential_usage.active_connections IS 'number of live leases';
+COMMENT ON COLUMN egress_credential_usage.active_connection_limit IS
+    'number of leases that may be live at the same time; NULL: no limit';
+COMMENT ON COLUMN egress_credential_usage.available_connections IS
+    'number of further connections that the limit allows; NULL: no limit';
+COMMENT ON COLUMN egress_credential_usage.oldest_lease_at IS 'when the oldest live lease was acquired; NULL: there is none';
+COMMENT ON COLUMN egress_credential_usage.once_per_gateway IS 'whether at most one lease is live at each gateway';
+COMMENT ON COLUMN egress_credential_usage.cooling_connections IS
+    'number of connections that are cooling down, which are neither active nor available';
 COMMENT ON VIEW egress_orphaned_connection IS
-    'the live leases whose session is in no attached session table, or over; none where no table is attached';
+    'live leases whose session is in no attached session table, or is over; no rows if no table is attached';
+COMMENT ON COLUMN egress_orphaned_connection.session_id IS 'the application''s id of the session';
+COMMENT ON COLUMN egress_orphaned_connection.user_id IS 'the application''s id of the user';
+COMMENT ON COLUMN egress_orphaned_connection.workspace_id IS 'the application''s id of the workspace; NULL: none';
+COMMENT ON COLUMN egress_orphaned_connection.egress_credential_id IS 'id of the credential';
+COMMENT ON COLUMN egress_orphaned_connection.credential_name IS 'name of the credential';
+COMMENT ON COLUMN egress_orphaned_connection.egress_gateway_id IS 'id of the gateway';
+COMMENT ON COLUMN egress_orphaned_connection.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_orphaned_connection.country IS 'country of the gateway';
+COMMENT ON COLUMN egress_orphaned_connection.city IS 'city of the gateway';
+COMMENT ON COLUMN egress_orphaned_connection.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_orphaned_connection.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_orphaned_connection.provider_type IS 'type of the provider';
+COMMENT ON COLUMN egress_orphaned_connection.acquired_at IS 'when the lease was acquired';
+COMMENT ON COLUMN egress_orphaned_connection.expires_at IS
+    'when the lease expires unless it is renewed; NULL: it lasts until it is released';
 COMMENT ON VIEW egress_unentitled_connection IS
-    'the live leases to which the rules of access would no longer give that credential for that gateway';
-COMMENT ON FUNCTION egress_pool_handler(internal) IS 'The access method egress_pool. SQLSTATE: 0A000 an index on other columns than those of egress_credential_pool.';
-COMMENT ON ACCESS METHOD egress_pool IS 'of the index egress_credential_pool, which tells credentials that may have a connection free from those that are full';
+    'live leases for which the rules of access would no longer give that credential for that gateway';
+COMMENT ON COLUMN egress_unentitled_connection.session_id IS 'the application''s id of the session';
+COMMENT ON COLUMN egress_unentitled_connection.user_id IS 'the application''s id of the user';
+COMMENT ON COLUMN egress_unentitled_connection.workspace_id IS 'the application''s id of the workspace; NULL: none';
+COMMENT ON COLUMN egress_unentitled_connection.egress_credential_id IS 'id of the credential';
+COMMENT ON COLUMN egress_unentitled_connection.credential_name IS 'name of the credential';
+COMMENT ON COLUMN egress_unentitled_connection.egress_gateway_id IS 'id of the gateway';
+COMMENT ON COLUMN egress_unentitled_connection.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_unentitled_connection.country IS 'country of the gateway';
+COMMENT ON COLUMN egress_unentitled_connection.city IS 'city of the gateway';
+COMMENT ON COLUMN egress_unentitled_connection.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_unentitled_connection.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_unentitled_connection.provider_type IS 'type of the provider';
+COMMENT ON COLUMN egress_unentitled_connection.acquired_at IS 'when the lease was acquired';
+COMMENT ON COLUMN egress_unentitled_connection.expires_at IS
+    'when the lease expires unless it is renewed; NULL: it lasts until it is released';
+COMMENT ON FUNCTION egress_pool_handler(internal) IS
+'Handler of the access method egress_pool.
+SQLSTATE: 0A000 an index of the access method is created on other columns than those of egress_credential_pool.';
+COMMENT ON ACCESS METHOD egress_pool IS
+    'access method of the index egress_credential_pool, which separates the credentials that may have a connection free from those that are full';
 COMMENT ON OPERATOR CLASS egress_pool_ops USING egress_pool IS 'for the index egress_credential_pool only';
 COMMENT ON OPERATOR FAMILY egress_pool_ops USING egress_pool IS 'for the index egress_credential_pool only';
 COMMENT ON FUNCTION egress_connection_freed() IS
-'Trigger of egress_lease and egress_lease_expiry, for whoever writes them by hand: lets the index egress_credential_pool know that a credential may have a connection free. SQLSTATE: none of its own.';
+'Trigger function of egress_lease and egress_lease_expiry, for changes that functions of the extension do not make. It tells the index egress_credential_pool that a credential may have a connection free.
+SQLSTATE: 22023 the trigger was created in another way or on another table.';
 COMMENT ON FUNCTION egress_config_has_secret(egress_provider_type, text) IS
-'Whether a gateway''s config has secrets in it, which are not sealed: a private key, a preshared key, a password.
-provider_type: its provider''s; the configs of custom are not looked into. NULL for NULL. SQLSTATE: none of its own.';
+'Returns whether the config of a gateway contains a private key, a preshared key or a password, which are not sealed there. Returns NULL for NULL.
+provider_type: the type of the provider. For custom, the function returns false.
+config: the config.
+SQLSTATE: none of its own.';
 COMMENT ON VIEW egress_secret_usage IS
-    'how many secrets of each column are sealed under the active key, an older one or one that is missing, or not sealed, and how many configs have some in them; opens none';
-COMMENT ON VIEW egress_upkeep IS
-    'what egress_sweep_leases() and egress_prune_history() have left: how many leases have expired and were not ended, since when the first of them, and since when the history goes back';
-COMMENT ON COLUMN egress_gateway.config IS 'what an agent needs to connect, without the credential; what else is secret in it is not sealed: egress_secret_usage counts it';
+    'number of secrets in each column by the key under which they are sealed, and number of configs with secrets; no secret is opened';
+COMMENT ON COLUMN egress_secret_usage.secret IS 'column of egress_credential, or config for that of egress_gateway';
+COMMENT ON COLUMN egress_secret_usage.active_key IS 'number of secrets that are sealed under the first key of the key file';
+COMMENT ON COLUMN egress_secret_usage.older_key IS 'number of secrets that are sealed under another key of the key file';
+COMMENT ON COLUMN egress_secret_usage.missing_key IS 'number of sealed secrets whose key cannot be found';
+COMMENT ON COLUMN egress_secret_usage.not_sealed IS
+    'number of secrets that are stored as they are; for config, number of configs that contain a secret';
+COMMENT ON VIEW egress_upkeep IS 'what egress_sweep_leases() and egress_prune_history() have left to do, in one row';
+COMMENT ON COLUMN egress_upkeep.expired_leases IS 'number of leases that have expired and have not been ended';
+COMMENT ON COLUMN egress_upkeep.expired_since IS 'when the first of them expired; NULL: there is none';
+COMMENT ON COLUMN egress_upkeep.history_since IS
+    'when the connection ended that was written to egress_lease_history first; NULL: there is none';
+COMMENT ON TYPE egress_provider_type IS
+    'what the agent on the host runs: openvpn, wg (wireguard), or a program of its own (custom)';
+COMMENT ON FUNCTION egress_secret_out(egress_secret) IS
+'Output function of egress_secret. It returns the stored form.
+SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_secret_recv(internal) IS
+'Binary input function of egress_secret. It reads text, and treats it as egress_secret_in() does.
+SQLSTATE: 22021 the message is not text; 22023, 22P05, F0000, NG006 as for egress_secret_in().';
+COMMENT ON FUNCTION egress_secret_send(egress_secret) IS
+'Binary output function of egress_secret. It returns the stored form as text.
+SQLSTATE: none of its own.';
+COMMENT ON TYPE egress_secret IS
+    'a secret: text is sealed when it is written, and its sealed form, egress:v1:<key id>:<base64>, is what is read; the sealed form can be written again unchanged; without egress.secret_key_file the text is stored as it is';
+COMMENT ON CAST (text AS egress_secret) IS 'in assignments: seals the text, as the input function does';
+COMMENT ON CAST (varchar AS egress_secret) IS 'in assignments: seals the text, as the input function does';
+COMMENT ON TABLE egress_provider IS 'VPN providers';
+COMMENT ON COLUMN egress_provider.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_provider.name IS 'name of the provider, unique, 1 to 255 bytes';
+COMMENT ON COLUMN egress_provider.provider_type IS
+    'type of the provider; it cannot change while the provider has gateways or credentials, because their foreign keys include it';
+COMMENT ON COLUMN egress_provider.enabled IS 'if false, no gateway of the provider is available';
+COMMENT ON COLUMN egress_provider.managed IS
+    'whether egress_sync_gateways() maintains the gateways of the provider, from a list that the provider publishes';
+COMMENT ON COLUMN egress_provider.enable_new_managed_gateways IS 'whether a gateway that egress_sync_gateways() adds is enabled';
+COMMENT ON COLUMN egress_provider.credential_order IS
+    'first: an acquire takes the credential with the lowest id that has a connection free; spread: it starts the search at a random credential';
+COMMENT ON COLUMN egress_provider.bench_after IS
+    'number of sessions, 1 to 100, whose reports that they could not connect bench a gateway or credential; a success in between restarts the count; NULL: nothing is benched';
+COMMENT ON COLUMN egress_provider.bench_for IS
+    'how long a gateway or credential is benched the first time; the time doubles with each further bench before a success, to one hour at most';
+COMMENT ON TABLE egress_gateway IS 'VPN gateways of the providers';
+COMMENT ON COLUMN egress_gateway.egress_gateway_id IS 'id of the gateway';
+COMMENT ON COLUMN egress_gateway.egress_provider_id IS 'the provider of the gateway';
+COMMENT ON COLUMN egress_gateway.name IS 'name of the gateway, unique within its provider, 1 to 255 bytes';
+COMMENT ON COLUMN egress_gateway.country IS 'country of the gateway, as the provider names it, 1 to 255 bytes';
+COMMENT ON COLUMN egress_gateway.city IS 'city of the gateway, as the provider names it, 1 to 255 bytes';
+COMMENT ON COLUMN egress_gateway.config IS
+    'what an agent needs to connect, without the credential; other secrets in it are not sealed, and egress_secret_usage counts the configs that have such secrets';
+COMMENT ON COLUMN egress_gateway.enabled IS 'if false, the gateway is not available; set by the administrator only';
+COMMENT ON COLUMN egress_gateway.withdrawn IS
+    'if true, the provider no longer lists the gateway, and it is not available; set by egress_sync_gateways() only';
+COMMENT ON COLUMN egress_gateway.provider_type IS 'type of the gateway''s provider; a trigger fills it in';
+COMMENT ON TABLE egress_provider_mapping IS 'subjects that may use the gateways of a provider';
+COMMENT ON COLUMN egress_provider_mapping.egress_provider_mapping_id IS 'id of the mapping';
+COMMENT ON COLUMN egress_provider_mapping.egress_provider_id IS 'the provider whose gateways the mapping allows';
+COMMENT ON COLUMN egress_provider_mapping.subject_type IS 'kind of subject to which the mapping applies';
+COMMENT ON COLUMN egress_provider_mapping.subject_id IS
+    'the application''s id of the user, group or workspace, 1 to 255 bytes; NULL exactly for everyone';
+COMMENT ON COLUMN egress_provider_mapping.enabled IS 'if false, the mapping allows nothing';
+COMMENT ON COLUMN egress_provider_mapping.allow_all_gateways IS
+    'whether the mapping allows all gateways of the provider; if false, it allows those in egress_provider_mapping_gateway';
+COMMENT ON TABLE egress_provider_mapping_gateway IS 'gateways that a mapping selects';
+COMMENT ON COLUMN egress_provider_mapping_gateway.egress_provider_mapping_id IS 'the mapping';
+COMMENT ON COLUMN egress_provider_mapping_gateway.egress_gateway_id IS 'the selected gateway';
+COMMENT ON COLUMN egress_provider_mapping_gateway.egress_provider_id IS
+    'the provider of the mapping; a trigger fills it in, so that foreign keys refuse a gateway of another provider';
+COMMENT ON TABLE egress_credential IS 'credentials of the providers, and the subjects that may connect with them';
+COMMENT ON COLUMN egress_credential.egress_credential_id IS 'id of the credential';
+COMMENT ON COLUMN egress_credential.egress_provider_id IS 'the provider of the credential';
+COMMENT ON COLUMN egress_credential.name IS 'name of the credential, 1 to 255 bytes';
+COMMENT ON COLUMN egress_credential.subject_type IS 'kind of subject to which the credential applies';
+COMMENT ON COLUMN egress_credential.subject_id IS
+    'the application''s id of the user, group or workspace, 1 to 255 bytes; NULL exactly for everyone';
+COMMENT ON COLUMN egress_credential.enabled IS 'if false, no acquire takes the credential; leases that are held stay';
+COMMENT ON COLUMN egress_credential.username IS
+    'openvpn only: together with password; both are NULL if the credential or the config has a certificate';
+COMMENT ON COLUMN egress_credential.password IS 'openvpn only: together with username';
+COMMENT ON COLUMN egress_credential.private_key IS 'wireguard only: 32 bytes in base64';
+COMMENT ON COLUMN egress_credential.custom_credential IS 'custom only, optional';
+COMMENT ON COLUMN egress_credential.allow_all_gateways IS
+    'whether the credential is for all gateways of the provider; if false, it is for those in egress_credential_gateway';
+COMMENT ON COLUMN egress_credential.limit_active_connections IS 'whether active_connection_limit applies';
+COMMENT ON COLUMN egress_credential.active_connection_limit IS
+    'number of leases of the credential that may be live at the same time';
+COMMENT ON COLUMN egress_credential.provider_type IS 'type of the credential''s provider; a trigger fills it in';
+COMMENT ON COLUMN egress_credential.client_certificate IS
+    'openvpn only: a certificate in PEM format, together with client_key; the other certificates of its chain may follow';
+COMMENT ON COLUMN egress_credential.client_key IS
+    'openvpn only: the private key in PEM format, without a passphrase, together with client_certificate';
+COMMENT ON COLUMN egress_credential.address IS
+    'wireguard only, optional: the addresses that belong to the key, separated by commas, as wg-quick reads them';
+COMMENT ON COLUMN egress_credential.preshared_key IS 'wireguard only, optional: 32 bytes in base64';
+COMMENT ON COLUMN egress_credential.once_per_gateway IS
+    'whether at most one lease of the credential is live at each gateway; a trigger replaces NULL in a new row by true for a wireguard provider and by false for others';
+COMMENT ON COLUMN egress_credential.cool_down IS
+    'how long a connection counts as held after its end, because the provider still counts it; NULL: not at all; a change also applies to connections that are cooling down; a day has 24 hours, and months are counted in UTC';
+COMMENT ON TABLE egress_credential_gateway IS 'gateways that a credential selects';
+COMMENT ON COLUMN egress_credential_gateway.egress_credential_id IS 'the credential';
+COMMENT ON COLUMN egress_credential_gateway.egress_gateway_id IS 'the selected gateway';
+COMMENT ON COLUMN egress_credential_gateway.egress_provider_id IS
+    'the provider of the credential; a trigger fills it in, so that foreign keys refuse a gateway of another provider';
+COMMENT ON TABLE egress_group_member IS
+    'groups of each user, by the application''s ids; written by hand, or kept up to date by egress_attach_group_members()';
+COMMENT ON COLUMN egress_group_member.user_id IS 'the application''s id of the user, 1 to 255 bytes';
+COMMENT ON COLUMN egress_group_member.group_id IS 'the application''s id of a group of the user, 1 to 255 bytes';
+COMMENT ON TABLE egress_workspace IS 'workspaces with settings of their own; other workspaces need no row';
+COMMENT ON COLUMN egress_workspace.workspace_id IS 'the application''s id of the workspace, 1 to 255 bytes';
+COMMENT ON COLUMN egress_workspace.override_egress_gateways IS
+    'if true, only mappings whose subject is the workspace apply in it';
+COMMENT ON TABLE egress_lease_history IS
+    'connections that have ended, with the names that were in use then; each row is written in the transaction that ends the lease';
+COMMENT ON COLUMN egress_lease_history.egress_lease_history_id IS 'id of the row';
+COMMENT ON COLUMN egress_lease_history.session_id IS 'the application''s id of the session';
+COMMENT ON COLUMN egress_lease_history.egress_credential_id IS 'id of the credential, which may have been deleted since';
+COMMENT ON COLUMN egress_lease_history.credential_name IS 'name of the credential';
+COMMENT ON COLUMN egress_lease_history.egress_gateway_id IS 'id of the gateway, which may have been deleted since';
+COMMENT ON COLUMN egress_lease_history.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_lease_history.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_lease_history.country IS 'country of the gateway';
+COMMENT ON COLUMN egress_lease_history.city IS 'city of the gateway';
+COMMENT ON COLUMN egress_lease_history.user_id IS 'the application''s id of the user';
+COMMENT ON COLUMN egress_lease_history.workspace_id IS 'the application''s id of the workspace; NULL: none';
+COMMENT ON COLUMN egress_lease_history.acquired_at IS 'when the lease was acquired';
+COMMENT ON COLUMN egress_lease_history.released_at IS 'when the lease ended';
+COMMENT ON COLUMN egress_lease_history.release_reason IS
+    'released: by egress_release_credential(); session_end: by the end of the session in an attached table; ended: by egress_end_leases(); expired: at released_at, even if the row was written later';
+COMMENT ON FUNCTION egress_detach_sessions(regclass) IS
+'Drops the triggers that egress_attach_sessions() created on a table. Leases stay. The function runs with the rights of its caller.
+session_table: a table that the caller owns.
+SQLSTATE: 22004 session_table is null; 25006 the transaction is read-only, or the server is a standby; 42501 the caller does not own the table; 42704 the table is not attached; 42809 the table is not a table of an application; 42P01 the table does not exist.';
+COMMENT ON FUNCTION egress_detach_group_members(regclass) IS
+'Drops the triggers that egress_attach_group_members() created on a table, and deletes the rows of egress_group_member, which came from that table. The function runs with the rights of its caller.
+member_table: a table that the caller owns.
+SQLSTATE: 22004 member_table is null; 25006 the transaction is read-only, or the server is a standby; 42501 the caller does not own the table; 42704 the table is not attached; 42809 the table is not a table of an application; 42P01 the table does not exist.';
+COMMENT ON TYPE egress_access_explanation IS 'row type of egress_explain_access()';
+COMMENT ON COLUMN egress_access_explanation.egress_gateway_id IS 'id of the gateway';
+COMMENT ON COLUMN egress_access_explanation.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_access_explanation.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_access_explanation.verdict IS
+    'whether the gateway is available, or the first reason why it is not: see egress_explain_access()';
+COMMENT ON COLUMN egress_access_explanation.egress_credential_id IS
+    'the credential that an acquire would take now; NULL: it would get none';
+COMMENT ON COLUMN egress_access_explanation.detail IS 'what an administrator would change';
+COMMENT ON FUNCTION egress_prune_history(interval, bigint) IS
+'Deletes rows as egress_prune_history(interval) does, but at most max_rows of them, the oldest first: a batch for a transaction of its own. Concurrent calls delete different rows.
+older_than: 0 or more; a day has 24 hours, and months are counted in UTC.
+max_rows: how many rows to delete at most, more than 0.
+Returns the number of rows that it deleted. If that is less than max_rows, no more are left.
+SQLSTATE: 22004 an argument is null; 22023 older_than is negative or too long, or max_rows is not more than 0; 25006 the transaction is read-only, or the server is a standby; 55000 a rule of egress_lease_history or egress_failure prevents the deletion.';
+COMMENT ON FUNCTION egress_connections_at(timestamptz, bigint) IS
+'Returns who was connected at a moment: the connections that had begun and had not ended then, whether they have ended since or not.
+moment: the moment.
+egress_gateway_id: the gateway of the connections, which may have been deleted since. NULL: any gateway.
+Returns rows of the type of egress_lease_history, ordered by acquired_at and session_id. For a connection that has not ended, egress_lease_history_id, released_at and release_reason are NULL, and the names are the present ones. For a lease that has expired and was not ended yet, released_at is when it expired, and release_reason is expired.
+SQLSTATE: 22004 moment is null; 55000 a rule of egress_lease_history prevents the query.';
+COMMENT ON FUNCTION egress_reveal_secret(egress_secret) IS
+'Opens a secret. egress_grant_access() grants this function to no role.
+secret: a secret column of egress_credential, or a sealed form.
+Returns the text that was sealed.
+SQLSTATE: 22004 secret is null; NG006 the key of the secret is missing, the secret was changed, or it has a character that the encoding of the database does not have.';
+COMMENT ON FUNCTION egress_secret_state(egress_secret) IS
+'Tells how a secret is stored, without opening it.
+secret: a secret column of egress_credential.
+Returns active key if the secret is sealed under the first key of the key file, older key if it is sealed under another key of the file, missing key if the file does not have the key or cannot be used, not sealed if the secret is stored as it is, and NULL for NULL.
+SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_rotate_secrets() IS
+'Seals every secret that is sealed under another key, or not at all, under the active key, which is the first key of the key file.
+The function does so in one transaction. Acquires continue meanwhile; a transaction that changes a credential waits.
+Returns the number of secrets that it sealed.
+SQLSTATE: 25006 the transaction is read-only, or the server is a standby; 55000 no key file is set, or a trigger, rule or policy of egress_credential prevents the change; F0000 the key file cannot be used; NG006 a secret cannot be opened.';
+COMMENT ON FUNCTION egress_wireguard_public_key(text) IS
+'Returns the public key of a WireGuard private key, as wg pubkey prints it.
+private_key: 32 bytes in base64.
+SQLSTATE: 22004 private_key is null; 22023 private_key is not 32 bytes in base64.';
+COMMENT ON FUNCTION egress_generate_wireguard_key() IS
+'Returns a new WireGuard private key, as wg genkey prints it: 32 bytes in base64.
+SQLSTATE: none of its own.';
+COMMENT ON FUNCTION egress_fill_provider_type() IS
+'Trigger function of egress_gateway and egress_credential. It copies the type of the provider into a new row, and fills in once_per_gateway of a credential.
+SQLSTATE: 22023 the trigger was created in another way or on another table; 23503 the provider does not exist.';
+COMMENT ON FUNCTION egress_fill_selection_provider() IS
+'Trigger function of the tables of selected gateways. It copies the provider of the mapping or credential into the row.
+SQLSTATE: 22023 the trigger was created in another way or on another table; 23503 the mapping, credential or gateway does not exist, or the gateway belongs to another provider.';
+COMMENT ON FUNCTION egress_refuse_delete_in_use() IS
+'Trigger function of egress_gateway and egress_credential. It refuses to delete a row that a lease uses; leases of open transactions count.
+SQLSTATE: 22023 the trigger was created in another way or on another table; 23503 a lease uses the row.';
+COMMENT ON FUNCTION egress_refuse_misfit() IS
+'Trigger function of egress_gateway and egress_credential. It checks that the config or the credential fits the type of the provider.
+It accepts a secret whose key is missing without reading it, so that a dump can be restored without the key.
+SQLSTATE: 22023 the trigger was created in another way or on another table; NG006 a secret was changed after it was sealed; NG007 the config or the credential does not fit the type of the provider.';
+COMMENT ON VIEW egress_gateway_usage IS 'number of live connections of each gateway';
+COMMENT ON COLUMN egress_gateway_usage.egress_gateway_id IS 'id of the gateway';
+COMMENT ON COLUMN egress_gateway_usage.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_gateway_usage.country IS 'country of the gateway';
+COMMENT ON COLUMN egress_gateway_usage.city IS 'city of the gateway';
+COMMENT ON COLUMN egress_gateway_usage.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_gateway_usage.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_gateway_usage.enabled IS 'whether the administrator has enabled the gateway';
+COMMENT ON COLUMN egress_gateway_usage.withdrawn IS 'whether the provider no longer lists the gateway';
+COMMENT ON COLUMN egress_gateway_usage.active_connections IS 'number of live leases';
+COMMENT ON VIEW egress_connection IS 'live leases, with the names of what they use';
+COMMENT ON COLUMN egress_connection.session_id IS 'the application''s id of the session';
+COMMENT ON COLUMN egress_connection.user_id IS 'the application''s id of the user';
+COMMENT ON COLUMN egress_connection.workspace_id IS 'the application''s id of the workspace; NULL: none';
+COMMENT ON COLUMN egress_connection.egress_credential_id IS 'id of the credential';
+COMMENT ON COLUMN egress_connection.credential_name IS 'name of the credential';
+COMMENT ON COLUMN egress_connection.egress_gateway_id IS 'id of the gateway';
+COMMENT ON COLUMN egress_connection.gateway_name IS 'name of the gateway';
+COMMENT ON COLUMN egress_connection.country IS 'country of the gateway';
+COMMENT ON COLUMN egress_connection.city IS 'city of the gateway';
+COMMENT ON COLUMN egress_connection.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_connection.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_connection.provider_type IS 'type of the provider';
+COMMENT ON COLUMN egress_connection.acquired_at IS 'when the lease was acquired';
+COMMENT ON COLUMN egress_connection.expires_at IS
+    'when the lease expires unless it is renewed; NULL: it lasts until it is released';

@@ -750,15 +750,24 @@ SELECT is_empty($$
       AND coalesce(obj_description(d.objid, d.classid::regclass::name), '') = ''$$,
 'every table, view, function and type has a comment');
 SELECT is_empty($$
+    SELECT c.oid::regclass, attname
+    FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attnum > 0
+    WHERE relnamespace = 'vpn'::regnamespace AND relkind IN ('r', 'v', 'c')
+      AND coalesce(col_description(attrelid, attnum), '') = ''$$,
+'and so has every column');
+-- each line of them is a paragraph, or "argument, argument: ..." or the last one, for scripts/reference.pl
+SELECT is_empty($$
     SELECT oid::regprocedure FROM pg_proc
-    WHERE pronamespace = 'vpn'::regnamespace AND coalesce(obj_description(oid, 'pg_proc') !~ 'SQLSTATE: ([0-9A-Z]{5}|none)', true)$$,
-'every function''s comment names its SQLSTATEs, or says that there are none');
+    WHERE pronamespace = 'vpn'::regnamespace
+      AND coalesce(obj_description(oid, 'pg_proc') !~
+                   '\nSQLSTATE: (none of its own|([0-9A-Z]{5}(, )?)+ [^;\n]+(; ([0-9A-Z]{5}(, )?)+ [^;\n]+)*)\.$', true)$$,
+'every function''s comment lists its SQLSTATEs, or says that there are none');
 SELECT is_empty($$
     SELECT oid::regprocedure, argument
-    FROM pg_proc, unnest(proargnames[:pronargs]) argument
+    FROM pg_proc, unnest(proargnames) argument
     WHERE pronamespace = 'vpn'::regnamespace
-      AND obj_description(oid, 'pg_proc') NOT LIKE '%' || argument || '%'$$,
-'every function''s comment says what its arguments are');
+      AND obj_description(oid, 'pg_proc') !~ format('\n([a-z_]+, )*%s(, [a-z_]+)*: ', argument)$$,
+'every function''s comment has a line about each argument');
 
 /* --------------------------------------------------- dump, and no more */
 
