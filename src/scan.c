@@ -252,11 +252,11 @@ scan_key_text(EgressScan *scan, text *value)
 	add_key(scan, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(value));
 }
 
-/* scan_key_any_text -- the next column of the index equals one of these texts, an array of them; the first key, and the only one */
+/* scan_key_any_text -- the next column of the index equals one of these texts, which must live as long as the scan; the only key */
 void
 scan_key_any_text(EgressScan *scan, ArrayType *values)
 {
-	scan_key_text(scan, (text *) values);
+	add_key(scan, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(values));
 	scan->keys[0].sk_flags = SK_SEARCHARRAY;
 }
 

@@ -107,14 +107,14 @@ static const EgressSubject *
 limited_subject(EgressScan *limit, List *subjects)
 {
 	Oid			type = DatumGetObjectId(scan_value(limit, Anum_egress_user_limit_subject_type));
+	text	   *id = scan_text(limit, Anum_egress_user_limit_subject_id);
 	ListCell   *cell;
 
 	foreach(cell, subjects)
 	{
 		const EgressSubject *subject = lfirst(cell);
 
-		if (type == DatumGetObjectId(catalog_subject_type(subject->type)) &&
-			same_text(scan_text(limit, Anum_egress_user_limit_subject_id), subject->id))
+		if (type == DatumGetObjectId(catalog_subject_type(subject->type)) && same_text(id, subject->id))
 			return subject;
 	}
 	return NULL;

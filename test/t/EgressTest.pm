@@ -7,6 +7,7 @@
 #   my $rows = rows($dbh, $sql, @values);     all of them, as psql -A -t has them
 #   my $most = most_at_once([from, until]...) how many of these intervals are open at the same time, at most
 #   is_short(\@wrong, $name);                a test that a list is empty; of a long one some are shown
+#   my $text = slurp($path);                  what a file has, for those that ask for it by name
 #
 # The database goes when the object does. The server is the one of PGHOST and PGPORT; the user is a superuser.
 package EgressTest;
@@ -19,6 +20,7 @@ use Test::More ();
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
 
 our @EXPORT = qw(sqlstate value rows now wait_until most_at_once is_short);
+our @EXPORT_OK = qw(slurp);
 
 sub new
 {
@@ -125,6 +127,13 @@ sub wait_until (&;$)
 		sleep 0.005;
 	}
 	return 1;
+}
+
+sub slurp
+{
+	my ($path) = @_;
+	open my $file, '<', $path or die "$path: $!";
+	return do { local $/; <$file> };
 }
 
 1;

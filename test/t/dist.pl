@@ -5,6 +5,9 @@
 # else. test/deb/run shows that it builds and passes make installcheck, and tests the Debian packages.
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use EgressTest qw(slurp);
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
@@ -14,13 +17,6 @@ use Test::More;
 my $root = abs_path(dirname(__FILE__) . '/../..');
 chdir $root or die "$root: $!";
 delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
-
-sub slurp
-{
-	my ($path) = @_;
-	open my $file, '<', $path or die "$path: $!";
-	return do { local $/; <$file> };
-}
 
 # ------------------------------------------------------------------ META.json
 

@@ -5,22 +5,17 @@
 # the answer of a provider, in a folder that is made here.
 use strict;
 use warnings;
-use Test::More;
+use FindBin;
+use lib $FindBin::Bin;
+use EgressTest qw(slurp);
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
 use JSON::PP ();
+use Test::More;
 
 my $root = abs_path(dirname(__FILE__) . '/../..');
 my $database = "egress_readme_$$";
-
-# what a file has
-sub slurp
-{
-	my ($path) = @_;
-	open my $file, '<', $path or die "$path: $!";
-	return do { local $/; <$file> };
-}
 
 # write a file into the current folder
 sub spew

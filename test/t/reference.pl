@@ -3,18 +3,13 @@
 # The page is made anew, in a transaction that is rolled back. A SQLSTATE is raised in src by its name, which begins with ERRCODE_.
 use strict;
 use warnings;
-use Test::More;
+use FindBin;
+use lib $FindBin::Bin;
+use EgressTest qw(slurp);
 use File::Basename qw(dirname);
+use Test::More;
 
 chdir dirname(__FILE__) . '/../..' or die "chdir: $!";
-
-# what a file has
-sub slurp
-{
-	my ($path) = @_;
-	open my $file, '<', $path or die "$path: $!";
-	return do { local $/; <$file> };
-}
 
 # a list without what another one has
 sub without
