@@ -134,35 +134,61 @@ for my $what (qw(works waits))
 
 # ---- told twice, with little time between: the second time comes while the script begins to end
 
-open $script, '>', 'told_twice' or die "told_twice: $!";
-print $script <<'SH';
-source scripts/at_end
-at_end 'echo cleaned'
-echo started
-sleep 1000
-SH
-close $script or die "told_twice: $!";
-
-my $lost = 0;
-for my $run (1 .. 300)
+# a script that says what it does; returns its process, what it says, and where it reads from
+sub script_that
 {
+	my ($works) = @_;
+	open my $text, '>', 'script_that' or die "script_that: $!";
+	print $text "set -e\nsource scripts/at_end\nat_end 'echo cleaned'\necho started\n$works\n";
+	close $text or die "script_that: $!";
+	pipe my $input, my $keyboard or die "pipe: $!";
 	my $pid = open(my $said, '-|') // die "fork: $!";
 	if (!$pid)
 	{
 		setpgrp;
-		open STDERR, '>', '/dev/null';
-		exec 'bash', 'told_twice';
+		close $keyboard;
+		open STDIN, '<&', $input or die "open: $!";
+		open STDERR, '>', '/dev/null' or die "open: $!";
+		exec 'bash', 'script_that';
 	}
+	close $input;
+	$keyboard->autoflush;
 	readline $said;
+	return ($pid, $said, $keyboard);
+}
+
+my $lost = 0;
+for my $run (1 .. 200)
+{
+	my ($pid, $said) = script_that('sleep 1000');
 	# a signal that meets Bash's child before this has become the program is lost
 	eventually(sub { my ($program) = split ' ', contents("/proc/$pid/task/$pid/children"); $program && contents("/proc/$program/comm") eq 'sleep' });
 	kill 'HUP', -$pid;
 	sleep $run % 10 / 10_000;
 	kill 'HUP', -$pid;
-	$lost++ if (readline($said) // '') ne "cleaned\n";
+	$lost++ if join('', readline $said) ne "cleaned\n";
 	close $said;
 }
-is($lost, 0, 'a script that is told twice cleans up each time');
+is($lost, 0, 'a script that is told twice cleans up once, each time');
+
+# ---- told when it ends by itself
+
+for my $signal (qw(HUP INT))
+{
+	$lost = 0;
+	for my $run (1 .. 400)
+	{
+		my ($pid, $said, $keyboard) = script_that('read -r');
+		sleep 0.002;
+		print $keyboard "\n";
+		# less than a tenth of a millisecond
+		for (1 .. $run % 40 * 60) { }
+		kill $signal, -$pid;
+		$lost++ if join('', readline $said) ne "cleaned\n";
+		close $said;
+	}
+	is($lost, 0, "a script that $signal meets at its end cleans up once, each time");
+}
 
 # ---- the demo's, which stays for the next time
 
