@@ -4,12 +4,12 @@
 #
 # The application has attached a table of sessions and one of memberships. Three of its clients acquire, renew and release
 # leases all the time: two stay connected, of which one has its queries compiled (JIT), and one connects anew for each
-# session. Meanwhile, as the README says,
+# session. Meanwhile, as doc/operations.md says,
 #  - apt replaces the package: clients that are connected go on with the old library; those that connect have the new one,
 #    which serves the old tables;
 #  - the clients that stay connect again;
 #  - ALTER EXTENSION egress UPDATE.
-# The server is not restarted. A read that the update overtakes may fail with 40001, as the README says, and is tried
+# The server is not restarted. A read that the update overtakes may fail with 40001, as that page says, and is tried
 # again; no other statement may fail, and no read before the update.
 use strict;
 use warnings;

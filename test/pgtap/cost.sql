@@ -1,4 +1,4 @@
--- cost.sql -- what acquire and release cost, in pages visited: "Cost" of the README; and what the history costs
+-- cost.sql -- what acquire and release cost, in pages visited: "Capacity" of doc/operations.md; and what the history costs
 --
 -- While a connection is free, the limit and the leases of other credentials do not matter; finding that every
 -- credential of a pool is full costs a few pages a credential; and no lock of ours is left when an acquire returns.

@@ -1,6 +1,6 @@
-# cron.pl -- the README's jobs for pg_cron do their work: expired leases end, old history goes
+# cron.pl -- do the jobs for pg_cron of doc/administration.md do their work: do expired leases end, and does old history go?
 #
-# pg_cron has to be preloaded, so this starts a cluster of its own. The jobs are those of the README's block, scheduled
+# pg_cron has to be preloaded, so this starts a cluster of its own. The jobs are those of the page, scheduled
 # by a role that has no more than egress_grant_access() gives an administrator. pg_cron works by the minute: this takes
 # one or two.
 use strict;
@@ -11,22 +11,16 @@ use Time::HiRes qw(sleep);
 use lib dirname(__FILE__);
 
 # read before the user postgres, who may not enter this folder, takes over
-my $text;
-BEGIN
-{
-	my $readme = dirname(__FILE__) . '/../../README.md';
-	open my $file, '<', $readme or die "$readme: $!";
-	$text = do { local $/; <$file> };
-	close $file;
-}
+use EgressPages;
+my $jobs;
+BEGIN { ($jobs) = sql('doc/administration.md', 'pg_cron') }
 use EgressCluster;
 
 chomp(my $sharedir = `pg_config --sharedir`);
 plan skip_all => 'pg_cron is not there, and no package of this server has it'
 	if !-e "$sharedir/extension/pg_cron.control";
 
-my ($jobs) = $text =~ /^```sql pg_cron\n(.*?)^```$/ms;
-ok($jobs, 'the README says what to schedule');
+ok($jobs, 'the page says what to schedule');
 
 my $server = cluster('server', 'max_worker_processes = 20', "shared_preload_libraries = 'pg_cron'",
 	'cron.use_background_workers = on');

@@ -1,10 +1,10 @@
 # drop_under_load.pl -- DROP EXTENSION while sessions take, renew and give back leases
 #
 # The rule: it waits for the transactions that use the extension, and those that come later wait for it. Nobody ends in a
-# deadlock: every function locks egress_provider first, and so does who drops the extension, as the README says.
+# deadlock: every function locks egress_provider first, and so does who drops the extension, as doc/operations.md says.
 #
 # Some rounds, each with an extension of its own and six clients, who go on until their calls fail, because there is no
-# extension any more. In the last of them a session table is attached, which is detached first, as the README says.
+# extension any more. In the last of them a session table is attached, which is detached first, as that page says.
 use strict;
 use warnings;
 use FindBin;

@@ -331,7 +331,7 @@ for my $name (sort keys %order)
 	check($name, $name);
 }
 
-# What comes too early fails where nobody knows that it is pg_restore, and where a dump is of INSERTs. The README says how to
+# What comes too early fails where nobody knows that it is pg_restore, and where a dump is of INSERTs. doc/operations.md says how to
 # complete that: what is there has errors again, and is not there twice.
 succeeds('dump of INSERTs', qw(pg_dump --format=custom --inserts --file), "$folder/custom_inserts", 'original');
 my %too_early = (renamed => [ 'custom', 'env', 'PGAPPNAME=other' ], inserted => ['custom_inserts']);

@@ -1,6 +1,6 @@
 # failover.pl -- a synchronous standby is promoted under load: what was acknowledged is there, and nothing is held twice
 #
-# The rules (README, "Standbys, failover and poolers"): with synchronous replication and a fenced primary no acknowledged
+# The rules (doc/operations.md, "Standbys and failover"): with synchronous replication and a fenced primary no acknowledged
 # lease is lost, no acknowledged release comes back and no renewal is forgotten; none is granted twice across the
 # promotion, and the limits hold; prepared transactions survive and count as held meanwhile.
 #
@@ -12,7 +12,7 @@
 # standby promoted, in one of two ways: killed first; or cut off, so that its clients wait for an acknowledgement that cannot
 # come while the other is promoted already, and killed then.
 #
-# At the end the standby is made asynchronous, and loses what it was not sent: the README warns of that.
+# At the end the standby is made asynchronous, and loses what it was not sent: the page warns of that.
 #
 # One failover; four with EGRESS_TEST_ALL=1, each with the roles swapped and both ways taken.
 use strict;

@@ -20,7 +20,7 @@
 #
 # The log is the one of PostgreSQL's defaults, with log_min_messages = debug1: log_statement = none, and
 # log_parameter_max_length_on_error = 0, while log_min_error_statement = error logs the text of what failed. So secrets
-# are given as parameters, as the README says; what stands in a statement, PostgreSQL itself logs.
+# are given as parameters, as doc/administration.md says; what stands in a statement, PostgreSQL itself logs.
 #
 # PostgreSQL itself shows the beginning of malformed JSON, and of a row that a constraint refuses; so the marks are in
 # well-formed JSON only.
@@ -66,8 +66,8 @@ note "EGRESS_HOSTILE_SEED=$seed";
 # the SQLSTATEs that a caller may get, and why
 my %expected = map { my ($states, $why) = @$_; map { $_ => $why } split ' ', $states } (
 	[ '22004 22023 NG001 NG002 NG003 NG004 NG005 NG006 NG007 NG008 2D000 F0000 23502 23503 23505 23514 25006 42703 42704 42710 55000',
-		'the README: what egress says itself' ],
-	[ '42501', 'the README: no privilege' ],
+		'doc/operations.md: what egress says itself' ],
+	[ '42501', 'doc/operations.md: no privilege' ],
 	[ '42809 42P10 42601',
 		'COMMENT ON FUNCTION egress_attach_sessions: not a table, not a column for ids, not a condition' ],
 	[ '42P01 42883 3F000', 'a table, function or schema, of the caller or the extension, is not there (any more)' ],

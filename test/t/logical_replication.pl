@@ -4,7 +4,7 @@
 # everything that writes rows of egress, all rows of all tables are the same on both: the initial copy; leases taken,
 # renewed, ended by release, trigger, expiry and takeover; leases that were taken back, by an acquire that saw another one outside
 # the limit, and by rollbacks; prepared transactions; syncs, rotations, pruning; TRUNCATE. The functions that only read answer there
-# from these rows. Then the application's own tables: replicated beside those of egress, and alone. Then what the README warns of: two nodes that write do not share a limit; ids are to be set before the
+# from these rows. Then the application's own tables: replicated beside those of egress, and alone. Then what doc/operations.md warns of: two nodes that write do not share a limit; ids are to be set before the
 # subscriber takes over; a table that cannot say which row was deleted refuses the end of a lease.
 use strict;
 use warnings;
@@ -334,7 +334,7 @@ is(rows($app_there, 'SELECT count(*) FROM egress_lease'), 0, 'and a TRUNCATE');
 $app_there->do('DROP SUBSCRIPTION app');
 $_->disconnect for $app_here, $app_there;
 
-# ---------------------------------------------------- the subscriber goes on, as in the README
+# ---------------------------------------------------- the subscriber goes on, as in doc/operations.md
 
 $here->do(q{INSERT INTO egress_gateway (egress_provider_id, name) VALUES (3, 'gone'); DELETE FROM egress_gateway WHERE name = 'gone'});
 arrives('the last of the old server');

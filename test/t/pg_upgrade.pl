@@ -1,4 +1,4 @@
-# pg_upgrade.pl -- pg_upgrade keeps everything, and without the key file looks as the README says
+# pg_upgrade.pl -- pg_upgrade keeps everything, and without the key file looks as doc/administration.md says
 #
 # From a cluster of the server of EGRESS_OLD_PG_CONFIG (by default the one that is tested) to a new one of that of
 # PG_CONFIG. The old one has two databases with an installation in use (EgressWorld.pm): one of today's version, and one of

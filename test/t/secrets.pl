@@ -16,6 +16,7 @@ use MIME::Base64;
 use POSIX ();
 use Time::HiRes qw(sleep time);
 use lib $FindBin::Bin;
+use EgressPages;
 use EgressTest qw(value rows);
 
 umask 022;
@@ -693,7 +694,7 @@ reload($main, $dbh);
 	$set->(q{'swordfish'});
 }
 
-# what an administrator can do, as the README says: he opens no secret, and decides who gets it
+# what an administrator can do, as doc/administration.md says: he opens no secret, and decides who gets it
 {
 	$dbh->do("CREATE ROLE $_ LOGIN") for qw(only_admin only_app);
 	$dbh->do(q{SELECT egress_grant_access('only_admin', 'admin'), egress_grant_access('only_app', 'app')});
@@ -1146,7 +1147,7 @@ for my $case (['text', 'with the key', 0], ['binary', 'without the key', 3])
 	$chatty->disconnect;
 }
 
-# the README's ways to bring credentials in leave nothing of them in the log, whatever becomes of them
+# the ways of doc/administration.md to bring credentials in leave nothing of them in the log, whatever becomes of them
 {
 	configure($main, 'log_statement = all', 'log_min_duration_statement = 0', 'log_parameter_max_length = -1');
 	reload($main, $dbh);
@@ -1164,9 +1165,8 @@ for my $case (['text', 'with the key', 0], ['binary', 'without the key', 3])
 	$as_text->();
 	unlike(log_from($main, $mark), qr/hunter2/, '... and not with log_parameter_max_length = 0');
 
-	open my $readme, '<', "$FindBin::Bin/../../README.md" or die $!;
-	my ($import) = do { local $/; <$readme> } =~ /^```sql import\n(.*?)^```$/ms;
-	ok($import, 'the README has a way to import a file');
+	my ($import) = sql('doc/administration.md', 'import');
+	ok($import, 'doc/administration.md has a way to import a file');
 	for my $case (
 		['good' => "pool-1\tu1\thunter2\npool-2\tu2\tcorrect horse \\N \\t \"'\n", ''],
 		['a column too few' => "pool-3\tu1\nhunter2\n", '22023'],

@@ -1,12 +1,17 @@
-# readme.pl -- the SQL of the README and of doc/providers.md runs, in the order in which a reader meets it
+# pages.pl -- is what the project's pages show and say so?
 #
-# Every block marked sql is given to psql, which stops at the first error, in a fresh database; those of an administrator's
-# day, and of doc/providers.md, as a role that has 'admin' access and nothing else. The blocks of doc/providers.md find the files that they read, and
-# the answer of a provider, in a folder that is made here.
+# - Each SQL block of README.md, and of the pages for its readers, runs, and prints what the page shows. A page continues the example of
+#   the README, so each begins with its blocks, in a database of its own. EgressPages.pm says what a block may have.
+# - The blocks of doc/providers.md find the files that they read, and the answer of a provider, in a folder that is made here.
+# - Each SQL block of any page has a test that runs it.
+# - Each link within the project leads to a file and a heading that are there.
+# - The errors that doc/operations.md lists are those of src/errors.h. README.md has at most 150 lines, and the numbers in its table are
+#   those of doc/bench.md.
 use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use EgressPages qw(pages text without_blocks blocks sql links anchors);
 use EgressTest qw(slurp);
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
@@ -15,7 +20,18 @@ use JSON::PP ();
 use Test::More;
 
 my $root = abs_path(dirname(__FILE__) . '/../..');
-my $database = "egress_readme_$$";
+my $folder = tempdir(CLEANUP => 1);
+chdir $folder or die "$folder: $!";
+my $database = "egress_pages_$$";
+my $admin = "egress_pages_admin_$$";
+
+# the pages whose blocks run here, and those that have to run before, each in a database of its own
+my %continues = ('README.md' => [], 'doc/integration.md' => ['README.md'], 'doc/administration.md' => ['README.md'],
+	'doc/operations.md' => [ 'README.md', 'doc/integration.md' ], 'doc/configs.md' => ['README.md']);
+# the tests that run the blocks of other pages, and those with other marks
+my %runs_page = ('doc/providers.md' => 'test/t/pages.pl',
+	'doc/regions.md' => 'test/t/regions.pl', 'monitoring/README.md' => 'test/watch/run');
+my %runs_mark = (import => 'test/t/secrets.pl', pg_cron => 'test/t/cron.pl');
 
 # write a file into the current folder
 sub spew
@@ -27,67 +43,102 @@ sub spew
 	return;
 }
 
-# the blocks of some text
-sub blocks { return $_[0] =~ /^```sql\n(.*?)^```$/msg }
-
-# run a block
-sub runs
+# psql SQL, STOP: what psql prints, errors among it, and whether it went through; it stops at the first error, unless STOP is 0
+sub psql
 {
-	my ($what, $sql, $before) = @_;
-	open my $psql, '|-', "psql -X -q -v ON_ERROR_STOP=1 -d $database >/dev/null" or die "psql: $!";
-	print $psql $before // '', $sql;
-	return ok(close $psql, "$what runs: " . (split /\n/, $sql)[0]);
-}
-
-# run some SQL: did it go through? And what psql says of it besides
-sub quietly_runs
-{
-	my ($sql) = @_;
-	open my $psql, '|-', "psql -X -q -v ON_ERROR_STOP=1 -d $database >complaint 2>&1" or die "psql: $!";
+	my ($sql, $stop) = @_;
+	$stop //= 1;
+	open my $psql, '|-', "psql -X -q -v ON_ERROR_STOP=$stop -d $database >said 2>&1" or die "psql: $!";
+	binmode $psql, ':encoding(UTF-8)';
 	print $psql $sql;
-	return close $psql;
+	my $went_through = close $psql;
+	return (scalar slurp('said'), $went_through);
 }
-sub complaint { quietly_runs(@_); return slurp('complaint') }
+
+# run some SQL: did it go through?
+sub runs { my ($sql) = @_; return (psql($sql))[1] }
+
+# what psql says of some SQL
+sub said { return (psql(@_))[0] }
 
 # what a query says
-sub answer
+sub answer { my ($sql) = @_; return (psql("\\pset format unaligned\n\\pset tuples_only\n$sql;\n"))[0] }
+
+# begin with an empty database, and end with none
+sub begin { system('createdb', '-T', 'template0', $database) == 0 or die 'createdb failed'; return }
+sub finish { system('dropdb', $database) == 0 or die 'dropdb failed'; return }
+
+END
 {
-	my ($sql) = @_;
-	open my $psql, '-|', 'psql', '-XAt', '-d', $database, '-c', $sql or die "psql: $!";
-	return do { local $/; <$psql> };
+	local $?;
+	system("dropdb --if-exists --force $database 2>/dev/null");
+	system("psql -X -q -d postgres -c 'DROP ROLE IF EXISTS $_' 2>/dev/null") for keys our %roles;
 }
 
-# ------------------------------------------------------------------ the README
-
-my @blocks;
-for my $section (split /^(?=## )/m, slurp("$root/README.md"))
+# the SQL blocks of a page that run here
+sub own_blocks
 {
-	my $of_admin = $section =~ /^## An administrator's day$/m;
-	push @blocks, map { [ $_, $of_admin ] } blocks($section);
+	my ($page) = @_;
+	return map { { %$_, page => $page } } grep { my $block = $_; $block->{language} eq 'sql' && !grep { $block->{marks}{$_} } keys %runs_mark } blocks($page);
 }
-cmp_ok(scalar @blocks, '>=', 4, 'the README shows SQL');
-is(scalar(grep { $_->[1] } @blocks), 1, 'a day of an administrator, too');
 
-my $admin = "egress_readme_admin_$$";
-my $is_admin = <<"SQL";
-CREATE ROLE $admin;
-SELECT egress_grant_access('$admin', 'admin');
-SET ROLE $admin;
-SQL
+# run_block BLOCK, AGAIN: as who it is for; it prints what the page shows, and no error, warning or notice that the page does not show.
+# AGAIN: it was tested before, and runs for those that come after it
+our %roles = ($admin => 1);
+sub run_block
+{
+	my ($block, $again) = @_;
+	my $error = $block->{marks}{error};
+	my $sql = $block->{text};
+	$roles{$_} = 1 for $sql =~ /^CREATE ROLE (\w+)/mg;
+	if (my ($access) = grep { $block->{marks}{$_} } qw(app admin))
+	{
+		my $role = $access eq 'app' ? 'workspaces' : $admin;
+		psql("CREATE ROLE $admin") if $access eq 'admin';
+		psql("SELECT egress_grant_access('$role', '$access')");
+		$sql = "SET ROLE $role;\n$sql";
+	}
+	elsif ($again)
+	{
+		$sql =~ s/^CREATE ROLE .*;$//mg;
+	}
+	my ($said, $went_through) = psql($sql . ($error ? "\\echo :LAST_ERROR_SQLSTATE\n" : ''), $error ? 0 : 1);
+	return if $again;
 
-system('createdb', $database) == 0 or die 'createdb failed';
-my $number = 0;
-runs('block ' . ++$number, $_->[0], $_->[1] ? $is_admin : '') for @blocks;
+	my $what = "$block->{page}, line $block->{line}: " . (split /\n/, $block->{text})[0];
+	if ($error)
+	{
+		ok($said =~ s/^(\w{5})\n\z//m && $1 eq $error, "$what fails with $error") or diag $said;
+	}
+	else
+	{
+		ok($went_through, "$what runs") or diag $said;
+	}
+	if (defined $block->{output})
+	{
+		is($said, $block->{output}, '... and prints what the page shows');
+	}
+	elsif ($went_through)
+	{
+		is(join("\n", $said =~ /^((?:ERROR|WARNING|NOTICE): .*)$/mg), '', '... without a warning');
+	}
+	return;
+}
 
-is(answer(q{SELECT gateway_name, available_connections FROM egress_available_gateways('ann')}),
-	"par-1|3\nams-1|3\nosl-1|3\n", 'and leaves what it says: the menu of ann');
+# ------------------------------------------------------------------ what the pages show
 
-system('dropdb', $database);
+my @first = blocks('README.md');
+cmp_ok(scalar(grep { $_->{language} eq 'sql' } @first), '>=', 3, 'the README shows SQL');
+ok(defined $first[-1]{output}, '... and ends with what comes out: a config');
+for my $page (sort keys %continues)
+{
+	begin();
+	run_block($_, $page ne $_->{page}) for map { own_blocks($_) } @{ $continues{$page} }, $page;
+	finish();
+}
 
 # ------------------------------------------------------------ doc/providers.md
 
-my $folder = tempdir(CLEANUP => 1);
-chdir $folder or die "$folder: $!";
 symlink "$root/scripts", 'scripts' or die "scripts: $!";
 mkdir $_ or die "$_: $!" for qw(airvpn purevpn vpn-unlimited ivpn bin);
 
@@ -171,29 +222,30 @@ spew('bin/curl', qq{#!/bin/sh\n[ "\$*" = '--fail --silent https://api.mullvad.ne
 chmod 0755, 'bin/curl' or die "curl: $!";
 $ENV{PATH} = "$folder/bin:$ENV{PATH}";
 
-system('createdb', $database) == 0 or die 'createdb failed';
-runs('providers', 'CREATE EXTENSION egress;');
-my @providers = blocks(slurp("$root/doc/providers.md"));
+begin();
+runs('CREATE EXTENSION egress;');
+my @providers = sql('doc/providers.md');
 cmp_ok(scalar @providers, '>=', 7, 'doc/providers.md shows SQL');
-$number = 0;
+my $number = 0;
 # in one session, as it says: the function of one block is used by others
-runs('doc/providers.md', join("\n", @providers), "SELECT egress_grant_access('$admin', 'admin');\nSET ROLE $admin;\n");
+my $is_admin = "SELECT egress_grant_access('$admin', 'admin');\nSET ROLE $admin;\n";
+ok(runs($is_admin . join "\n", @providers), 'doc/providers.md runs') or diag slurp('said');
 for my $block (@providers)
 {
 	next if $block !~ /name = :?'\S+/ || $block !~ /egress_provider WHERE name/;
 	my $nobody = $block =~ s/^\\set provider \K.*$/Nobody/mr =~ s/egress_provider WHERE name = \K'[^']*'/'Nobody'/gr;
 	my ($function) = grep { /take_apart\(provider_type/ } @providers;
-	ok(!quietly_runs($function . $nobody), 'a name that no provider has is an error in block ' . ++$number);
+	ok(!runs($function . $nobody), 'a name that no provider has is an error in block ' . ++$number);
 }
 is($number, 8, 'in all that look a provider up');
 my ($unlimited) = grep { /'VPN Unlimited'\),/ } @providers;
 my ($function) = grep { /take_apart\(provider_type/ } @providers;
-ok(quietly_runs("$function$unlimited"), 'the files of VPN Unlimited again');
+ok(runs("$function$unlimited"), 'the files of VPN Unlimited again');
 is(answer(q{SELECT count(*) FROM egress_credential JOIN egress_provider p USING (egress_provider_id) WHERE p.name = 'VPN Unlimited'}),
 	"2\n", 'make no second credential');
-like(complaint("$function$unlimited"), qr/WARNING:  broken is left out: line 2 of .*"plugin".*\nDETAIL:  It loads code/, 'a file that cannot be used is named');
+like(said("$function$unlimited"), qr/WARNING:  broken is left out: line 2 of .*"plugin".*\nDETAIL:  It loads code/, 'a file that cannot be used is named');
 my ($pure) = grep { /'PureVPN'\),/ } @providers;
-like(complaint($function . $pure =~ s/list purevpn/list vpn-unlimited/r), qr/more than one row returned by a subquery/,
+like(said($function . $pure =~ s/list purevpn/list vpn-unlimited/r), qr/more than one row returned by a subquery/,
 	'files of several keys are not taken for those of one');
 
 is(answer(q{SELECT provider_name, country, city, gateway_name, available_connections FROM egress_available_gateways('ann')}), <<'MENU', 'the menu that it promises');
@@ -256,8 +308,59 @@ spew("airvpn/$_/ta.key", $_), spew("airvpn/$_/one.ovpn", "remote $_.example.net"
 is_deeply({ map { ($_->{name} => $_->{files}) } grep { $_->{files} } @{ $json->decode(`scripts/provider_list airvpn`)->{gateways} } },
 	{ 'udp/one' => { 'ta.key' => 'udp' }, 'tcp/one' => { 'ta.key' => 'tcp' } }, 'of files of one name each folder has its own');
 is(`scripts/provider_list bin 2>&1`, "bin: there is no .ovpn or .conf file in it\n", 'a folder without a config is an error');
+finish();
 
-chdir $root or die "$root: $!";
-system('dropdb', $database);
-system('psql', '-Xq', '-d', 'postgres', '-c', "DROP ROLE workspaces, $admin");
+# ------------------------------------------------------------- every block of every page
+
+for my $page (pages())
+{
+	for my $block (grep { $_->{language} eq 'sql' } blocks($page))
+	{
+		my ($mark) = grep { $block->{marks}{$_} } keys %runs_mark;
+		my $test = $mark ? $runs_mark{$mark} : $continues{$page} ? 'test/t/pages.pl' : $runs_page{$page};
+		ok($test && slurp("$root/$test") =~ /\Q$page\E/, "$page, line $block->{line}: has a test that runs it");
+	}
+	# what looks like code only because it is indented runs nowhere
+	next if !$continues{$page};
+	my @indented = without_blocks($page) =~ /^\n((?:    .*\n)+)/mg;
+	is(join('', grep { /^ *(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|BEGIN|GRANT|CALL)\b[^|]*;/ } @indented), '',
+		"$page: SQL is in blocks that say so");
+}
+
+# ------------------------------------------------------------------------------- links
+
+my $links = 0;
+for my $page (pages())
+{
+	my @broken;
+	for my $link (links($page))
+	{
+		my ($file, $anchor) = map { $_ // '' } @$link;
+		my $path = $file eq '' ? $page : dirname($page) . "/$file";
+		1 while $path =~ s{(?:^|(?<=/))(?!\.\./)[^/]+/\.\./}{} || $path =~ s{(?:^|(?<=/))\./}{};
+		$links++;
+		push @broken, "$file#$anchor" if !-e "$root/$path" || $anchor ne '' && ($path !~ /\.md\z/ || !grep { $_ eq $anchor } anchors($path));
+	}
+	is(join(' ', @broken), '', "$page: its links lead to what is there");
+}
+cmp_ok($links, '>', 100, 'there are links');
+
+# ------------------------------------------------------------------- what the pages list
+
+# the codes of src/errors.h: our own, and PostgreSQL's by their names
+my $errors = slurp("$root/src/errors.h");
+chomp(my $sharedir = `@{[$ENV{PG_CONFIG} // 'pg_config']} --sharedir`);
+my %code = slurp("$sharedir/errcodes.txt") =~ /^(?=\w{5} )(\w{5}) +[EWS] +(\w+)/mg;
+%code = reverse %code;
+my @codes = ((map { join '', /\w/g } $errors =~ /MAKE_SQLSTATE\((.*?)\)/g), map { $code{$_} // $_ } $errors =~ /^ \* (ERRCODE_\w+): /mg);
+my ($table) = text('doc/operations.md') =~ /^\| SQLSTATE .*\n((?:\|.*\n)+)/m;
+my @listed = map { /`([0-9A-Z]{5})`/g } $table =~ /^(\|[^|]+\|)/mg;
+cmp_ok(scalar @codes, '>', 30, 'src/errors.h lists SQLSTATEs');
+is(join(' ', sort @listed), join(' ', sort @codes), 'doc/operations.md lists the same');
+
+my $readme = text('README.md');
+cmp_ok(($readme =~ tr/\n//), '<=', 150, 'README.md can be read in one sitting');
+my ($measured) = $readme =~ /^\| what \| a second .*\n\|[-|:]+\n((?:\|.*\n)+)/m;
+my %is_measured = map { ($_ => 1) } slurp("$root/doc/bench.md") =~ /^(\|(?:[^|\n]*\|){5})/mg;
+is(join("\n", grep { !$is_measured{$_} } split /\n/, $measured // 'no table'), '', 'its numbers are those of doc/bench.md');
 done_testing();
