@@ -18,6 +18,7 @@ use File::Temp qw(tempdir);
 use POSIX ();
 use Time::HiRes qw(sleep);
 use lib dirname(__FILE__);
+use EgressPages;
 use EgressTest;
 use Test::More;
 
@@ -25,11 +26,8 @@ use Test::More;
 my @blocks;
 BEGIN
 {
-	my $page = dirname(__FILE__) . '/../../doc/regions.md';
-	open my $file, '<', $page or die "$page: $!";
-	my $text = do { local $/; <$file> };
 	my %where = ('at the centre' => 'centre', 'in each region, here eu' => 'region', 'in eu' => 'eu');
-	push @blocks, { where => $where{ $1 // '' } // 'nowhere', sql => $2 } while $text =~ /^```sql\n(?:-- ([^\n]*)\n)?(.*?)^```$/msg;
+	push @blocks, { where => $where{ /\A-- (.*)\n/ ? $1 : '' } // 'nowhere', sql => $_ } for sql('doc/regions.md');
 }
 use EgressCluster;
 
