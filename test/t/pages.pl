@@ -4,7 +4,7 @@
 #   the README, so each begins with its blocks, in a database of its own. EgressPages.pm says what a block may have.
 # - The blocks of doc/providers.md find the files that they read, and the answer of a provider, in a folder that is made here.
 # - Each SQL block of any page has a test that runs it.
-# - Each link within the project leads to a file and a heading that are there.
+# - Each link within the project leads to a file and a heading that are there, and so do the names of files and objects.
 # - The errors that doc/operations.md lists are those of src/errors.h. README.md has at most 150 lines, and the numbers in its table are
 #   those of doc/bench.md.
 use strict;
@@ -344,6 +344,18 @@ for my $page (pages())
 	is(join(' ', @broken), '', "$page: its links lead to what is there");
 }
 cmp_ok($links, '>', 100, 'there are links');
+
+# ------------------------------------------------------------ what the pages call by name
+
+my $source = join '', map { slurp($_) } "$root/egress--1.0.sql", glob "$root/src/*.[ch]";
+for my $page (pages())
+{
+	my @names = text($page) =~ /`([^`\n]+)`/g;
+	my @files = grep { !m{/[A-Z]+/} && m{^(?:debian|demo|doc|examples|monitoring|scripts|sql|src|test)/[\w./-]*\z} } @names;
+	is(join(' ', grep { !-e "$root/$_" } @files), '', "$page: the files that it names are there");
+	next if !$continues{$page};
+	is(join(' ', grep { $source !~ /\b\Q$_\E\b/ } map { /\b(egress_\w+)/g } @names), '', '... and the objects');
+}
 
 # ------------------------------------------------------------------- what the pages list
 
