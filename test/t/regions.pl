@@ -8,8 +8,10 @@
 # 1 + 4 as the page says. A change at the centre counts in the region: a limit, a credential that is disabled, a provider that is
 # deleted. What is deleted at the centre while a region has a lease of it waits there until the lease has ended; without the
 # page's triggers the lease could not end. A region whose primary is killed goes on at its standby, and misses nothing that the
-# centre has sent; without the centre the regions go on, and subscribe to its standby. At the end the ways that the page advises
-# against: filters on a name, a provider or a type, a column of one's own, TRUNCATE.
+# centre has sent; one whose slot is lost gets a new copy; a region that is added gets its own part; without the centre the
+# regions go on, and subscribe to its standby; the publications of a centre that was restored from a dump are empty, and are made
+# anew. The regions connect as the page says: by TLS and a password, through its line of pg_hba.conf. At the end the ways that the
+# page advises against: filters on a name, a provider or a type, a column of one's own, TRUNCATE.
 use strict;
 use warnings;
 use DBI;
@@ -19,15 +21,16 @@ use POSIX ();
 use Time::HiRes qw(sleep);
 use lib dirname(__FILE__);
 use EgressPages;
-use EgressTest;
+use EgressTest qw(:DEFAULT slurp);
 use Test::More;
 
 # read before the user postgres, who may not enter this folder, takes over
-my @blocks;
+my (@blocks, $hba);
 BEGIN
 {
-	my %where = ('at the centre' => 'centre', 'in each region, here eu' => 'region', 'in eu' => 'eu');
+	my %where = ('at the centre' => 'centre', 'in each region, here eu' => 'region', 'in eu' => 'eu', 'as a superuser in eu' => 'owner of eu');
 	push @blocks, { where => $where{ /\A-- (.*)\n/ ? $1 : '' } // 'nowhere', sql => $_ } for sql('doc/regions.md');
+	($hba) = slurp(dirname(__FILE__) . '/../../doc/regions.md') =~ /^    (hostssl .*)$/m or die 'no line of pg_hba.conf';
 }
 use EgressCluster;
 
@@ -35,7 +38,22 @@ my $folder = tempdir('regions-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 system("umask 077 && head -c 32 /dev/urandom | base64 >$folder/key") == 0 or die 'no key';
 my @settings = ('fsync = off', "egress.secret_key_file = '$folder/key'", 'wal_retrieve_retry_interval = 100ms',
 	'max_prepared_transactions = 10');
-my %node = (centre => cluster('centre', @settings, 'wal_level = logical'), map { $_ => cluster($_, @settings) } qw(eu us));
+my @certificate = (qw(openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=centre -keyout), "$folder/centre.key", '-out', "$folder/centre.crt",
+	'-addext', 'subjectAltName = DNS:centre.example, DNS:new-centre.example');
+system(join(' ', map { "'$_'" } @certificate) . " 2>'$folder/openssl' && chmod 600 '$folder/centre.key'") == 0
+	or die slurp("$folder/openssl");
+my $centre = cluster('centre', @settings, 'wal_level = logical', q{listen_addresses = '127.0.0.1'}, 'ssl = on',
+	"ssl_cert_file = '$folder/centre.crt'", "ssl_key_file = '$folder/centre.key'");
+my %node = (centre => $centre, map { $_ => cluster($_, @settings) } qw(eu us));
+# the test by a socket; the regions as the page says, at the address that is here
+open my $access, '>', $centre->data_dir . '/pg_hba.conf' or die $!;
+print $access "local all all trust\nlocal replication all trust\n",
+	$hba =~ s/\bplatform\b/postgres/r =~ s{203\.0\.113\.0/24}{127.0.0.1/32}r, "\n";
+close $access or die $!;
+open my $passwords, '>', "$folder/centre.pgpass" or die $!;
+print $passwords "$_.example:*:postgres:regions:of the regions\n" for 'centre', 'new-centre';
+close $passwords or die $!;
+chmod 0600, "$folder/centre.pgpass";
 $_->start for values %node;
 my %dbh = map { $_ => client($node{$_}) } keys %node;
 my %clients;    # of the load: process => 1
@@ -50,20 +68,23 @@ END
 sub as_in
 {
 	my ($region, $sql) = @_;
-	$sql =~ s/'host=[^']*'/$dbh{eu}->quote($node{centre}->connstr('postgres') . ' user=regions')/e;
-	if ($region eq 'us')
+	$sql =~ s{dbname=platform }{'hostaddr=127.0.0.1 port=' . $node{centre}->port . ' dbname=postgres '}e;
+	$sql =~ s{/etc/postgresql/}{$folder/}g;
+	my $number = { us => 2, ap => 3 }->{$region};
+	if ($number)
 	{
-		$sql =~ s/\begress_eu\b/egress_us/g;
-		$sql =~ s/1000000000 AND 1999999999/2000000000 AND 2999999999/g;
+		$sql =~ s/\begress_eu\b/egress_$region/g;
+		$sql =~ s/1000000000 AND 1999999999/${number}000000000 AND ${number}999999999/g;
 	}
 	return $sql;
 }
 
-# run a block in a place, as a role; what it answers
+# run a block in a place, as a role; what it answers. ap is a database of us
 sub run_in
 {
 	my ($where, $sql, $role) = @_;
-	return $node{$where}->safe_psql('postgres', as_in($where, $sql), extra_params => [ '-U', $role // $ENV{PGUSER} ]);
+	my ($node, $database) = $where eq 'ap' ? ('us', 'ap') : ($where, 'postgres');
+	return $node{$node}->safe_psql($database, as_in($where, $sql), extra_params => [ '-U', $role // $ENV{PGUSER} ]);
 }
 
 # page WHERE: the next block of the page, which is for there, runs there, or in each region; what it has answered
@@ -72,7 +93,8 @@ sub page
 	my ($where) = @_;
 	my $block = shift @blocks;
 	my $answer;
-	my $ran = eval { $answer = run_in($_, $block->{sql}, $where eq 'eu' ? 'keeper' : undef) for $where eq 'region' ? qw(us eu) : $where; 1 };
+	my @places = $where eq 'region' ? qw(us eu) : $where =~ s/^owner of //r;
+	my $ran = eval { $answer = run_in($_, $block->{sql}, $where eq 'eu' ? 'keeper' : undef) for @places; 1 };
 	ok($ran && $block->{where} eq $where, "$block->{where}: " . (split /\n/, $block->{sql})[0]) or diag $@;
 	return $answer;
 }
@@ -93,7 +115,7 @@ sub at_centre { $dbh{centre}->do($_) for @_; return }
 sub give_all_back { $dbh{$_}->do('SELECT egress_release_credential(session_id) FROM egress_lease') for qw(eu us); return }
 
 # the blocks that compare are needed all the time
-my %compare = map { ($_->{where} => $_->{sql}) } grep { $_->{sql} =~ /md5/ } @blocks;
+my %compare = map { ($_->{where} => $_->{sql}) } grep { $_->{sql} =~ /md5\(string_agg/ } @blocks;
 
 # differs REGION: the lines in which it and the centre are not the same
 sub differs
@@ -105,11 +127,11 @@ sub differs
 	return grep { $lines{$_} != 2 } sort keys %lines;
 }
 
-# arrives WHAT: what was done at the centre is in both regions
+# arrives WHAT, REGION...: what was done at the centre is in these regions, or in both
 sub arrives
 {
 	my ($what) = @_;
-	for my $region (qw(eu us))
+	for my $region (@_ > 1 ? @_[ 1 .. $#_ ] : qw(eu us))
 	{
 		$node{centre}->wait_for_catchup("egress_$region");
 		is(join("\n", differs($region)), '', "in $region: $what");
@@ -132,12 +154,21 @@ sub stops
 # ------------------------------------------------------------------- the centre, and the regions
 
 page('centre');
+my $publications = $blocks[0]{sql};
+page('centre');
+page('centre');
+at_centre(q{ALTER ROLE regions PASSWORD 'of the regions'});
 page('centre');
 at_centre(q{INSERT INTO egress_credential (egress_provider_id, name, subject_type, username, password)
 	VALUES (1, 'nowhere', 'everyone', 'lw-0', 'no password')});
+my $become_region = $blocks[0]{sql};
 page('region');
 my $not_ready = shift @blocks;
-ok(wait_until { run_in('eu', $not_ready->{sql}) . run_in('us', $not_ready->{sql}) eq '' }, 'both regions have copied what there is');
+# is_ready REGION...: they have copied what there is
+sub is_ready { my @regions = @_; return ok(wait_until { join('', map { run_in($_, $not_ready->{sql}) } @regions) eq '' }, "@regions: all is copied") }
+is_ready(qw(eu us));
+is(rows($dbh{centre}, q{SELECT count(*), bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_replication USING (pid) WHERE usename = 'regions'}), '2|1',
+	'they connect by TLS');
 page('region');
 arrives('the configuration');
 is(rows($dbh{$_}, 'SELECT name FROM egress_credential ORDER BY 1'), { eu => "account 7 in eu\naccount 8", us => 'account 7 in us' }->{$_},
@@ -164,7 +195,7 @@ is(sqlstate { $dbh{eu}->do(q{SET ROLE keeper; UPDATE egress_credential SET enabl
 $dbh{eu}->do('RESET ROLE');
 is(sqlstate { $dbh{eu}->do(q{INSERT INTO egress_credential (egress_provider_id, name, subject_type, username, password)
 	VALUES (1, 'here', 'everyone', 'a', 'b')}) }, '23514', 'and nobody a credential without an id of the region');
-$dbh{us}->do(as_in('eu', q{CREATE SUBSCRIPTION wrong CONNECTION 'host=' PUBLICATION egress_eu}));
+$dbh{us}->do(sprintf 'CREATE SUBSCRIPTION wrong CONNECTION %s PUBLICATION egress_eu', $dbh{us}->quote($node{centre}->connstr('postgres')));
 # 19 tells tables from sequences
 my $sync_errors = value($dbh{us}, 'SHOW server_version_num') < 190000 ? 'sync_error_count' : 'sync_table_error_count';
 ok(wait_until { value($dbh{us}, "SELECT $sync_errors > 0 FROM pg_stat_subscription_stats WHERE subname = 'wrong'") },
@@ -175,6 +206,20 @@ $dbh{us}->do('DROP SUBSCRIPTION wrong');
 my $dump = sprintf 'pg_dump "%s"', $node{eu}->connstr('postgres');
 like(`$dump`, qr/^CREATE SUBSCRIPTION egress_eu(?!.*(?:of_this_region|ENABLE ALWAYS))/ms,
 	'a dump of eu has the subscription, and not the constraint and the triggers');
+
+# ------------------------------------------------------------------------- a region is added
+
+page('centre');
+$node{us}->safe_psql('postgres', 'CREATE DATABASE ap');
+run_in('ap', $become_region);
+is_ready('ap');
+at_centre(q{INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, username, password)
+	VALUES (nextval('credential_ap'), 1, 'account 9', 'everyone', 'lw-9', 'a third password')});
+arrives('a credential of the region that was added', qw(ap eu us));
+is(run_in('ap', q{SELECT password FROM egress_acquire_credential('bob', NULL, 1, 'bob')}), 'a third password', 'ap: is given out there');
+run_in('ap', 'DROP SUBSCRIPTION egress_ap');
+$node{us}->safe_psql('postgres', 'DROP DATABASE ap');
+at_centre('DROP PUBLICATION egress_ap', q{DELETE FROM egress_credential WHERE name = 'account 9'});
 
 # ------------------------------------------------------------------ changes at the centre
 
@@ -220,7 +265,16 @@ give_all_back();
 
 # --------------------------------------------------------- a limit is divided, and the shares change
 
-like(page('centre'), qr/^1\|lw-7\|5\|/m, 'the shares of account 7 are five together');
+at_centre(q{INSERT INTO egress_credential (egress_provider_id, name, subject_type, username, password, active_connection_limit)
+		VALUES (1, 'no limit', 'everyone', 'lw-10', 'a password', 3)},
+	q{INSERT INTO egress_credential (egress_provider_id, name, subject_type, username, password, limit_active_connections, active_connection_limit)
+		VALUES (1, 'a limit', 'everyone', 'lw-10', 'a password', true, 3)});
+my $public_key = value($dbh{centre}, q{SELECT egress_credential_public_key(egress_credential_id) FROM egress_credential WHERE name = 'a key in eu'});
+my $accounts = page('centre');
+like($accounts, qr/^1\|lw-7\|5\|\{"account 7 in eu","account 7 in us"\}$/m, 'the shares of account 7 are five together');
+like($accounts, qr/^1\|lw-10\|\|\{"no limit","a limit"\}$/m, 'one without a limit is seen');
+like($accounts, qr/^2\|\Q$public_key\E\|\|\{"a key in eu"\}$/m, 'a key is an account');
+at_centre(q{DELETE FROM egress_credential WHERE username = 'lw-10'});
 
 # a moment, or longer than a change takes from the centre to a region
 sub a_while { return rand() < 0.3 ? 0.4 : rand 0.01 }
@@ -315,10 +369,29 @@ $open->disconnect;
 is(acquire('eu', 'bob', 'bob'), '', "eu: bob has account 7's only connection");
 is(acquire('eu', 'ann', 'ann'), '', 'eu: ann has her own account');
 is($lease{username}, 'lw-8', 'account 8');
+give_all_back();
+at_centre(q{UPDATE egress_credential SET allow_all_gateways = false, active_connection_limit = 7, once_per_gateway = true, cool_down = '1 millisecond'
+		WHERE name = 'account 8'},
+	q{INSERT INTO egress_credential_gateway (egress_credential_id, egress_gateway_id) VALUES (1000000001, 1)});
+arrives('all that a credential can have');
+is(acquire('eu', 'bob', 'bob'), '', "eu: bob has account 7's only connection");
+is(acquire('eu', 'ann', 'ann'), '', 'eu: ann has her own account');
+# the list of the page follows the id
+my ($copied) = $blocks[2]{sql} =~ /^INSERT INTO egress_credential \(egress_credential_id,\s+(.*?)\)/ms;
+my ($selected) = $blocks[2]{sql} =~ /^SELECT nextval\('credential_us'\),\s+(.*?)\s+FROM/ms;
+is($selected, $copied, 'a move reads the columns that it writes');
+is(join(' ', sort split(/,\s+/, $copied), qw(egress_credential_id enabled provider_type)),
+	value($dbh{centre}, q{SELECT string_agg(attname, ' ' ORDER BY attname COLLATE "C") FROM pg_attribute
+		WHERE attrelid = 'egress_credential'::regclass AND attnum > 0 AND NOT attisdropped}), 'these are all but the id and what the page says');
+my $whole = q{SELECT to_jsonb(c) - 'egress_credential_id', (SELECT array_agg(egress_gateway_id)::text FROM egress_credential_gateway g
+	WHERE g.egress_credential_id = c.egress_credential_id) FROM egress_credential c WHERE name = 'account 8'};
+my $as_it_was = rows($dbh{centre}, $whole);
 page('centre');
 $node{centre}->wait_for_catchup('egress_eu');
 like(page('eu'), qr/^ann\|/, 'her lease is ended');
+sleep 0.01;    # its cool_down
 page('centre');
+is(rows($dbh{centre}, $whole), $as_it_was, 'it is the same in all but the id');
 arrives('a credential that has moved');
 is(value($dbh{eu}, q{SELECT count(*) FROM egress_credential WHERE name = 'account 8'}), 0, 'eu: has it no more');
 is(acquire('us', 'bob', "full $_"), '', "us: account 7, $_ of 4") for 1 .. 4;
@@ -396,6 +469,31 @@ $dbh{eu} = client($next);
 arrives('what the lost primary had, and its standby had not, is sent again');
 is(release('eu', 'before'), '', 'eu: the lease ends at the new primary');
 
+# ------------------------------------------------------------------------ a region's slot is lost
+
+my ($watch) = map { $_->{sql} } grep { $_->{sql} =~ /pg_replication_slots/ } @blocks;
+$dbh{eu}->do('ALTER SUBSCRIPTION egress_eu DISABLE');
+is(acquire('eu', 'bob', 'bob'), '', 'eu: a lease of a region that is away');
+at_centre(q{INSERT INTO egress_workspace VALUES ('missed', true)}, q{DELETE FROM egress_workspace WHERE workspace_id = 'waits'});
+$node{centre}->append_conf('postgresql.conf', 'max_slot_wal_keep_size = 16MB');
+$node{centre}->reload;
+ok(wait_until {
+	at_centre(q{SELECT pg_logical_emit_message(true, 'test', ''), pg_switch_wal()}, 'CHECKPOINT');
+	run_in('centre', $watch) =~ /^egress_eu\|f\|lost\|/m;
+}, "the centre: eu's slot is lost, as the page's query shows");
+$node{centre}->append_conf('postgresql.conf', 'max_slot_wal_keep_size = -1');
+$node{centre}->reload;
+$dbh{eu}->do('ALTER SUBSCRIPTION egress_eu ENABLE');
+ok(wait_until { $node{eu}->log_contains(qr/(?:get changes from|read from logical|in) replication slot "egress_eu"/) }, 'eu: cannot go on');
+page('centre');
+like(page('owner of eu'), qr/^bob\|/m, 'eu: who has a lease loses it');
+is(acquire('eu', 'bob', 'bob'), 'NG002', 'eu: and nobody gets one');
+page('owner of eu');
+is_ready('eu');
+arrives('what was missed');
+is(acquire('eu', 'bob', 'bob'), '', 'eu: acquires again');
+give_all_back();
+
 # -------------------------------------------------------------------------- the centre is lost
 
 my $next_centre = standby('next_centre', $node{centre});
@@ -412,6 +510,23 @@ for my $region (qw(eu us))
 $next_centre->promote;
 $node{centre} = $next_centre;
 $dbh{centre} = client($next_centre);
+my $empty_publications = $blocks[0];
+is(page('centre'), '', "the new centre's publications have their tables");
+
+# as one that was restored, in a database beside it
+$node{centre}->safe_psql('postgres', 'CREATE DATABASE restored_centre');
+my $copy = sprintf 'pg_dump "%s" | psql -Xq -o /dev/null -v ON_ERROR_STOP=1 "%s" 2>&1', map { $node{centre}->connstr($_) } qw(postgres restored_centre);
+is(`$copy`, '', 'a restore says nothing');
+my ($empty, $drop) = ($empty_publications->{sql}, shift(@blocks)->{sql});
+my $in_restored = sub { $node{centre}->safe_psql('restored_centre', @_) };
+is($in_restored->($empty), "egress_all\negress_eu\negress_us", 'and the publications have no tables');
+$in_restored->($drop);
+$in_restored->($publications);
+is($in_restored->($empty), '', 'made anew they have');
+my $published = 'SELECT * FROM pg_publication_tables ORDER BY pubname, schemaname, tablename';
+is($in_restored->($published), $node{centre}->safe_psql('postgres', $published), 'the same tables, columns and filters');
+is($in_restored->(q{SELECT bool_and(has_table_privilege('regions', prrelid, 'SELECT')) FROM pg_publication_rel}), 't', 'which the regions may read');
+
 page('region');
 shift @blocks for 1, 2;
 at_centre(q{UPDATE egress_gateway SET city = 'Diemen' WHERE name = 'ams-1'});
