@@ -28,15 +28,15 @@ class Session {
                     user, workspace, gatewayId, session, ttl).executeQuery();
                 lease.next();
                 db.commit();
+                db.setAutoCommit(true);
                 System.out.printf("session %s has %s, and a config of %d characters%n",
                     session, lease.getString("credential_name"), lease.getString("config").length());
                 return session;
             } catch (SQLException error) {
-                db.rollback();
+                // these fail too when the connection is gone, and what was first says why
+                try { db.rollback(); db.setAutoCommit(true); } catch (SQLException next) { error.addSuppressed(next); }
                 if (!"NG004".equals(error.getSQLState()) || attempt == 9)
                     throw error;
-            } finally {
-                db.setAutoCommit(true);
             }
             System.out.println("full: again");
             Thread.sleep((long) (100 * Math.pow(2, attempt) * (0.5 + Math.random())));

@@ -26,8 +26,8 @@ async function startSession(db, user, workspace, gatewayId, ttl) {
             console.log(`session ${session} has ${lease.credential_name}, and a config of ${lease.config.length} characters`);
             return session;
         } catch (error) {
-            await db.query('ROLLBACK');
-            // code is the SQLSTATE
+            // this fails too when the connection is gone, and what was first says why; code is the SQLSTATE
+            await db.query('ROLLBACK').catch(() => {});
             if (error.code !== 'NG004' || attempt === 9)
                 throw error;
         }

@@ -65,7 +65,7 @@ sub start_session
 			return $session;
 		}
 		my ($state, $error) = ($db->state, $@);    # the SQLSTATE, until the handle is used again
-		$db->rollback;
+		eval { $db->rollback };                    # this fails too when the connection is gone, and what was first says why
 		die $error if $state ne 'NG004' || $try == 9;
 		print "full: again\n";
 		sleep 0.1 * 2**$try * (0.5 + rand);

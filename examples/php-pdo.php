@@ -40,7 +40,11 @@ function start_session($user, $workspace, int $gateway_id, $ttl): string
                 $session, $lease->credential_name, strlen($lease->config));
             return $session;
         } catch (PDOException $error) {
-            $db->rollBack();
+            try {
+                $db->rollBack();
+            } catch (PDOException) {
+                // this fails too when the connection is gone, and what was first says why
+            }
             // the code is the SQLSTATE, a string
             if ($error->getCode() !== 'NG004' || $attempt == 9)
                 throw $error;

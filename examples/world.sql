@@ -1,6 +1,7 @@
 -- world.sql -- what the programs in this folder need. For a superuser, in a database of its own: psql -f world.sql
 --
 -- The extension has a schema of its own, so that no ORM takes its tables for the application's: doc/drivers.md says why.
+\set ON_ERROR_STOP on
 CREATE ROLE workspaces LOGIN PASSWORD 'a password';
 CREATE SCHEMA egress;
 CREATE EXTENSION egress SCHEMA egress;

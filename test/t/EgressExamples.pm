@@ -319,6 +319,24 @@ session $uuid has pool of \Q$name\E, and a config of \d+ characters
 		}
 	}
 	is(value($dbh, 'SELECT count(*) FROM egress_lease'), 0, 'no lease is left');
+
+	# the connection is lost in the transaction: the rollback fails, too, and does not hide why
+	my $locker = client($server);
+	$locker->begin_work;
+	$locker->do('LOCK TABLE session');
+	begin($_, 'direct', 4) for @examples;
+	my $waiting = q{FROM pg_stat_activity WHERE usename = 'workspaces' AND wait_event_type = 'Lock'};
+	wait_until { value($dbh, "SELECT count(*) $waiting") == @examples };
+	$dbh->do("SELECT pg_terminate_backend(pid) $waiting");
+	for my $example (@examples)
+	{
+		my $name = $example->{name};
+		wait_until { !alive($example->{pid}) };
+		isnt($status{ $example->{pid} }, 0, "$name, without a connection: it fails");
+		like(said("$name.out"), qr/terminating connection due to administrator command/, "$name: and says why");
+	}
+	$locker->rollback;
+	$locker->disconnect;
 	return;
 }
 
