@@ -1,10 +1,11 @@
-"""What doc/drivers.md says of psycopg 3 and SQLAlchemy."""
+"""What doc/drivers.md says of psycopg 3, psycopg2 and SQLAlchemy."""
 import os
 import uuid
 import warnings
 from datetime import timedelta
 
 import psycopg
+import psycopg2.extras
 import sqlalchemy
 from psycopg.types.json import Json, Jsonb
 
@@ -21,7 +22,7 @@ def outcome(call):
     """What a call returns, or the class and the SQLSTATE of its error."""
     try:
         return call()
-    except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
+    except (psycopg.Error, psycopg2.Error, sqlalchemy.exc.DBAPIError) as error:
         origin = getattr(error, 'orig', error)
         return f'{type(error).__name__} {origin.diag.sqlstate or str(origin).splitlines()[0]}'
 
@@ -79,6 +80,23 @@ def prepared(threshold):
 
 says('through pgbouncer, prepare_threshold=None', outcome(lambda: prepared(None)))
 says('through pgbouncer, as it is', outcome(lambda: prepared(5)))
+
+print('psycopg2')
+old = psycopg2.connect('')
+old.autocommit = True
+
+
+def renew_in_psycopg2(session):
+    with old.cursor() as cursor:
+        cursor.execute(RENEW, (session, timedelta(minutes=1)))
+    return 'works'
+
+
+says('an id is a UUID', outcome(lambda: renew_in_psycopg2(one)))
+says('... as a str', outcome(lambda: renew_in_psycopg2(str(one))))
+psycopg2.extras.register_uuid()
+says('... after register_uuid()', outcome(lambda: renew_in_psycopg2(one)))
+old.close()
 
 # SQLAlchemy
 print('SQLAlchemy')
