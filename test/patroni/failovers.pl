@@ -17,7 +17,8 @@
 #   a primary without Patroni              which does not run (SIGSTOP) and so does not stop PostgreSQL: there are two
 #                                          servers that take writes, and the old one must not acknowledge any
 #
-# The rules are failover.pl's: no acknowledged lease is lost, no acknowledged release comes back, no renewal is forgotten,
+# After each, the primary opens secrets by the key file of patroni.yml, and has the slot of a region, which doc/patroni.md makes
+# permanent, where it was. The rules are failover.pl's: no acknowledged lease is lost, no acknowledged release comes back, no renewal is forgotten,
 # and no connection is held twice. How long nobody could acquire is shown at the end.
 #
 # test/patroni/run makes the networks and the namespaces that this runs in, and ends every process with them.
@@ -28,12 +29,12 @@ use DBI;
 use FindBin;
 use HTTP::Tiny;
 use JSON::PP qw(decode_json encode_json);
-use List::Util qw(shuffle);
+use List::Util qw(shuffle uniq);
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 use lib "$FindBin::Bin/../t";
-use EgressTest;
+use EgressTest qw(:DEFAULT slurp);
 use EgressFailover;
 
 my $seconds = 4;      # of load before each event
@@ -41,6 +42,7 @@ my $ttl = 20;         # of patroni.yml: for how long a primary goes on, at most,
 my $folder = '/run/egress';
 my %password = (postgres => 'of the superuser', replicator => 'of the replicator');
 my $configuration = "$FindBin::Bin/../../doc/patroni.yml";
+my ($slots) = slurp("$FindBin::Bin/../../doc/patroni.md") =~ /^```yaml\n(.*?)^```$/ms or die "doc/patroni.md has no YAML\n";
 my ($etcd, @nodes) = ('203.0.113.254', 1, 2, 3);
 my %patroni;          # the process id of a node's Patroni
 
@@ -60,12 +62,14 @@ my @events = (
 	[ 'a primary without etcd', sub { is_cut_off(@_, 'etcd') } ],
 	[ 'a primary without nodes and etcd', sub { is_cut_off(@_, 'etcd', 'nodes') } ],
 	[ 'a primary without Patroni', \&does_not_stop ]);
+my $slot;             # where a region's is
 my $load = EgressFailover->new(connect => sub { server(shuffle @nodes) }, patience => 3, pause => 0.05);
 
 start_etcd();
 start_node($_) for @nodes;
 my ($primary, $standby) = all_well('three nodes') or die "the cluster does not start\n";
 create_world($primary);
+create_slots();
 
 $load->begin;
 my $failovers = 0;
@@ -78,12 +82,22 @@ for my $event (@events)
 	$failovers++ if $expected != $primary;
 	($primary, $standby) = all_well("after: $name") or die "the nodes do not recover\n";
 	is($primary, $expected, "$name: the primary is the node that it has to be");
+	is(secret($primary), 'a secret', "$name: it opens secrets");
+	is(slot($primary), $slot, "$name: it has the slot of a region as it was");
 	push @$event, now();
 }
 sleep $seconds;
 $load->end;
 
 is_on_all_nodes();
+my $list;
+# what a node has written into etcd may be older than what the servers say
+ok(wait_until {
+		$list = patronictl('list');
+		my @timelines = $list =~ /\| (?:Leader|Sync Standby|Replica) *\| (?:running|streaming) *\| +(\d+) \|/g;
+		@timelines == @nodes && uniq(@timelines) == 1;
+	}, 'patronictl shows who is what, on one timeline');
+note $list;
 $load->check(server($primary), $failovers);
 note 'nobody could acquire, for seconds:';
 note sprintf '  %-34s %5.1f', $_->[0], $load->longest_gap(@$_[2, 3]) for @events;
@@ -137,8 +151,7 @@ sub start_node
 	my ($node) = @_;
 	run("install -d -o postgres -g postgres -m 700 $folder/node$node");
 	$patroni{$node} = start($node, "node$node.log", 'env', "HOME=$folder/node$node",
-		"PATRONI_NAME=node$node",
-		($protocol == 2 ? 'PATRONI_ETCD_HOSTS' : 'PATRONI_ETCD3_HOSTS') . "='$etcd:2379'",
+		"PATRONI_NAME=node$node", etcd_hosts(),
 		"PATRONI_RESTAPI_CONNECT_ADDRESS=198.51.100.$node:8008",
 		"PATRONI_POSTGRESQL_CONNECT_ADDRESS=198.51.100.$node:5432",
 		"PATRONI_POSTGRESQL_DATA_DIR=$folder/node$node/data",
@@ -147,6 +160,11 @@ sub start_node
 		"PATRONI_REPLICATION_PASSWORD=$password{replicator}",
 		'patroni', $configuration);
 }
+
+sub etcd_hosts { return ($protocol == 2 ? 'PATRONI_ETCD_HOSTS' : 'PATRONI_ETCD3_HOSTS') . "='$etcd:2379'" }
+
+# what patronictl says, on the machine of an operator
+sub patronictl { return run('env ' . quotemeta(etcd_hosts()) . " patronictl -c '$configuration' @_") }
 
 # kill -9 of everything in its namespace
 sub kill_node
@@ -219,6 +237,34 @@ sub create_world
 	my $dbh = server($node);
 	EgressFailover::create_world($dbh);
 	EgressFailover::add_gateway($dbh, 'single', 1);
+	$dbh->do(q{UPDATE egress_credential SET custom_credential = 'a secret' WHERE egress_provider_id = 2});
+	like(value($dbh, 'SELECT custom_credential FROM egress_credential WHERE egress_provider_id = 2'), qr/^egress:v1:/, 'secrets are sealed');
+}
+
+# the page's slots of regions, which no region reads here: so they stay where they are, or are not the same
+sub create_slots
+{
+	open my $file, '>', "$folder/slots.yml" or die $!;
+	print $file $slots =~ s/\bplatform\b/postgres/r;
+	close $file or die $!;
+	patronictl("edit-config --force --apply $folder/slots.yml");
+	ok(wait_until { defined($slot = slot($primary)) }, 'the primary has the slot of a region') or die "no slot\n";
+	ok(wait_until { !grep { (slot($_) // '') ne $slot } @nodes }, 'and so have the standbys');
+	($primary, $standby) = all_well('three nodes with the slot') or die "the cluster does not recover\n";
+}
+
+sub slot
+{
+	my ($node) = @_;
+	return eval { value(server($node), q{SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'egress_eu'}) };
+}
+
+sub secret
+{
+	my ($node) = @_;
+	my $dbh = server($node);
+	$dbh->begin_work;
+	return value($dbh, q{SELECT custom_credential FROM egress_acquire_credential('ann', NULL, 2, 'secret')});
 }
 
 sub takes_writes
@@ -350,5 +396,7 @@ sub is_on_all_nodes
 	for my $node (@nodes)
 	{
 		ok(wait_until { value(server($node), $leases) eq $expected }, "node $node has the leases");
+		is(rows(server($node), 'SELECT secret, active_key, missing_key FROM egress_secret_usage WHERE active_key + missing_key > 0'),
+			'custom_credential|1|0', "node $node has the key");
 	}
 }
