@@ -43,6 +43,7 @@ async function main() {
     // The parameters of the connection are from the environment. A query without a name prepares nothing that a pooler in
     // transaction mode would miss. A transaction needs one client: pool.query() takes another each time.
     const db = new Client();
+    db.on('error', () => {});    // of a connection that is lost: without this it ends the program before the query can say why
     await db.connect();
 
     // the launch menu: null is any number of connections, 0 a full gateway
