@@ -17,13 +17,15 @@ const path = require('path');
 const { Client, Pool } = require('pg');
 
 const ttl = Number(process.env.LAUNCHER_TTL || 90);
-const configs = fs.mkdtempSync(path.join(os.tmpdir(), 'egress-launcher-'));
-const database = process.env.PGDATABASE || 'launcher';
-const app = new Pool({ user: 'launcher_app', database });
-const monitor = new Pool({ user: 'launcher_monitor', database, max: 3 });
+const database = {      // one that does not answer is an error, after so many milliseconds
+    database: process.env.PGDATABASE || 'launcher', connectionTimeoutMillis: 5000, query_timeout: 10000,
+};
+const app = new Pool({ user: 'launcher_app', ...database });
+const monitor = new Pool({ user: 'launcher_monitor', ...database, max: 3 });
 
 const log = error => console.error(...[error.code, error.message, error.detail].filter(Boolean));
 const parse = text => { try { return JSON.parse(text) ?? {}; } catch { return {}; } };
+const isAlive = pid => { try { return process.kill(pid, 0); } catch { return false; } };
 const pause = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
 
 // what a user is told: an HTTP status and a sentence for each SQLSTATE that egress answers an acquire with
@@ -37,6 +39,7 @@ const sentences = {
     NG007: [503, 'This gateway is not set up as it has to be. Your administrator knows more.'],
     NG008: [409, 'You have as many connections as you may have at once. End one of your sessions first.'],
     NG009: [409, 'This session is over. Start a new one.'],
+    starting: [409, 'A session of yours is being started. Wait until it is there.'],
     25006: [503, 'No session can be started or ended for the moment. Try again in a minute.'],
 };
 const senseless = [400, 'There is no such user, workspace, gateway or session.'];     // classes 22 and 23: bad arguments
@@ -50,7 +53,7 @@ const isPassing = error => !error.code || /^(40001|40P01|57P0[1-3]|08...|E[A-Z]+
 // work(client) in a transaction of its own, up to three times
 async function transaction(work) {
     for (let attempt = 1; ; attempt++) {
-        let client;
+        let client, lost = false;
         try {
             client = await app.connect();
             await client.query('BEGIN');
@@ -58,12 +61,14 @@ async function transaction(work) {
             await client.query('COMMIT');
             return result;
         } catch (error) {
-            await client?.query('ROLLBACK').catch(() => {});
-            if (!isPassing(error) || attempt === 3)
+            lost = isPassing(error);
+            if (!lost)
+                await client?.query('ROLLBACK').catch(() => {});
+            if (!lost || attempt === 3)
                 throw error;
             log(error);
         } finally {
-            client?.release();      // the pool drops one that is broken
+            client?.release(lost);      // the pool closes a connection that may be lost, which is a rollback, too
         }
         await pause(200 * attempt);
     }
@@ -72,9 +77,31 @@ async function transaction(work) {
 // ------------------------------------------------------------------ sessions
 
 // The config of a session has its credential in it. It goes to the host of the workspace, here a file that an agent there
-// would run openvpn or wg-quick with, and never to the page.
+// would run openvpn or wg-quick with, and never to the page. The folder goes when the launcher ends. What one that was killed
+// has left goes when the next one starts: the name has the process.
+const folder = 'egress-launcher-configs-';
+for (const name of fs.readdirSync(os.tmpdir()).filter(name => name.startsWith(folder))) {
+    const left = path.join(os.tmpdir(), name);
+    if (fs.lstatSync(left, { throwIfNoEntry: false })?.uid === process.getuid() && !isAlive(parseInt(name.slice(folder.length), 10)))
+        fs.rmSync(left, { recursive: true, force: true });
+}
+const configs = fs.mkdtempSync(path.join(os.tmpdir(), `${folder}${process.pid}-`));
 const configFile = id => path.join(configs, `${id}.conf`);
 const forget = ({ id }) => fs.rmSync(configFile(id), { force: true });
+
+// who starts a session now: a user starts one at a time, so what is sent twice at once is one session
+const starting = new Set();
+
+async function startOne(wish) {
+    if (starting.has(wish.user))
+        throw Object.assign(new Error('the user starts one already'), { code: 'starting' });
+    starting.add(wish.user);
+    try {
+        return await start(wish);
+    } finally {
+        starting.delete(wish.user);
+    }
+}
 
 // the session and its lease are there both or not at all; asked again, an acquire gives the same lease
 async function start({ user, workspace, gateway, country }) {
@@ -101,7 +128,7 @@ async function start({ user, workspace, gateway, country }) {
     return { id, gateway: lease.gateway_name, country: lease.country, city: lease.city };
 }
 
-// the trigger of egress on the table ends the lease; a user ends sessions of his own only
+// the trigger of egress on the table ends the lease; a user ends sessions of his own only. Returns whether there was one.
 async function end(id, user) {
     const { rows } = user === undefined
         ? await monitor.query(`UPDATE launcher.session SET ended_at = now(), ended_by = 'admin'
@@ -109,6 +136,7 @@ async function end(id, user) {
         : await app.query(`UPDATE launcher.session SET ended_at = now(), ended_by = 'user'
                            WHERE id = $1 AND ended_at IS NULL AND account_id = $2 RETURNING id`, [id, user]);
     rows.forEach(forget);
+    return rows.length > 0;
 }
 
 // Ends the sessions, or the one session, whose lease somebody else has ended. Not what was told counts, but what is so.
@@ -122,7 +150,7 @@ async function endWithoutLease(by, session) {
 
 // whoever ends the lease of another session tells it: an administrator in psql, a sweep, an acquire that takes it over
 async function listen() {
-    const client = new Client({ user: 'launcher_monitor', database });
+    const client = new Client({ user: 'launcher_monitor', ...database });
     client.on('error', log);
     client.on('end', () => setTimeout(listen, 1000));
     client.on('notification', ({ payload }) => {
@@ -241,7 +269,7 @@ async function readBody(request) {
 
 async function serve(request, response) {
     // other sites that the user's browser has open can neither read nor write here
-    const here = ['127.0.0.1', 'localhost'].map(name => `${name}:${server.address().port}`)
+    const here = ['127.0.0.1', 'localhost'].map(name => new URL(`http://${name}:${server.address().port}`).host)    // no :80
         .find(name => name === request.headers.host);
     if (!here || request.headers.origin && request.headers.origin !== `http://${here}`)
         return answer(response, 403, { sentence: 'This is not for other sites.' });
@@ -258,11 +286,13 @@ async function serve(request, response) {
     } else if (request.method === 'GET' && url.pathname === '/operations') {
         open(response, { user, read: readOperations });
     } else if (request.method === 'POST' && url.pathname === '/sessions') {
-        answer(response, 201, await start(await readBody(request)));
+        answer(response, 201, await startOne(await readBody(request)));
         showAll();
     } else if (request.method === 'DELETE' && session) {
-        await end(session, url.pathname.startsWith('/operations') ? undefined : user);
-        answer(response, 200, {});
+        if (await end(session, url.pathname.startsWith('/operations') ? undefined : user))
+            answer(response, 200, {});
+        else
+            answer(response, 404, { sentence: 'There is no such session, or it has ended.' });
         showAll();
     } else {
         answer(response, 404, { sentence: 'There is nothing here.' });

@@ -119,7 +119,8 @@ INSERT INTO egress_credential (egress_provider_id, name, subject_type, subject_i
 SELECT 2, 'key ' || number, 'group', 'research', egress_generate_wireguard_key(), format('10.64.0.%s/32', number + 1)
 FROM generate_series(1, 3) number;
 
--- sessions of this morning, which last until somebody ends them
+-- Sessions of this morning. Without a ttl a lease lasts until somebody ends it. But server.js gives a ttl to all sessions of
+-- a user who has a page open, as it renews them.
 INSERT INTO launcher.session (account_id, workspace_id, gateway, country, city, started_at)
 SELECT account_id, workspace_id, gateway, country, city, now() - minutes * interval '1 minute'
 FROM (VALUES

@@ -6,7 +6,9 @@
 #   my $value = $page->js($expression);             what the page's JavaScript makes of it; what it throws dies
 #   my $came = $page->wait_for($expression);        until it is true, a quarter of a minute at most
 #   $page->click($selector);                        with the mouse, in the middle of the element
+#   $page->double_click($selector);             twice, at the same place
 #   $page->press($selector, $key);                  the focus goes to the element, and then the key is pressed
+#   $page->hold($selector, $key, $times);       likewise, and held until it has come so many times
 #   $page->dark(1);                                 the system's colours are dark
 #   my $png = $page->picture;                       what is to be seen, as the bytes of a PNG
 #   my @complaints = $browser->complaints;          exceptions that nothing caught, and what the browser has refused to do
@@ -40,7 +42,8 @@ sub new
 		# above the two that it wants, so that neither is overwritten before it is copied
 		my @pipes = map { fcntl $_, F_DUPFD, 10 } $browser_reads, $browser_writes;
 		POSIX::dup2($pipes[$_], 3 + $_) for 0, 1;
-		$ENV{HOME} = $folder;
+		# what it puts into temporary folders is left there, as it is killed
+		@ENV{qw(HOME TMPDIR)} = ($folder) x 2;
 		exec qw(chromium --headless=new --remote-debugging-pipe --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run
 		  --disable-background-networking --disable-component-update --hide-scrollbars --force-color-profile=srgb),
 		  "--user-data-dir=$folder/profile", 'about:blank'
@@ -161,22 +164,37 @@ sub wait_for
 
 sub element { my ($self, $selector) = @_; return 'document.querySelector(' . JSON::PP->new->allow_nonref->encode($selector) . ')' }
 
-sub click
+sub click { my ($self, $selector) = @_; return $self->clicks($selector, 1) }
+sub double_click { my ($self, $selector) = @_; return $self->clicks($selector, 1, 2) }
+
+# each with its number in a row
+sub clicks
 {
-	my ($self, $selector) = @_;
+	my ($self, $selector, @counts) = @_;
 	my $element = $self->element($selector);
 	my $at = $self->js("{ $element.scrollIntoView({ block: 'center' }); const box = $element.getBoundingClientRect();
 		({ x: box.x + box.width / 2, y: box.y + box.height / 2 }) }");
-	$self->call('Input.dispatchMouseEvent', { type => $_, %$at, button => 'left', clickCount => 1 }) for qw(mousePressed mouseReleased);
+	for my $count (@counts)
+	{
+		sleep 0.2 if $count > 1;    # a person's finger, for which a server's answer does not wait
+		$self->call('Input.dispatchMouseEvent', { type => $_, %$at, button => 'left', clickCount => $count }) for qw(mousePressed mouseReleased);
+	}
 	return;
 }
 
-sub press
+sub press { my ($self, $selector, $key) = @_; return $self->hold($selector, $key, 1) }
+
+sub hold
 {
-	my ($self, $selector, $key) = @_;
+	my ($self, $selector, $key, $times) = @_;
 	my %key = (key => $key, code => $key, $key eq 'Enter' ? (windowsVirtualKeyCode => 13, text => "\r") : ());
 	$self->js($self->element($selector) . '.focus()');
-	$self->call('Input.dispatchKeyEvent', { type => $_, %key }) for qw(keyDown keyUp);
+	for my $time (1 .. $times)
+	{
+		sleep 0.2 if $time > 1;
+		$self->call('Input.dispatchKeyEvent', { type => 'keyDown', %key, $time > 1 ? (autoRepeat => JSON::PP::true) : () });
+	}
+	$self->call('Input.dispatchKeyEvent', { type => 'keyUp', %key });
 	return;
 }
 

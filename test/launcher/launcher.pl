@@ -42,13 +42,18 @@ $dbh->{pg_enable_utf8} = 1;
 # not lexical: of these nothing is left at the end when the test dies, and perl would wait for the launcher before
 our ($server, $output, $server_log);
 
+sub environment
+{
+	my ($port) = @_;
+	return (%ENV, PGHOST => $db_node->host, PGPORT => $db_node->port, PGDATABASE => 'launcher', PORT => $port, TMPDIR => $folder);
+}
+
 # starts the launcher, whose leases last so many seconds; returns its address
 sub serve
 {
 	my ($ttl) = @_;
 	$server_log = "$folder/server.log";
-	local %ENV = (%ENV, PGHOST => $db_node->host, PGPORT => $db_node->port, PGDATABASE => 'launcher', PORT => 0, LAUNCHER_TTL => $ttl,
-		TMPDIR => $folder);
+	local %ENV = (environment(0), LAUNCHER_TTL => $ttl);
 	$server = open $output, '-|', "exec node $ENV{EGRESS_LAUNCHER}/server.js 2>>$server_log" or die "node: $!";
 	my $url = <$output> // die "node says nothing: " . `cat $server_log`;
 	chomp $url;
@@ -195,6 +200,45 @@ my ($config) = glob "$folder/egress-launcher-*/*.conf";
 like(do { local (@ARGV, $/) = $config; <> }, qr/^PrivateKey = \S{44}$/m, "the workspace's host gets the config with its key");
 is((stat $config)[2] & 0777, 0600, '... and nobody else');
 
+# what is done twice by accident
+for ([ 'a double click', sub { $ana->double_click(button('ams-1')) } ], [ 'a key that is held', sub { $ana->hold(button('ams-1'), 'Enter', 4) } ])
+{
+	my ($what, $do) = @$_;
+	$do->();
+	ok(message($ana, 'Amsterdam Your session leaves through ams-1'), "$what starts a session");
+	sleep 1;
+	is(running('ana'), "oslo|browser|1\nams-1|browser|1", '... and no other');
+	$ana->double_click('#sessions button');
+	ok(message($ana, 'Amsterdam Your session has ended'), 'a double click ends a session');
+	sleep 1;
+	is(running('ana'), 'oslo|browser|1', '... and no other');
+}
+my $slow = client($db_node, undef, 'launcher');
+$slow->begin_work;
+$slow->do('LOCK TABLE launcher.session IN SHARE ROW EXCLUSIVE MODE');
+my %twice = (headers => { 'Content-Type' => 'application/json' },
+	content => encode_json({ user => 'ana', workspace => 'browser', gateway => gateway('ams-1') }));
+$ana->click(button('ams-1'));
+ok(wait_until { value($dbh, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'launcher_app' AND wait_event_type = 'Lock'}) },
+	'a session is being started, slowly');
+is($ana->js("document.querySelector('" . button('ams-1') . "').ariaBusy"), 'true', '... which its button shows');
+$dbh->do(q{UPDATE egress_gateway SET city = 'Paris (new)' WHERE name = 'par-1'});
+is_shown($ana, "document.querySelector('" . button('par-1') . " b').textContent", 'Paris (new)', '... while the page is built anew');
+is($ana->js("document.querySelector('" . button('ams-1') . "').ariaBusy"), 'true', '... with the button as it was');
+$dbh->do(q{UPDATE egress_gateway SET city = 'Paris' WHERE name = 'par-1'});
+$ana->click($_) for button('ams-1'), button('par-1');
+my $second = $http->post("$url/sessions", \%twice);
+is("$second->{status} " . decode_json($second->{content})->{sentence}, '409 A session of yours is being started. Wait until it is there.',
+	'... and the server does not start a second one');
+$slow->rollback;
+$slow->disconnect;
+ok(message($ana, 'Amsterdam Your session leaves through ams-1'), 'it is started');
+sleep 1;
+is(running('ana'), "oslo|browser|1\nams-1|browser|1", '... and no other');
+ok($ana->wait_for("document.querySelector('" . button('ams-1') . "').ariaBusy === 'false'"), '... and its button is not busy any more');
+$ana->click('#sessions button');
+is_shown($ana, $shown_sessions, 'Oslo', '... and ends');
+
 # the pool fills up
 is($bruno->js(free('nyc-1')), '1 free', 'one connection is left overseas');
 $ana->click(button('nyc-1'));
@@ -316,6 +360,19 @@ is_shown($ana, $shown_sessions, 'Marseille,Paris', 'a session is ended then');
 $dbh->do(q{UPDATE launcher.session SET ended_at = now(), ended_by = 'user' WHERE account_id = 'ana' AND ended_at IS NULL});
 is_shown($ana, $shown_sessions, '', 'one that is ended in the table is gone');
 
+# what is stopped answers nobody, as a machine that is gone
+my $postmaster = postmaster($db_node);
+kill STOP => $postmaster;
+$dbh->do(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'launcher%'});
+ok(message($ana, 'This does not work now'), 'the page does not wait for a database that takes connections and does not answer');
+kill CONT => $postmaster;
+ok($ana->wait_for(q{document.getElementById('message').textContent === ''}), '... until it does');
+my @backends = split /\n/, rows($dbh, q{SELECT pid FROM pg_stat_activity WHERE usename LIKE 'launcher%'});
+kill STOP => $postmaster, @backends;
+ok(message($ana, 'This does not work now'), '... nor for one whose connections are dead');
+kill CONT => $postmaster, @backends;
+ok($ana->wait_for(q{document.getElementById('message').textContent === ''}), '... until they are not');
+
 # ----------------------------------------------------------------- security
 
 my $secrets = rows($dbh, q{SELECT password::text FROM egress_credential WHERE password IS NOT NULL
@@ -332,8 +389,11 @@ is($http->post("$url/sessions", { %post, content => $_ })->{status}, 400, "what 
 	'{"user": "ana", "workspace": "browser", "gateway": "x"}', '{"user": "ana", "workspace": "browser", "country": "\u0000"}';
 like($http->post("$url/sessions", { %post, content => encode_json({ %session, gateway => 99 }) })->{content}, qr/NG001.*not there any more/,
 	'NG001 is a sentence');
-is($http->request(DELETE => "$url/sessions/" . decode_json($started->{content})->{id} . '?user=bruno')->{status} . ' ' . leases('ana'), '200 1',
-	'nobody ends the session of another user');
+my $session = "$url/sessions/" . decode_json($started->{content})->{id};
+is($http->request(DELETE => "$session?user=bruno")->{status} . ' ' . leases('ana'), '404 1', 'nobody ends the session of another user');
+is(join(' ', map { $http->request(DELETE => "$session?user=ana")->{status} } 1, 2), '200 404', 'who has it ends it, once');
+is($http->request(DELETE => $session =~ s{/sessions/}{/operations/sessions/}r)->{status}, 404, '... nor does the administrator end it again');
+$started = $http->post("$url/sessions", \%post);
 is($http->request(POST => "$url/sessions", { %post, headers => { Origin => 'http://elsewhere.example' } })->{status}, 403,
 	'another site cannot write here');
 my ($port) = $url =~ /(\d+)$/;
@@ -345,6 +405,31 @@ is(ask($db_node, '\c launcher launcher_monitor' . "\nSELECT password FROM egress
 
 is(join("\n", $browser->complaints), '', 'the browser has nothing to complain of');
 
+# at the port that browsers leave out
+SKIP:
+{
+	my $said = `unshare --user --map-root-user --net true 2>&1`;
+	skip "there is no network for port 80: $said", 1 if $? != 0;
+	local %ENV = (environment(80), SERVER => "$ENV{EGRESS_LAUNCHER}/server.js");
+	is(`unshare --user --map-root-user --net bash -euc '
+			ip link set lo up
+			coproc node "\$SERVER" 2>&1
+			read -ru "\${COPROC[0]}" url
+			curl -s -o /dev/null -w "\$url %{http_code} " "\$url/"
+			curl -s -o /dev/null -w "%{http_code} " -H "Origin: \$url" "http://localhost/app.js"
+			curl -s -o /dev/null -w "%{http_code}" -H "Origin: http://localhost" "http://localhost/app.js"
+			kill "\$COPROC_PID"; wait' 2>>$server_log`, 'http://127.0.0.1:80 200 403 200', 'port 80 is served');
+}
+
+kill KILL => $server;
+stop_server();
+($config) = glob "$folder/egress-launcher-configs-*/*.conf";
+ok(defined $config, 'a launcher that is killed leaves its configs');
+my $others = "$folder/egress-launcher-configs-$$-others";
+mkdir $others or die "$others: $!";
+$url = serve($ttl);
+is(join(' ', map { -e $_ ? 1 : 0 } dirname($config), $others), '0 1', '... which the next one removes, and not those of one that runs');
+rmdir $others;
 stop_server();
 is(scalar(() = glob "$folder/egress-launcher-*"), 0, 'a launcher that is stopped leaves no config');
 

@@ -68,38 +68,50 @@ async function ask(method, url, body, about, success) {
 
 // ---------------------------------------------------------------- the launch
 
-async function start(button, about, wish) {
-    if (button.ariaBusy === 'true')
+// the id of the button whose session is being started; no other is meanwhile
+let starting = '';
+
+// a double click is one click
+async function start({ currentTarget: button, detail }, about, wish) {
+    if (starting || detail > 1)
         return;
-    button.ariaBusy = 'true';
+    starting = button.id;
+    button.ariaBusy = true;
     await ask('POST', 'sessions', { user, workspace, ...wish }, about,
         session => `Your session leaves through ${session.gateway}${session.city ? ` in ${session.city}` : ''}.`);
-    button.ariaBusy = 'false';
+    starting = '';
+    if ($(button.id))
+        $(button.id).ariaBusy = false;
+}
+
+function startButton(id, properties, about, wish, ...children) {
+    return el('button', {
+        id,
+        ...properties,
+        ariaBusy: id === starting,
+        onclick: event => start(event, about, wish),
+        onkeydown: event => !event.repeat,     // one that is held down is pressed once
+    }, ...children);
 }
 
 // a gateway, with what is free. One that is full is greyed; asked all the same, the server says why
 function gatewayButton(gateway) {
     const { available } = gateway;
     const free = available === null ? 'Free' : available === '0' ? 'Full' : `${available} free`;
-    return el('button', {
-        id: `gateway-${gateway.id}`,
-        className: 'gateway',
-        ariaDisabled: available === '0',
-        onclick: event => start(event.currentTarget, place(gateway), { gateway: gateway.id }),
-    }, el('b', {}, place(gateway)),
-       el('span', { className: available === '1' ? 'free last' : 'free' }, free),
-       el('small', {}, `${gateway.provider} · ${gateway.name}`));
+    return startButton(`gateway-${gateway.id}`, { className: 'gateway', ariaDisabled: available === '0' },
+        place(gateway), { gateway: gateway.id },
+        el('b', {}, place(gateway)),
+        el('span', { className: available === '1' ? 'free last' : 'free' }, free),
+        el('small', {}, `${gateway.provider} · ${gateway.name}`));
 }
 
 function countrySection([code, gateways]) {
     const name = countryName(code);
-    const any = el('button', {
-        id: `any-${code}`,
+    const any = startButton(`any-${code}`, {
         className: 'any',
         ariaLabel: `Any gateway in ${name}`,
         ariaDisabled: gateways.every(gateway => gateway.available === '0'),
-        onclick: event => start(event.currentTarget, name, { country: code }),
-    }, 'Any gateway');
+    }, name, { country: code }, 'Any gateway');
     const heading = el('div', { className: 'country' },
         el('h2', {}, el('span', { className: 'code' }, code), name), ...(gateways.length > 1 && code ? [any] : []));
     return el('section', { ariaLabel: name }, heading, el('div', { className: 'gateways' }, ...gateways.map(gatewayButton)));
@@ -110,7 +122,7 @@ function sessionItem(session) {
         id: `end-${session.id}`,
         className: 'end',
         ariaLabel: `End the session in ${place(session)}`,
-        onclick: () => ask('DELETE', `sessions/${session.id}?user=${encodeURIComponent(user)}`, null, place(session),
+        onclick: ({ detail }) => detail < 2 && ask('DELETE', `sessions/${session.id}?user=${encodeURIComponent(user)}`, null, place(session),
             () => 'Your session has ended.'),
     }, 'End');
     return el('li', { className: session.ended_by ? 'ended' : '' },
@@ -183,7 +195,8 @@ function connectionRow(connection) {
         id: `end-${connection.id}`,
         className: 'end',
         ariaLabel: `End the session of ${connection.user} in ${place(connection)}`,
-        onclick: () => ask('DELETE', `operations/sessions/${connection.id}`, null, connection.user, () => 'The session has ended.'),
+        onclick: ({ detail }) => detail < 2 && ask('DELETE', `operations/sessions/${connection.id}`, null, connection.user,
+            () => 'The session has ended.'),
     }, 'End');
     return el('tr', {},
         el('td', {}, connection.user),
