@@ -1,6 +1,7 @@
 # EgressBrowser.pm -- Debian's chromium, without a window, for a test to drive
 #
-#   my $browser = EgressBrowser->new($folder);      starts it, with its profile in this folder; ended with the object
+#   my $browser = EgressBrowser->new($folder);      starts it, with its profile in this folder; ended with the object,
+#                                               or with the test, before the folder goes
 #   my $page = $browser->page($url, $width, $height);      a tab
 #   $page->go($url);                                and wait until it is loaded
 #   my $value = $page->js($expression);             what the page's JavaScript makes of it; what it throws dies
@@ -26,6 +27,7 @@ use MIME::Base64 qw(decode_base64);
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
+my %running;    # whose browsers they are, by their processes
 my $json = JSON::PP->new->utf8->allow_nonref;
 
 sub new
@@ -50,19 +52,22 @@ sub new
 		  or POSIX::_exit(127);
 	}
 	$commands->autoflush(1);
-	return bless { pid => $pid, owner => $$, commands => $commands, answers => $answers, buffer => '', last => 0, complaints => [] },
+	$running{$pid} = $$;
+	return bless { pid => $pid, commands => $commands, answers => $answers, buffer => '', last => 0, complaints => [] },
 	  $class;
 }
 
-sub DESTROY
+sub end
 {
-	my ($self) = @_;
-	return if $$ != $self->{owner};
+	my ($pid) = @_;
+	return if (delete $running{$pid} // 0) != $$;
 	local ($?, $!);
-	kill KILL => -$self->{pid};
-	waitpid $self->{pid}, 0;
+	kill KILL => -$pid;
+	waitpid $pid, 0;
 	return;
 }
+sub DESTROY { my ($self) = @_; return end($self->{pid}) }
+END { end($_) for keys %running }
 
 # sends a command, of the browser or of a tab, and waits for its answer
 sub call
