@@ -152,8 +152,25 @@ SKIP:
 	my @committed = sort map { "egress-$meta->{version}/$_" } split /\n/, `$git ls-tree -r --name-only HEAD`;
 	my @zipped = sort grep { !m{/$} } split /\n/, `unzip -Z1 '$folder/clone/dist/egress-$meta->{version}.zip'`;
 	is_deeply(\@zipped, \@committed, 'of what is committed, in a folder by its name');
+	symlink "$folder/clone", "$folder/link" or die "symlink: $!";
+	like(`bash -c 'cd "$folder/link" && make -s dist' 2>&1`, qr{^dist/egress-\Q$meta->{version}\E\.zip$}m,
+		'... also where the checkout is entered by another name');
 	is(`unzip -p '$folder/clone/dist/egress-$meta->{version}.zip' egress-$meta->{version}/META.json`,
 		`$git show HEAD:META.json`, 'and META.json is in it');
+
+	is(`perl test/deb/links.pl '$folder/clone'`, '', 'every link of a page in it leads to a file');
+
+	# what make deb builds is a copy of what is there
+	unlink "$folder/clone/SECURITY.md" or die "SECURITY.md: $!";
+	for my $name ('clone', 'link')
+	{
+		mkdir "$folder/copy_$name" or die "copy_$name: $!";
+		is(`bash -euo pipefail -c 'cd "$folder/$name"; source scripts/tree; tree_copy "$folder/copy_$name"' 2>&1`, '',
+			"make deb copies a checkout in which a file was deleted ($name)");
+		my @copied = sort map { s{^\./}{}r } split /\n/, `cd '$folder/copy_$name' && find . ! -type d`;
+		is_deeply(\@copied, [ sort 'forgotten', grep { $_ ne 'SECURITY.md' } map { s{^[^/]*/}{}r } @committed ],
+			'... with what is not committed, without the deleted file and what was built, and without .git');
+	}
 }
 
 done_testing();
