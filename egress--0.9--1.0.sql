@@ -178,6 +178,9 @@ AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp;
 REVOKE ALL ON FUNCTION egress_config_has_secret(egress_provider_type, text) FROM PUBLIC;
 
+-- it is called for each secret, and looks up no name
+ALTER FUNCTION egress_secret_state(egress_secret) RESET search_path;
+
 -- with all names said, so that what pg_upgrade makes of it is the same
 CREATE OR REPLACE VIEW egress_secret_usage AS
 SELECT field.secret,

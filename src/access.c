@@ -13,7 +13,8 @@
  * the one place that says yes or no. The menu asks it for every gateway of every provider that the call is mapped
  * to, an acquire for one gateway; the second reads less, by one key more in the same look-ups. An explanation asks it
  * too, and has the mappings and credentials that are disabled remembered besides, to name what is in the way. Whether the
- * rules still give a lease what it has, access_gives() says, for rules 1 and 2 by the same code.
+ * rules still give a lease what it has, unentitled.c asks in the rules' parts: access_maps() for each subject by itself, and
+ * access_fits() for the one credential.
  *
  * What is read is proportional to the call's subjects, to the mappings and credentials that name one of them, and to
  * what those select: never to the size of a table. Everything is allocated in the current memory context, and
@@ -35,6 +36,9 @@
 
 /* the gateway's column in the indexes of selections, counted from 0 */
 #define SELECTION_GATEWAY_ID 1
+
+/* how many gateways that a credential selects access_fits() keeps; of one that selects more, each is looked up */
+#define KEPT_SELECTIONS 64
 
 /* Where the mappings are, and where the credentials are: all that differs between rule 2 and rule 3. */
 typedef struct EntitlementKind
@@ -158,6 +162,13 @@ compare_entitlements(const ListCell *a, const ListCell *b)
 	return left->id < right->id ? -1 : left->id > right->id;
 }
 
+/* access_counts -- do mappings that have one of the call's subjects count? Not where the workspace's override leaves them out */
+bool
+access_counts(EgressCall *call, const EgressSubject *subject)
+{
+	return !call->overrides || subject->type == SUBJECT_WORKSPACE;
+}
+
 /* entitlement_of -- the mapping or credential in a scan's current row, which has a subject */
 static EgressEntitlement *
 entitlement_of(EgressCall *call, const EntitlementKind *kind, EgressScan *row, EgressSubject *subject)
@@ -166,7 +177,7 @@ entitlement_of(EgressCall *call, const EntitlementKind *kind, EgressScan *row, E
 
 	entitlement->subject = subject;
 	entitlement->enabled = scan_bool(row, kind->enabled);
-	entitlement->left_out = kind == &mappings && call->overrides && subject->type != SUBJECT_WORKSPACE;
+	entitlement->left_out = kind == &mappings && !access_counts(call, subject);
 	entitlement->provider_id = scan_id(row, kind->provider_id);
 	entitlement->id = scan_id(row, kind->id);
 	entitlement->all_gateways = scan_bool(row, kind->all_gateways);
@@ -182,6 +193,13 @@ entitlement_of(EgressCall *call, const EntitlementKind *kind, EgressScan *row, E
 		entitlement->cool_down = lease_cool_down(row);
 	}
 	return entitlement;
+}
+
+/* access_mapping -- the mapping in a scan's current row, which has a subject */
+EgressEntitlement *
+access_mapping(EgressCall *call, EgressScan *row, EgressSubject *subject)
+{
+	return entitlement_of(call, &mappings, row, subject);
 }
 
 /* access_credential -- the credential in a scan's current row, which has a subject */
@@ -875,42 +893,84 @@ access_decide_row(EgressAccess *access, EgressScan *gateway)
 						 scan_bool(gateway, Anum_egress_gateway_withdrawn));
 }
 
-/* access_to_mapped -- what a call's mappings allow at one provider, for access_gives(); NULL when the provider does not exist */
+/*
+ * access_to_mapped -- what mappings of a provider allow, for access_maps(); NULL when the provider does not exist
+ *
+ * They are enabled, and in any order.
+ */
 EgressAccess *
-access_to_mapped(EgressCall *call, int64 provider_id)
+access_to_mapped(EgressCall *call, int64 provider_id, List *mapped)
 {
-	int64		none = 0;
+	return access_to(call, provider_id, mapped, NIL, NULL);
+}
 
-	/* selections are read for each gateway that is asked about */
-	return access_to(call, provider_id, entitled(call, &mappings, &provider_id), NIL, &none);
+/* access_maps -- do rules 1 and 2 give a gateway of the provider, with these switches, by the mappings of access_to_mapped()? */
+bool
+access_maps(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
+{
+	EgressSelected *entry = access->selected == NULL ? NULL :
+		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
+
+	return decide_mapping(access, entry, enabled, withdrawn) == ACCESS_AVAILABLE;
+}
+
+/* read_selected -- read which gateways a credential selects, if they are few enough to be kept */
+static void
+read_selected(EgressCall *call, EgressCandidate *credential)
+{
+	EgressScan *entries = access_start_selections(call, credential->id, NULL);
+	int64		ids[KEPT_SELECTIONS];
+	int			count = 0;
+	int64		id;
+
+	credential->asked = true;
+	credential->gateway_count = -1;
+	while (access_next_selection(entries, &id))
+	{
+		if (count == KEPT_SELECTIONS)
+			return;
+		ids[count++] = id;
+	}
+	credential->gateways = palloc(count * sizeof(int64));
+	memcpy(credential->gateways, ids, count * sizeof(int64));
+	credential->gateway_count = count;
+}
+
+/* selects -- does a credential select a gateway? */
+static bool
+selects(EgressCall *call, EgressCandidate *credential, int64 gateway_id)
+{
+	int64		selected_id;
+
+	if (!credential->asked)
+		read_selected(call, credential);
+	if (credential->gateway_count < 0)
+		return access_next_selection(access_start_selections(call, credential->id, &gateway_id), &selected_id);
+	return credential->gateway_count > 0 &&
+		bsearch(&gateway_id, credential->gateways, credential->gateway_count, sizeof(int64), compare_ids) != NULL;
 }
 
 /*
- * access_gives -- do rules 1 to 3 give the call a credential for a gateway? Each is the current row of its scan
+ * access_fits -- does rule 3 give the call this credential for a gateway of a provider?
  *
- * Whether one of them is benched, or has no connection free, is not asked. Before: access is access_to_mapped() of the
- * gateway's provider. After: a scan of the call is open until access_end(), and may be used for more.
+ * Whether it is benched, or has no connection free, is not asked. What it selects is kept in the current memory context. After: a
+ * scan of the call is open until access_end(), and may be used for more.
  */
 bool
-access_gives(EgressAccess *access, EgressScan *gateway, EgressScan *credential)
+access_fits(EgressCall *call, EgressCandidate *credential, int64 provider_id, int64 gateway_id)
 {
-	EgressCall *call = access->call;
-	int64		gateway_id = scan_id(gateway, Anum_egress_gateway_egress_gateway_id);
-	int64		credential_id = scan_id(credential, Anum_egress_credential_egress_credential_id);
-	EgressSelected *entry;
-	int64		selected_id;
+	ListCell   *cell;
 
-	if (!access->mapped_all)
-		add_entitlements(call, access, &mappings, access->mappings, &gateway_id);
-	entry = access->selected == NULL ? NULL : hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
-	if (decide_mapping(access, entry, scan_bool(gateway, Anum_egress_gateway_enabled),
-					   scan_bool(gateway, Anum_egress_gateway_withdrawn)) != ACCESS_AVAILABLE)
+	if (!credential->enabled || credential->provider_id != provider_id)
 		return false;
-	return scan_bool(credential, Anum_egress_credential_enabled) &&
-		scan_id(credential, Anum_egress_credential_egress_provider_id) == access->provider_id &&
-		access_subject_of(call, credential) >= 0 &&
-		(scan_bool(credential, Anum_egress_credential_allow_all_gateways) ||
-		 access_next_selection(access_start_selections(call, credential_id, &gateway_id), &selected_id));
+	foreach(cell, call->subjects)
+	{
+		const EgressSubject *subject = lfirst(cell);
+
+		if (subject->type == credential->subject->type && same_text(subject->id, credential->subject->id))
+			return credential->all_gateways || selects(call, credential, gateway_id);
+	}
+	return false;
 }
 
 /*

@@ -117,6 +117,19 @@ typedef struct EgressSelected
 	List	   *credentials;	/* of EgressEntitlement, by ascending id: those that select it */
 } EgressSelected;
 
+/* A credential, as rule 3 asks about it by itself, for any number of calls. */
+typedef struct EgressCandidate
+{
+	int64		id;
+	int64		provider_id;
+	EgressSubject *subject;
+	bool		enabled;
+	bool		all_gateways;
+	bool		asked;			/* for access.c: the gateways that it selects were read, */
+	int			gateway_count;	/* these, by ascending id; -1: they are too many to keep */
+	int64	   *gateways;
+} EgressCandidate;
+
 /* Why a gateway is not available, or that it is. The first that applies, in this order. */
 typedef enum EgressVerdict
 {
@@ -154,8 +167,11 @@ extern uint64 access_pool_group(const EgressSubject *subject, int64 provider_id)
 extern void access_search_pool(EgressAccess *access, Pool *pool);
 extern EgressEntitlement *access_found_credential(EgressAccess *access, Pool *pool, int group, int64 id);
 extern EgressVerdict access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn);
-extern EgressAccess *access_to_mapped(EgressCall *call, int64 provider_id);
-extern bool access_gives(EgressAccess *access, EgressScan *gateway, EgressScan *credential);
+extern bool access_counts(EgressCall *call, const EgressSubject *subject);
+extern EgressEntitlement *access_mapping(EgressCall *call, EgressScan *row, EgressSubject *subject);
+extern EgressAccess *access_to_mapped(EgressCall *call, int64 provider_id, List *mapped);
+extern bool access_maps(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn);
+extern bool access_fits(EgressCall *call, EgressCandidate *credential, int64 provider_id, int64 gateway_id);
 extern EgressVerdict access_decide_row(EgressAccess *access, EgressScan *gateway);
 
 #endif							/* EGRESS_ACCESS_H */

@@ -476,6 +476,19 @@ catalog_subject_type(EgressSubjectType type)
 	return ObjectIdGetDatum(catalog.subject_types[type]);
 }
 
+/* catalog_subject_label -- which label a value of egress_subject_type is */
+EgressSubjectType
+catalog_subject_label(Datum value)
+{
+	for (int type = 0; type < EGRESS_SUBJECT_TYPE_COUNT; type++)
+		if (catalog_subject_type(type) == value)
+			return type;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("value %u of egress_subject_type does not exist", DatumGetObjectId(value)),
+			 errdetail("The type was altered, or the extension was dropped and created again while this statement ran.")));
+}
+
 /* catalog_credential_order -- a label of egress_credential_order as a value */
 Datum
 catalog_credential_order(EgressCredentialOrder order)

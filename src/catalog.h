@@ -302,6 +302,7 @@ extern EgressVersion catalog_version(void);
 extern Oid	catalog_sequence(EgressSequence sequence);
 extern Oid	catalog_type(EgressType type);
 extern Datum catalog_subject_type(EgressSubjectType type);
+extern EgressSubjectType catalog_subject_label(Datum value);
 extern Datum catalog_credential_order(EgressCredentialOrder order);
 extern EgressProviderType catalog_provider_type(Datum value);
 extern const char *catalog_provider_type_name(EgressProviderType type);

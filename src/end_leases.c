@@ -87,7 +87,7 @@ typedef struct Ending
 	HTAB	   *providers;		/* of GatewayProvider, where one is given; likewise: */
 	EgressScan	gateways;		/* by id, */
 	MemoryContext context;		/* and of what is open */
-	Unentitled	unentitled;		/* its current lease, where it is given, is the one that is to end */
+	EgressScan *judged;			/* where unentitled is given: its current lease is the one that is to end */
 	Datum		values[ENDED_COLUMNS];
 	bool		nulls[ENDED_COLUMNS];
 } Ending;
@@ -201,7 +201,7 @@ note_if_fits(EgressScan *lease, void *arg)
 {
 	Ending	   *ending = arg;
 
-	if ((ending->given[WHICH_UNENTITLED] && !unentitled_is_same(&ending->unentitled, lease)) || !fits(lease, ending))
+	if ((ending->given[WHICH_UNENTITLED] && !unentitled_is_same(ending->judged, lease)) || !fits(lease, ending))
 		return false;
 	/* by reference into the row, which is gone when the lease has ended */
 	ending->values[ENDED_SESSION_ID] =
@@ -263,40 +263,28 @@ static void
 end_fitting(Ending *ending, ReturnSetInfo *result)
 {
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "egress ended leases", ALLOCSET_DEFAULT_SIZES);
-	bool		unentitled = ending->given[WHICH_UNENTITLED];
+	Unentitled *unentitled = NULL;
 	EgressScan	leases;
 	Snapshot	snapshot;
 
 	open_leases(&leases, ending);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (unentitled)
-		unentitled_begin(&ending->unentitled, &leases, snapshot);
+	if (ending->given[WHICH_UNENTITLED])
+		unentitled = unentitled_begin(snapshot);
+	ending->judged = &leases;
 	start_leases(&leases, ending, snapshot);
 	while (scan_next(&leases))
 	{
 		MemoryContext old_context = MemoryContextSwitchTo(row_context);
 
 		CHECK_FOR_INTERRUPTS();
-		if (fits(&leases, ending))
-		{
-			if (unentitled)
-				unentitled_add(&ending->unentitled, &leases);
-			else
-				end_one(DatumGetTextPCopy(scan_value(&leases, Anum_egress_lease_session_id)), ending, result);
-		}
+		if (fits(&leases, ending) && (unentitled == NULL || unentitled_judge(unentitled, &leases)))
+			end_one(DatumGetTextPCopy(scan_value(&leases, Anum_egress_lease_session_id)), ending, result);
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(row_context);
 	}
-	while (unentitled && unentitled_next(&ending->unentitled))
-	{
-		MemoryContext old_context = MemoryContextSwitchTo(row_context);
-
-		end_one(unentitled_session_id(&ending->unentitled), ending, result);
-		MemoryContextSwitchTo(old_context);
-		MemoryContextReset(row_context);
-	}
-	if (unentitled)
-		unentitled_end(&ending->unentitled);
+	if (unentitled != NULL)
+		unentitled_end(unentitled);
 	scan_close(&leases);
 	UnregisterSnapshot(snapshot);
 	MemoryContextDelete(row_context);

@@ -5,15 +5,18 @@
  * rules would still give its session this credential for this gateway is decided by access.c, as for an acquire: there is no other
  * rule. What an acquire asks besides, whether something is benched or full, takes nothing from who has it.
  *
- * The answer depends on the user, workspace, gateway and credential alone. So the leases to be judged are sorted by these: the
- * subjects are found once for each user and workspace, the mappings once for each of their providers, and of leases that have
- * all in common the first is judged. What is known of a user and workspace goes before the next comes; rows that do not fit into
- * work_mem are sorted on disk.
+ * Leases are judged as they come. There may be a million, of as many users, so nothing is looked up for one: before the first is
+ * judged, what the rules ask about is read in one pass over each table and kept by what it is asked by: gateways and credentials by
+ * id, mappings by subject and provider, groups by user. Only what a credential selects is read when its first lease comes, because
+ * there may be far more of that than of leases.
+ *
+ * Rules 1 and 2 ask whether any enabled mapping with one of the subjects allows the gateway. So each subject is asked by itself, with
+ * its mappings alone, and what those allow is found out once for all leases. A user, workspace or group that no mapping and no
+ * credential names makes no difference, and is not among the subjects.
  */
 #include "unentitled.h"
 
-#include "catalog/pg_collation.h"
-#include "catalog/pg_operator.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -22,207 +25,430 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "access.h"
 #include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
 #include "lease.h"
 
+#define HASH_TEXT(value) \
+	hash_bytes((const unsigned char *) VARDATA_ANY(value), (int) VARSIZE_ANY_EXHDR(value))
+#define HASH_ID(id) murmurhash32((uint32) (id) ^ (uint32) ((uint64) (id) >> 32))
+
+/* The enabled mappings of a provider that have one subject. */
+typedef struct Mapped
+{
+	int64		provider_id;
+	List	   *mappings;		/* of EgressEntitlement */
+	EgressAccess *access;		/* what they allow, or NULL: nobody has asked */
+} Mapped;
+
+/* A subject that a mapping or a credential has. */
+typedef struct Named
+{
+	EgressSubject subject;		/* must be first */
+	List	   *mapped;			/* of Mapped, one a provider */
+	List	   *alone;			/* of a group: it alone, the groups of all who are in no other that is named */
+} Named;
+
+typedef struct NamedEntry
+{
+	EgressSubject key;
+	Named	   *named;
+	uint32		hash;
+	char		status;
+} NamedEntry;
+
+static inline uint32
+hash_subject(const EgressSubject *subject)
+{
+	return hash_combine(subject->id == NULL ? 0 : HASH_TEXT(subject->id), (uint32) subject->type);
+}
+
+#define SH_PREFIX names
+#define SH_ELEMENT_TYPE NamedEntry
+#define SH_KEY_TYPE EgressSubject
+#define SH_KEY key
+#define SH_HASH_KEY(table, key) hash_subject(&(key))
+#define SH_EQUAL(table, a, b) ((a).type == (b).type && same_text((a).id, (b).id))
+#define SH_STORE_HASH
+#define SH_GET_HASH(table, entry) ((entry)->hash)
+#define SH_SCOPE static inline
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
+/* A user who is in groups, or a workspace whose override is on. */
+typedef struct Owner
+{
+	text	   *id;				/* hash key */
+	List	   *groups;			/* of Named: those of the user that a mapping or credential has */
+	uint32		hash;
+	char		status;
+} Owner;
+
+#define SH_PREFIX owners
+#define SH_ELEMENT_TYPE Owner
+#define SH_KEY_TYPE text *
+#define SH_KEY id
+#define SH_HASH_KEY(table, key) HASH_TEXT(key)
+#define SH_EQUAL(table, a, b) same_text(a, b)
+#define SH_STORE_HASH
+#define SH_GET_HASH(table, entry) ((entry)->hash)
+#define SH_SCOPE static inline
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
+typedef struct Gateway
+{
+	int64		id;				/* hash key */
+	int64		provider_id;
+	bool		enabled;
+	bool		withdrawn;
+	char		status;
+} Gateway;
+
+#define SH_PREFIX gateways
+#define SH_ELEMENT_TYPE Gateway
+#define SH_KEY_TYPE int64
+#define SH_KEY id
+#define SH_HASH_KEY(table, key) HASH_ID(key)
+#define SH_EQUAL(table, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
+typedef struct Credential
+{
+	int64		id;				/* hash key */
+	EgressCandidate candidate;
+	char		status;
+} Credential;
+
+#define SH_PREFIX credentials
+#define SH_ELEMENT_TYPE Credential
+#define SH_KEY_TYPE int64
+#define SH_KEY id
+#define SH_HASH_KEY(table, key) HASH_ID(key)
+#define SH_EQUAL(table, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
+/* Judging leases. */
+struct Unentitled
+{
+	MemoryContext context;		/* of all that is kept */
+	EgressCall	call;			/* whom the current lease is of; its subjects, of Named: everyone, and those that are named */
+	bool		ready;			/* what the rules ask about was read, as of the call's snapshot: */
+	names_hash *names;
+	owners_hash *members;		/* users, with the groups that they are in and that are named */
+	owners_hash *overriding;	/* workspaces */
+	gateways_hash *gateways;
+	credentials_hash *credentials;
+};
+
 PG_FUNCTION_INFO_V1(egress_unentitled_sessions);
 
-/*
- * unentitled_begin -- get ready to judge leases, which leases is a scan of, as of a snapshot
- *
- * Before: access_lock_tables(), or a snapshot that is old anyway; it stays registered or active, and the scan open, until
- * unentitled_end().
- */
-void
-unentitled_begin(Unentitled *look, EgressScan *leases, Snapshot snapshot)
+/* unentitled_begin -- get ready to judge leases, as of a snapshot, which stays registered or active until unentitled_end() */
+Unentitled *
+unentitled_begin(Snapshot snapshot)
 {
-	AttrNumber	columns[] = {
-		Anum_egress_lease_user_id, Anum_egress_lease_workspace_id, Anum_egress_lease_egress_gateway_id,
-		Anum_egress_lease_egress_credential_id
-	};
-	Oid			operators[lengthof(columns)] = {TextLessOperator, TextLessOperator, Int8LessOperator, Int8LessOperator};
-	Oid			collations[lengthof(columns)] = {C_COLLATION_OID, C_COLLATION_OID, InvalidOid, InvalidOid};
-	bool		nulls_first[lengthof(columns)] = {false};
-	TupleDesc	desc = RelationGetDescr(leases->table);
+	Unentitled *look = palloc0(sizeof(Unentitled));
 
-	memset(look, 0, sizeof(Unentitled));
-	look->snapshot = snapshot;
-	look->long_context = CurrentMemoryContext;
-	look->leases = tuplesort_begin_heap(desc, lengthof(columns), columns, operators, collations, nulls_first, work_mem, NULL,
-										TUPLESORT_NONE);
-	look->lease = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	scan_open(&look->gateways, INDEX_GATEWAY_ID, AccessShareLock);
-	scan_open(&look->credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
 	look->context = AllocSetContextCreate(CurrentMemoryContext, "egress unentitled leases", ALLOCSET_DEFAULT_SIZES);
+	look->call.snapshot = snapshot;
+	look->call.purpose = ACCESS_TO_READ;
+	look->call.benches.nothing = true;
+	return look;
 }
 
-/* unentitled_add -- one more lease to be judged: the scan's current row, which is no connection that cools down */
-void
-unentitled_add(Unentitled *look, EgressScan *lease)
+/* name -- note a subject, if need be */
+static Named *
+name(Unentitled *look, EgressSubject subject)
 {
-	tuplesort_puttupleslot(look->leases, lease->slot);
+	bool		found;
+	NamedEntry *entry = names_insert(look->names, subject, &found);
+
+	if (!found)
+	{
+		if (subject.id != NULL)
+			entry->key.id = DatumGetTextPCopy(PointerGetDatum(subject.id));
+		entry->named = palloc0(sizeof(Named));
+		entry->named->subject = entry->key;
+	}
+	return entry->named;
 }
 
-/* column -- a column of the current lease that is not NULL; points into the row */
-static Datum
-column(Unentitled *look, AttrNumber number)
+/* named_subject -- the subject of the mapping or credential in a scan's current row, by its columns */
+static Named *
+named_subject(Unentitled *look, EgressScan *row, AttrNumber type, AttrNumber id)
 {
-	bool		isnull;
-	Datum		value = slot_getattr(look->lease, number, &isnull);
-
-	if (isnull)
-		elog(ERROR, "column %d of a lease is null", number);
-	return value;
+	return name(look, (EgressSubject) {.type = catalog_subject_label(scan_value(row, type)), .id = scan_text(row, id)});
 }
 
-/* workspace_id -- the workspace of the current lease, or NULL; points into the row */
-static text *
-workspace_id(Unentitled *look)
+/* mapped_to -- a subject's mappings of a provider, or NULL */
+static Mapped *
+mapped_to(Named *named, int64 provider_id)
 {
-	bool		isnull;
-	Datum		value = slot_getattr(look->lease, Anum_egress_lease_workspace_id, &isnull);
+	ListCell   *cell;
 
-	return isnull ? NULL : DatumGetTextPP(value);
+	foreach(cell, named->mapped)
+	{
+		Mapped	   *mapped = lfirst(cell);
+
+		if (mapped->provider_id == provider_id)
+			return mapped;
+	}
+	return NULL;
 }
 
-/* unentitled_session_id -- the session of the current lease; points into the row */
-text *
-unentitled_session_id(Unentitled *look)
+/* read_mapping -- note the mapping in a scan's current row */
+static void
+read_mapping(Unentitled *look, EgressScan *row)
 {
-	return DatumGetTextPP(column(look, Anum_egress_lease_session_id));
+	int64		provider_id = scan_id(row, Anum_egress_provider_mapping_egress_provider_id);
+	Named	   *named;
+	Mapped	   *mapped;
+
+	if (!scan_bool(row, Anum_egress_provider_mapping_enabled))
+		return;
+	named = named_subject(look, row, Anum_egress_provider_mapping_subject_type, Anum_egress_provider_mapping_subject_id);
+	mapped = mapped_to(named, provider_id);
+	if (mapped == NULL)
+	{
+		mapped = palloc0(sizeof(Mapped));
+		mapped->provider_id = provider_id;
+		named->mapped = lappend(named->mapped, mapped);
+	}
+	mapped->mappings = lappend(mapped->mappings, access_mapping(&look->call, row, &named->subject));
+}
+
+/* read_credential -- note the credential in a scan's current row */
+static void
+read_credential(Unentitled *look, EgressScan *row)
+{
+	int64		id = scan_id(row, Anum_egress_credential_egress_credential_id);
+	bool		found;
+
+	credentials_insert(look->credentials, id, &found)->candidate = (EgressCandidate) {
+		.id = id,
+		.provider_id = scan_id(row, Anum_egress_credential_egress_provider_id),
+		.subject = &named_subject(look, row, Anum_egress_credential_subject_type,
+								  Anum_egress_credential_subject_id)->subject,
+		.enabled = scan_bool(row, Anum_egress_credential_enabled),
+		.all_gateways = scan_bool(row, Anum_egress_credential_allow_all_gateways),
+	};
+}
+
+/* read_gateway -- note the gateway in a scan's current row */
+static void
+read_gateway(Unentitled *look, EgressScan *row)
+{
+	bool		found;
+	Gateway    *gateway = gateways_insert(look->gateways, scan_id(row, Anum_egress_gateway_egress_gateway_id), &found);
+
+	gateway->provider_id = scan_id(row, Anum_egress_gateway_egress_provider_id);
+	gateway->enabled = scan_bool(row, Anum_egress_gateway_enabled);
+	gateway->withdrawn = scan_bool(row, Anum_egress_gateway_withdrawn);
+}
+
+/* owner -- a user or workspace in a scan's current row, noted if need be */
+static Owner *
+owner(owners_hash *owners, EgressScan *row, AttrNumber id)
+{
+	bool		found;
+	Owner	   *result = owners_insert(owners, DatumGetTextPP(scan_value(row, id)), &found);
+
+	if (!found)
+	{
+		result->id = DatumGetTextPCopy(PointerGetDatum(result->id));
+		result->groups = NIL;
+	}
+	return result;
+}
+
+/* find_named -- a subject that a mapping or credential has, or NULL */
+static Named *
+find_named(Unentitled *look, EgressSubjectType type, text *id)
+{
+	NamedEntry *entry = names_lookup(look->names, (EgressSubject) {.type = type, .id = id});
+
+	return entry == NULL ? NULL : entry->named;
+}
+
+/* read_member -- note the membership in a scan's current row, if a mapping or credential has the group; those are known */
+static void
+read_member(Unentitled *look, EgressScan *row)
+{
+	Named	   *group = find_named(look, SUBJECT_GROUP, scan_text(row, Anum_egress_group_member_group_id));
+	Owner	   *member;
+
+	if (group == NULL)
+		return;
+	if (group->alone == NIL)
+		group->alone = list_make1(group);
+	member = owner(look->members, row, Anum_egress_group_member_user_id);
+	if (member->groups == NIL)
+		member->groups = group->alone;
+	else
+		member->groups = lappend(list_length(member->groups) == 1 ? list_copy(member->groups) : member->groups, group);
+}
+
+/* read_workspace -- note the workspace in a scan's current row, if its override is on */
+static void
+read_workspace(Unentitled *look, EgressScan *row)
+{
+	if (scan_bool(row, Anum_egress_workspace_override_egress_gateways))
+		(void) owner(look->overriding, row, Anum_egress_workspace_workspace_id);
+}
+
+/* read_all -- note each row of a table */
+static void
+read_all(Unentitled *look, EgressTable table, void (*note) (Unentitled *, EgressScan *))
+{
+	EgressScan	rows;
+
+	scan_open_pass(&rows, table, AccessShareLock);
+	scan_start_pass(&rows, look->call.snapshot, 0);
+	while (scan_next(&rows))
+	{
+		CHECK_FOR_INTERRUPTS();
+		note(look, &rows);
+	}
+	scan_close(&rows);
+}
+
+/* get_ready -- read what the rules ask about; in look->context */
+static void
+get_ready(Unentitled *look)
+{
+	look->names = names_create(look->context, 64, NULL);
+	look->members = owners_create(look->context, 64, NULL);
+	look->overriding = owners_create(look->context, 64, NULL);
+	look->gateways = gateways_create(look->context, 64, NULL);
+	look->credentials = credentials_create(look->context, 64, NULL);
+	read_all(look, TABLE_MAPPING, read_mapping);
+	read_all(look, TABLE_CREDENTIAL, read_credential);
+	read_all(look, TABLE_GATEWAY, read_gateway);
+	read_all(look, TABLE_GROUP_MEMBER, read_member);
+	read_all(look, TABLE_WORKSPACE, read_workspace);
+	look->call.subjects = list_make1(name(look, (EgressSubject) {.type = SUBJECT_EVERYONE}));
+	look->ready = true;
+}
+
+/* add_subject -- one more subject of the current lease; NULL: it is not named */
+static void
+add_subject(EgressCall *call, Named *subject)
+{
+	if (subject != NULL)
+		call->subjects = lappend(call->subjects, subject);
+}
+
+/* set_call -- let the call be of the user and workspace of a lease. They point into its row */
+static void
+set_call(Unentitled *look, EgressScan *lease)
+{
+	EgressCall *call = &look->call;
+	Owner	   *member;
+
+	call->user_id = DatumGetTextPP(scan_value(lease, Anum_egress_lease_user_id));
+	call->workspace_id = scan_text(lease, Anum_egress_lease_workspace_id);
+	call->overrides = call->workspace_id != NULL && owners_lookup(look->overriding, call->workspace_id) != NULL;
+
+	/* all but everyone. The memory of the list stays for the next lease */
+	call->subjects = list_truncate(call->subjects, 1);
+	add_subject(call, find_named(look, SUBJECT_USER, call->user_id));
+	if (call->workspace_id != NULL)
+		add_subject(call, find_named(look, SUBJECT_WORKSPACE, call->workspace_id));
+	member = owners_lookup(look->members, call->user_id);
+	if (member != NULL)
+		call->subjects = list_concat(call->subjects, member->groups);
+}
+
+/* is_mapped -- do rules 1 and 2 give the call a gateway? */
+static bool
+is_mapped(Unentitled *look, const Gateway *gateway)
+{
+	EgressCall *call = &look->call;
+	ListCell   *cell;
+
+	foreach(cell, call->subjects)
+	{
+		Named	   *subject = lfirst(cell);
+		Mapped	   *mapped = mapped_to(subject, gateway->provider_id);
+
+		if (mapped == NULL || !access_counts(call, &subject->subject))
+			continue;
+		if (mapped->access == NULL)
+			mapped->access = access_to_mapped(call, gateway->provider_id, mapped->mappings);
+		if (mapped->access != NULL && access_maps(mapped->access, gateway->id, gateway->enabled, gateway->withdrawn))
+			return true;
+	}
+	return false;
+}
+
+/* still_given -- do the rules give the user and workspace of a lease what it has? In look->context */
+static bool
+still_given(Unentitled *look, EgressScan *lease)
+{
+	Gateway    *gateway;
+	Credential *credential;
+
+	if (!look->ready)
+		get_ready(look);
+	gateway = gateways_lookup(look->gateways, scan_id(lease, Anum_egress_lease_egress_gateway_id));
+	credential = credentials_lookup(look->credentials, scan_id(lease, Anum_egress_lease_egress_credential_id));
+	if (gateway == NULL || credential == NULL)
+		return false;
+	set_call(look, lease);
+	return is_mapped(look, gateway) &&
+		access_fits(&look->call, &credential->candidate, gateway->provider_id, gateway->id);
+}
+
+/*
+ * unentitled_judge -- does a lease have what the rules do not give? It is a scan's current row, and no connection that cools down
+ *
+ * Before the first: access_lock_tables(), or a snapshot that is old anyway.
+ */
+bool
+unentitled_judge(Unentitled *look, EgressScan *lease)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(look->context);
+	bool		given = still_given(look, lease);
+
+	MemoryContextSwitchTo(old_context);
+	return !given;
 }
 
 /* unentitled_is_same -- is the lease in a scan's current row the one that was judged? Its session may have taken another since */
 bool
-unentitled_is_same(Unentitled *look, EgressScan *lease)
+unentitled_is_same(EgressScan *judged, EgressScan *lease)
 {
-	return same_text(scan_text(lease, Anum_egress_lease_session_id), unentitled_session_id(look)) &&
-		same_text(scan_text(lease, Anum_egress_lease_user_id), DatumGetTextPP(column(look, Anum_egress_lease_user_id))) &&
-		same_text(scan_text(lease, Anum_egress_lease_workspace_id), workspace_id(look)) &&
-		scan_id(lease, Anum_egress_lease_egress_gateway_id) ==
-		DatumGetInt64(column(look, Anum_egress_lease_egress_gateway_id)) &&
-		scan_id(lease, Anum_egress_lease_egress_credential_id) ==
-		DatumGetInt64(column(look, Anum_egress_lease_egress_credential_id)) &&
-		scan_timestamp(lease, Anum_egress_lease_acquired_at) ==
-		DatumGetTimestampTz(column(look, Anum_egress_lease_acquired_at));
-}
+	static const AttrNumber texts[] = {
+		Anum_egress_lease_session_id, Anum_egress_lease_user_id, Anum_egress_lease_workspace_id
+	};
+	static const AttrNumber ids[] = {Anum_egress_lease_egress_gateway_id, Anum_egress_lease_egress_credential_id};
 
-/* end_call -- forget what is known of a user and workspace */
-static void
-end_call(Unentitled *look)
-{
-	if (look->began)
-		access_end(&look->call);
-	MemoryContextReset(look->context);
-	look->began = false;
-	look->accesses = NIL;
-	look->asked = false;
-}
-
-/* begin_call -- find out who the current lease's user and workspace are, unless they are those of the last one */
-static void
-begin_call(Unentitled *look)
-{
-	text	   *user_id = DatumGetTextPP(column(look, Anum_egress_lease_user_id));
-	text	   *workspace = workspace_id(look);
-
-	if (look->began && same_text(look->call.user_id, user_id) && same_text(look->call.workspace_id, workspace))
-		return;
-	end_call(look);
-	user_id = DatumGetTextPCopy(PointerGetDatum(user_id));
-	if (workspace != NULL)
-		workspace = DatumGetTextPCopy(PointerGetDatum(workspace));
-	access_begin(&look->call, user_id, workspace, look->snapshot, GetCurrentTimestamp(), ACCESS_TO_READ);
-	look->began = true;
-}
-
-/* access_of -- what the call may do with a provider; NULL when the provider does not exist */
-static EgressAccess *
-access_of(Unentitled *look, int64 provider_id)
-{
-	EgressAccess *access;
-	ListCell   *cell;
-
-	foreach(cell, look->accesses)
-	{
-		access = lfirst(cell);
-		if (access->provider_id == provider_id)
-			return access;
-	}
-	access = access_to_mapped(&look->call, provider_id);
-	if (access != NULL)
-		look->accesses = lcons(access, look->accesses);
-	return access;
-}
-
-/* find_rows -- let the gateway and the credential of the current lease be current rows; false if one of them is not there */
-static bool
-find_rows(Unentitled *look, int64 gateway_id, int64 credential_id)
-{
-	MemoryContext old_context = MemoryContextSwitchTo(look->long_context);
-	bool		found = scan_find_id(&look->gateways, gateway_id, look->snapshot) &&
-		scan_find_id(&look->credentials, credential_id, look->snapshot);
-
-	MemoryContextSwitchTo(old_context);
-	return found;
-}
-
-/* is_still_given -- would the rules give the current lease's user and workspace what it has? In look->context */
-static bool
-is_still_given(Unentitled *look)
-{
-	int64		gateway_id = DatumGetInt64(column(look, Anum_egress_lease_egress_gateway_id));
-	int64		credential_id = DatumGetInt64(column(look, Anum_egress_lease_egress_credential_id));
-
-	begin_call(look);
-	if (look->asked && look->gateway_id == gateway_id && look->credential_id == credential_id)
-		return look->given;
-
-	look->asked = true;
-	look->gateway_id = gateway_id;
-	look->credential_id = credential_id;
-	look->given = false;
-	if (find_rows(look, gateway_id, credential_id))
-	{
-		EgressAccess *access = access_of(look, scan_id(&look->gateways, Anum_egress_gateway_egress_provider_id));
-
-		look->given = access != NULL && access_gives(access, &look->gateways, &look->credentials);
-	}
-	return look->given;
-}
-
-/* unentitled_next -- the next of the leases that has what the rules do not give; false: there is none. None can be added any more */
-bool
-unentitled_next(Unentitled *look)
-{
-	if (!look->sorted)
-		tuplesort_performsort(look->leases);
-	look->sorted = true;
-	while (tuplesort_gettupleslot(look->leases, true, false, look->lease, NULL))
-	{
-		MemoryContext old_context = MemoryContextSwitchTo(look->context);
-		bool		given = is_still_given(look);
-
-		MemoryContextSwitchTo(old_context);
-		CHECK_FOR_INTERRUPTS();
-		if (!given)
-			return true;
-	}
-	return false;
+	for (size_t i = 0; i < lengthof(texts); i++)
+		if (!same_text(scan_text(lease, texts[i]), scan_text(judged, texts[i])))
+			return false;
+	for (size_t i = 0; i < lengthof(ids); i++)
+		if (scan_id(lease, ids[i]) != scan_id(judged, ids[i]))
+			return false;
+	return scan_timestamp(lease, Anum_egress_lease_acquired_at) == scan_timestamp(judged, Anum_egress_lease_acquired_at);
 }
 
 /* unentitled_end -- close what was opened */
 void
 unentitled_end(Unentitled *look)
 {
-	end_call(look);
+	access_end(&look->call);
 	MemoryContextDelete(look->context);
-	scan_close(&look->credentials);
-	scan_close(&look->gateways);
-	ExecDropSingleTupleTableSlot(look->lease);
-	tuplesort_end(look->leases);
+	pfree(look);
 }
 
 /* egress_unentitled_sessions -- see COMMENT ON FUNCTION */
@@ -232,29 +458,27 @@ egress_unentitled_sessions(PG_FUNCTION_ARGS)
 	Snapshot	snapshot = GetActiveSnapshot();
 	ReturnSetInfo *result;
 	EgressScan	leases;
-	Unentitled	look;
+	Unentitled *look;
 
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	scan_open_pass(&leases, TABLE_LEASE, AccessShareLock);
-	unentitled_begin(&look, &leases, snapshot);
+	look = unentitled_begin(snapshot);
 	scan_start_pass(&leases, snapshot, 0);
 	while (scan_next(&leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!lease_is_cooling(&leases))
-			unentitled_add(&look, &leases);
-	}
-	while (unentitled_next(&look))
-	{
-		Datum		session_id = column(&look, Anum_egress_lease_session_id);
-		bool		isnull = false;
+		if (!lease_is_cooling(&leases) && unentitled_judge(look, &leases))
+		{
+			Datum		session_id = scan_value(&leases, Anum_egress_lease_session_id);
+			bool		isnull = false;
 
-		tuplestore_putvalues(result->setResult, result->setDesc, &session_id, &isnull);
+			tuplestore_putvalues(result->setResult, result->setDesc, &session_id, &isnull);
+		}
 	}
-	unentitled_end(&look);
+	unentitled_end(look);
 	scan_close(&leases);
 	return (Datum) 0;
 }

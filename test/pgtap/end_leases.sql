@@ -202,6 +202,23 @@ FROM unnest(ARRAY['session_id', 'user_id', 'workspace_id', 'gateway', 'credentia
 SELECT cmp_ok((SELECT count(*) FROM ended WHERE cardinality(expected) > 1), '>=', 100::bigint, 'more than one at once');
 SELECT cmp_ok((SELECT count(*) FROM ended WHERE expected IS NULL), '>=', 100::bigint, 'or none');
 
+/* ------------------------------------ credentials that select many gateways */
+
+-- of one that selects few, they are kept; of one that selects more, each is looked up
+DELETE FROM egress_lease;
+DELETE FROM egress_provider;
+INSERT INTO egress_provider (egress_provider_id, name, provider_type) VALUES (1, 'p', 'custom');
+INSERT INTO egress_gateway (egress_gateway_id, egress_provider_id, name) SELECT n, 1, 'g' || n FROM generate_series(1, 140) n;
+INSERT INTO egress_provider_mapping (egress_provider_id, subject_type) VALUES (1, 'everyone');
+INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, subject_type, allow_all_gateways)
+SELECT n, 1, 'c', 'everyone', false FROM unnest(ARRAY[0, 1, 63, 64, 65, 130]) n;
+INSERT INTO egress_credential_gateway SELECT c, g FROM unnest(ARRAY[1, 63, 64, 65, 130]) c, generate_series(1, c) g;
+INSERT INTO egress_lease (session_id, egress_credential_id, egress_gateway_id, user_id, acquired_at, slot)
+SELECT c || ' ' || g, c, g, 'a', clock_timestamp(), g FROM unnest(ARRAY[0, 1, 63, 64, 65, 130]) c, unnest(ARRAY[1, 2, 64, 65, 130, 140]) g;
+SELECT bag_eq('SELECT egress_unentitled_sessions()',
+              'SELECT session_id FROM egress_lease WHERE egress_gateway_id > egress_credential_id',
+              'leases at gateways that their credentials do not select');
+
 /* ------------------------------------------------- in a parallel worker */
 
 SELECT new_world() \g /dev/null
