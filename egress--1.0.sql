@@ -1654,7 +1654,8 @@ SELECT g.egress_gateway_id,
        p.name AS provider_name,
        g.enabled,
        g.withdrawn,
-       g.active_connections
+       g.active_connections,
+       p.enabled AS provider_enabled
 FROM (SELECT egress_gateway_id, egress_provider_id, name, country, city, enabled, withdrawn,
              egress_gateway_leases(egress_gateway_id) AS active_connections
       FROM egress_gateway) g
@@ -1670,6 +1671,7 @@ COMMENT ON COLUMN egress_gateway_usage.provider_name IS 'name of the provider';
 COMMENT ON COLUMN egress_gateway_usage.enabled IS 'whether the administrator has enabled the gateway';
 COMMENT ON COLUMN egress_gateway_usage.withdrawn IS 'whether the provider no longer lists the gateway';
 COMMENT ON COLUMN egress_gateway_usage.active_connections IS 'number of live leases';
+COMMENT ON COLUMN egress_gateway_usage.provider_enabled IS 'whether the administrator has enabled the provider';
 
 CREATE VIEW egress_connection AS
 SELECT l.session_id,
@@ -1789,6 +1791,79 @@ COMMENT ON COLUMN egress_benched.gateway_name IS 'name of the gateway';
 COMMENT ON COLUMN egress_benched.credential_name IS 'name of the credential';
 COMMENT ON COLUMN egress_benched.egress_provider_id IS 'id of the provider';
 COMMENT ON COLUMN egress_benched.provider_name IS 'name of the provider';
+
+CREATE TYPE egress_pool_state AS (
+    egress_provider_id bigint, subject_type egress_subject_type, subject_id text, credentials bigint, once_per_gateway bigint,
+    benched bigint, active_connections bigint, cooling_connections bigint, active_connection_limit bigint, gateways bigint,
+    exhausted_gateways bigint, fullest_gateway_id bigint, fullest_limit bigint, fullest_available bigint);
+REVOKE ALL ON TYPE egress_pool_state FROM PUBLIC;
+CREATE FUNCTION egress_pools() RETURNS SETOF egress_pool_state
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+COST 100000 ROWS 100;
+REVOKE ALL ON FUNCTION egress_pools() FROM PUBLIC;
+CREATE VIEW egress_pool_usage AS
+SELECT u.egress_provider_id,
+       p.name AS provider_name,
+       u.subject_type,
+       u.subject_id,
+       u.credentials,
+       u.once_per_gateway,
+       u.benched,
+       u.active_connections,
+       u.cooling_connections,
+       u.active_connection_limit,
+       u.gateways,
+       u.exhausted_gateways,
+       CASE WHEN u.fullest_limit = 0 THEN 1 ELSE 1 - u.fullest_available::double precision / u.fullest_limit END AS fullness,
+       u.fullest_gateway_id,
+       g.name AS fullest_gateway_name
+FROM egress_pools() u
+JOIN egress_provider p USING (egress_provider_id)
+LEFT JOIN egress_gateway g ON g.egress_gateway_id = u.fullest_gateway_id;
+REVOKE ALL ON egress_pool_usage FROM PUBLIC;
+COMMENT ON TYPE egress_pool_state IS 'row type of egress_pools()';
+COMMENT ON COLUMN egress_pool_state.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_pool_state.subject_type IS 'kind of subject that the credentials are for';
+COMMENT ON COLUMN egress_pool_state.subject_id IS 'the application''s id of the subject; NULL for everyone';
+COMMENT ON COLUMN egress_pool_state.credentials IS 'number of enabled credentials';
+COMMENT ON COLUMN egress_pool_state.once_per_gateway IS 'number of enabled credentials with at most one live lease at each gateway';
+COMMENT ON COLUMN egress_pool_state.benched IS 'number of credentials that are benched';
+COMMENT ON COLUMN egress_pool_state.active_connections IS 'number of live leases, of disabled credentials, too';
+COMMENT ON COLUMN egress_pool_state.cooling_connections IS 'number of connections that are cooling down, of disabled credentials, too';
+COMMENT ON COLUMN egress_pool_state.active_connection_limit IS 'sum of the limits of the enabled credentials that have one';
+COMMENT ON COLUMN egress_pool_state.gateways IS
+    'number of gateways that the enabled credentials allow, without gateways that are disabled or withdrawn, or whose provider is disabled';
+COMMENT ON COLUMN egress_pool_state.exhausted_gateways IS 'number of these at which no credential has a connection available';
+COMMENT ON COLUMN egress_pool_state.fullest_gateway_id IS
+    'id of the fullest gateway; NULL: there is none with a limit, or all gateways that no credential selects are as full';
+COMMENT ON COLUMN egress_pool_state.fullest_limit IS 'number of connections that the limits allow at the fullest gateway; NULL: it has no limit';
+COMMENT ON COLUMN egress_pool_state.fullest_available IS 'number of connections that are available at the fullest gateway; NULL: it has no limit';
+COMMENT ON FUNCTION egress_pools() IS
+'Returns the pools, which are the credentials of a provider for one subject, and how full they are. The view egress_pool_usage uses it. It works on a hot standby.
+SQLSTATE: 55000 the type egress_pool_state was altered.';
+COMMENT ON VIEW egress_pool_usage IS
+    'how full the pools are, and at how many gateways they have nothing left; a pool is the credentials of a provider for one subject';
+COMMENT ON COLUMN egress_pool_usage.egress_provider_id IS 'id of the provider';
+COMMENT ON COLUMN egress_pool_usage.provider_name IS 'name of the provider';
+COMMENT ON COLUMN egress_pool_usage.subject_type IS 'kind of subject that the credentials are for';
+COMMENT ON COLUMN egress_pool_usage.subject_id IS 'the application''s id of the subject; NULL for everyone';
+COMMENT ON COLUMN egress_pool_usage.credentials IS 'number of enabled credentials';
+COMMENT ON COLUMN egress_pool_usage.once_per_gateway IS
+    'number of enabled credentials with at most one live lease at each gateway';
+COMMENT ON COLUMN egress_pool_usage.benched IS 'number of credentials that are benched';
+COMMENT ON COLUMN egress_pool_usage.active_connections IS 'number of live leases, of disabled credentials, too';
+COMMENT ON COLUMN egress_pool_usage.cooling_connections IS
+    'number of connections that are cooling down, of disabled credentials, too';
+COMMENT ON COLUMN egress_pool_usage.active_connection_limit IS 'sum of the limits of the enabled credentials that have one';
+COMMENT ON COLUMN egress_pool_usage.gateways IS
+    'number of gateways that the enabled credentials allow, without gateways that are disabled or withdrawn, or whose provider is disabled';
+COMMENT ON COLUMN egress_pool_usage.exhausted_gateways IS 'number of these at which no credential has a connection available';
+COMMENT ON COLUMN egress_pool_usage.fullness IS
+    'share of the connections at the fullest gateway that is not available, from 0 to 1; NULL: there is no limit at any gateway, or no gateway';
+COMMENT ON COLUMN egress_pool_usage.fullest_gateway_id IS
+    'id of the fullest gateway; NULL: there is none with a limit, or all gateways that no credential selects are as full';
+COMMENT ON COLUMN egress_pool_usage.fullest_gateway_name IS 'name of the fullest gateway';
 
 CREATE VIEW egress_secret_usage AS
 SELECT field.secret,

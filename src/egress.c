@@ -36,6 +36,7 @@
  *	fitting.c			the credentials that fit a gateway, one after the other, for an acquire
  *	capacity.c			how many connections credentials have free, for those who read
  *	usage.c				how many connections gateways and credentials have, for the views
+ *	pool_usage.c		how full the pools are, and at which gateways: egress_pools
  *	menu.c				egress_available_gateways, egress_gateway_required
  *	explain.c			egress_explain_access
  *	acquire.c			egress_acquire_credential

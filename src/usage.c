@@ -10,7 +10,7 @@
  * What was counted is kept with the call's FmgrInfo, as long as the query lasts. Reads only, as of the query's snapshot, and
  * live is what has not expired by the clock when the query begins: on a standby, too.
  */
-#include "postgres.h"
+#include "usage.h"
 
 #include "common/hashfn.h"
 #include "fmgr.h"
@@ -25,7 +25,6 @@
 #include "arguments.h"
 #include "compat.h"
 #include "lease.h"
-#include "scan.h"
 
 /*
  * The look-ups of a query may find one lease for so many pages of the tables before a pass is made. A lease that is looked up
@@ -206,7 +205,7 @@ usage_of(usages_hash *counted, int64 id)
 
 /* find_expired -- the sessions whose leases have expired; NULL when there are none */
 static expireds_hash *
-find_expired(Counting *counting, Snapshot snapshot)
+find_expired(Snapshot snapshot, TimestampTz moment)
 {
 	expireds_hash *result = NULL;
 	EgressScan	expiries;
@@ -219,7 +218,7 @@ find_expired(Counting *counting, Snapshot snapshot)
 		bool		found;
 
 		CHECK_FOR_INTERRUPTS();
-		if (expires_at > counting->moment)
+		if (expires_at > moment)
 			continue;
 		if (result == NULL)
 			result = expireds_create(CurrentMemoryContext, 1024, NULL);
@@ -230,36 +229,61 @@ find_expired(Counting *counting, Snapshot snapshot)
 	return result;
 }
 
-/* count_all -- count all live leases, in one pass over the tables */
-static void
-count_all(Counting *counting, Snapshot snapshot)
+/*
+ * usage_pass -- go over all leases, in one pass over the tables
+ *
+ * For each, each() is called with arg, with the scan that has it as its current row, and with when it ended, by itself or so that
+ * its connection cools down: DT_NOEND for one that is live at the moment. What it allocates in the current memory context goes
+ * after the pass.
+ */
+void
+usage_pass(Snapshot snapshot, TimestampTz moment, UsageLease each, void *arg)
 {
-	MemoryContext pass_context = AllocSetContextCreate(counting->context, "egress usage pass", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext pass_context = AllocSetContextCreate(CurrentMemoryContext, "egress usage pass", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(pass_context);
-	expireds_hash *expired = find_expired(counting, snapshot);
-	usages_hash *counted = usages_create(counting->context, 1024, NULL);
+	expireds_hash *expired = find_expired(snapshot, moment);
 	EgressScan	leases;
 
 	scan_open_pass(&leases, TABLE_LEASE, AccessShareLock);
 	scan_start_pass(&leases, snapshot, 0);
 	while (scan_next(&leases))
 	{
-		Usage	   *usage = usage_of(counted, scan_id(&leases, counting->kind->id));
 		Expired    *ended = expired == NULL ? NULL :
 			expireds_lookup(expired, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)));
 
 		CHECK_FOR_INTERRUPTS();
 		if (lease_is_cooling(&leases))
-			note_ended(counting, usage, scan_timestamp(&leases, Anum_egress_lease_acquired_at));
-		else if (ended != NULL)
-			note_ended(counting, usage, ended->expires_at);
+			each(arg, &leases, scan_timestamp(&leases, Anum_egress_lease_acquired_at));
 		else
-			count_lease(usage, &leases);
+			each(arg, &leases, ended != NULL ? ended->expires_at : DT_NOEND);
 	}
 	scan_close(&leases);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextDelete(pass_context);
-	counting->counted = counted;
+}
+
+/* count_any -- count one of all leases; a UsageLease */
+static void
+count_any(void *arg, EgressScan *lease, TimestampTz ended_at)
+{
+	Counting   *counting = arg;
+	Usage	   *usage = usage_of(counting->counted, scan_id(lease, counting->kind->id));
+
+	if (ended_at != DT_NOEND)
+		note_ended(counting, usage, ended_at);
+	else
+		count_lease(usage, lease);
+}
+
+/* count_all -- count all live leases */
+static void
+count_all(Counting *counting, Snapshot snapshot)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(counting->context);
+
+	counting->counted = usages_create(counting->context, 1024, NULL);
+	usage_pass(snapshot, counting->moment, count_any, counting);
+	MemoryContextSwitchTo(old_context);
 }
 
 /* count_one -- count the live leases of one id by index; false when that costs more than may be spent so */

@@ -191,7 +191,8 @@ SELECT results_eq($$SELECT columns_of('egress_gateway_usage')$$, ARRAY[
     'provider_name text',
     'enabled boolean',
     'withdrawn boolean',
-    'active_connections bigint'
+    'active_connections bigint',
+    'provider_enabled boolean'
 ], 'columns of egress_gateway_usage');
 
 SELECT results_eq($$SELECT columns_of('egress_connection')$$, ARRAY[
@@ -315,6 +316,41 @@ SELECT results_eq($$SELECT columns_of('egress_benched')$$, ARRAY[
     'egress_provider_id bigint',
     'provider_name text'
 ], 'columns of egress_benched');
+
+SELECT results_eq($$SELECT columns_of('egress_pool_state')$$, ARRAY[
+    'egress_provider_id bigint',
+    'subject_type vpn.egress_subject_type',
+    'subject_id text',
+    'credentials bigint',
+    'once_per_gateway bigint',
+    'benched bigint',
+    'active_connections bigint',
+    'cooling_connections bigint',
+    'active_connection_limit bigint',
+    'gateways bigint',
+    'exhausted_gateways bigint',
+    'fullest_gateway_id bigint',
+    'fullest_limit bigint',
+    'fullest_available bigint'
+], 'columns of egress_pool_state');
+
+SELECT results_eq($$SELECT columns_of('egress_pool_usage')$$, ARRAY[
+    'egress_provider_id bigint',
+    'provider_name text',
+    'subject_type vpn.egress_subject_type',
+    'subject_id text',
+    'credentials bigint',
+    'once_per_gateway bigint',
+    'benched bigint',
+    'active_connections bigint',
+    'cooling_connections bigint',
+    'active_connection_limit bigint',
+    'gateways bigint',
+    'exhausted_gateways bigint',
+    'fullness double precision',
+    'fullest_gateway_id bigint',
+    'fullest_gateway_name text'
+], 'columns of egress_pool_usage');
 
 SELECT results_eq($$SELECT columns_of('egress_upkeep')$$, ARRAY[
     'expired_leases bigint',
@@ -607,6 +643,7 @@ ARRAY[
     'egress_leave_members_to_source() -> trigger',
     'egress_orphaned_sessions() -> SETOF text',
     'egress_pool_handler(internal) -> index_am_handler',
+    'egress_pools() -> SETOF egress_pool_state',
     'egress_prune_history(older_than interval) -> bigint',
     'egress_prune_history(older_than interval, max_rows bigint) -> bigint',
     'egress_refuse_delete_in_use() -> trigger',
@@ -701,6 +738,7 @@ ARRAY[
     'egress_leave_members_to_source c volatile unsafe',
     'egress_orphaned_sessions c stable unsafe',
     'egress_pool_handler c volatile unsafe strict',
+    'egress_pools c stable safe',
     'egress_prune_history c volatile unsafe',
     'egress_prune_history c volatile unsafe',
     'egress_refuse_delete_in_use c volatile unsafe',

@@ -221,6 +221,7 @@ $$VALUES
     ('function egress_leave_members_to_source()',              NULL,      NULL,                          NULL),
     ('function egress_orphaned_sessions()',                    NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_pool_handler(internal)',                 NULL,      NULL,                          NULL),
+    ('function egress_pools()',                                NULL,      'EXECUTE',                     'EXECUTE'),
     ('function egress_prune_history(interval)',                NULL,      'EXECUTE',                     NULL),
     ('function egress_prune_history(interval, bigint)',        NULL,      'EXECUTE',                     NULL),
     ('function egress_refuse_delete_in_use()',                 NULL,      NULL,                          NULL),
@@ -290,6 +291,7 @@ $$VALUES
     ('type egress_id',                                         NULL,      NULL,                          NULL),
     ('type egress_imported_config',                            NULL,      NULL,                          NULL),
     ('type egress_imported_credential',                        NULL,      NULL,                          NULL),
+    ('type egress_pool_state',                                 NULL,      NULL,                          NULL),
     ('type egress_provider_type',                              'USAGE',   'USAGE',                       'USAGE'),
     ('type egress_secret',                                     NULL,      'USAGE',                       NULL),
     ('type egress_subject_type',                               NULL,      'USAGE',                       'USAGE'),
@@ -300,6 +302,7 @@ $$VALUES
     ('view egress_gateway_usage',                              NULL,      'SELECT',                      'SELECT'),
     ('view egress_live_lease',                                 NULL,      'SELECT',                      'SELECT'),
     ('view egress_orphaned_connection',                        NULL,      'SELECT',                      'SELECT'),
+    ('view egress_pool_usage',                                 NULL,      'SELECT',                      'SELECT'),
     ('view egress_secret_usage',                               NULL,      'SELECT',                      'SELECT'),
     ('view egress_unentitled_connection',                      NULL,      'SELECT',                      'SELECT'),
     ('view egress_upkeep',                                     NULL,      'SELECT',                      'SELECT')
@@ -351,7 +354,7 @@ SELECT is(outcome('nobody_1', format($$
 SELECT is_empty($$
     SELECT statement, outcome('monitor_1', statement) FROM statements
     WHERE outcome('monitor_1', statement) <>
-          CASE WHEN object ~ '^view|^function egress_(secret_state|config_has_secret)|^function egress_((orphaned|unentitled)_sessions|benched_now)|^type egress_(access_explanation|provider_type|subject_type)$' THEN 'ok'
+          CASE WHEN object ~ '^view|^function egress_(secret_state|config_has_secret)|^function egress_((orphaned|unentitled)_sessions|benched_now|pools)|^type egress_(access_explanation|provider_type|subject_type)$' THEN 'ok'
                WHEN object ~ '^function egress_(explain_access|(gateway|credential)_leases)' THEN '22004' ELSE '42501' END
       AND objid NOT IN (SELECT oid FROM io_functions)$$,
     'monitor: reads the views, calls what they call and the explanation, uses their types, and nothing else');
@@ -492,6 +495,7 @@ ARRAY[
     'egress_leave_members_to_source as owner',
     'egress_orphaned_sessions as owner',
     'egress_pool_handler as caller',
+    'egress_pools as owner',
     'egress_prune_history as owner',
     'egress_prune_history as owner',
     'egress_refuse_delete_in_use as owner',

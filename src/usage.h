@@ -1,0 +1,18 @@
+/*
+ * usage.h -- how many live leases there are: going over all of them
+ */
+#ifndef EGRESS_USAGE_H
+#define EGRESS_USAGE_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "utils/snapshot.h"
+
+#include "scan.h"
+
+/* What is done with a lease, the scan's current row, that has ended at a time, or that is live: DT_NOEND. */
+typedef void (*UsageLease) (void *arg, EgressScan *lease, TimestampTz ended_at);
+
+extern void usage_pass(Snapshot snapshot, TimestampTz moment, UsageLease each, void *arg);
+
+#endif							/* EGRESS_USAGE_H */
