@@ -42,6 +42,7 @@ my %reads = (
 	'egress_credential_usage' => [ q{SELECT active_connections, available_connections FROM egress_credential_usage}, '1|1' ],
 	'egress_gateway_usage' => [ q{SELECT active_connections FROM egress_gateway_usage}, '1' ],
 	'egress_connection' => [ q{SELECT session_id, expires_at FROM egress_connection}, 'lasting|' ],
+	'egress_pool_usage' => [ q{SELECT active_connections, gateways FROM egress_pool_usage}, '1|1' ],
 	'egress_upkeep' => [ q{SELECT expired_leases, expired_since IS NOT NULL, history_since IS NOT NULL FROM egress_upkeep}, '1|t|f' ],
 	'egress_secret_usage' => [ q{SELECT sum(not_sealed) FROM egress_secret_usage}, '0' ],
 	'who was connected' => [ q{SELECT session_id FROM egress_connections_at(now(), 1)}, 'lasting' ],
