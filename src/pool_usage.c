@@ -535,9 +535,9 @@ put_pool(ReturnSetInfo *result, PoolUsage *pool)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* read_all -- note each row of a table */
+/* read_table -- note each row of a table */
 static void
-read_all(PoolLook *look, EgressTable table, void (*note) (PoolLook *, EgressScan *))
+read_table(PoolLook *look, EgressTable table, void (*note) (PoolLook *, EgressScan *))
 {
 	EgressScan	rows;
 
@@ -575,14 +575,14 @@ egress_pools(PG_FUNCTION_ARGS)
 	look.spots = spots_create(CurrentMemoryContext, 64, NULL);
 	bench_begin(&look.benches, look.snapshot, true);
 
-	read_all(&look, TABLE_PROVIDER, read_provider);
-	read_all(&look, TABLE_GATEWAY, read_gateway);
-	read_all(&look, TABLE_CREDENTIAL, read_credential);
+	read_table(&look, TABLE_PROVIDER, read_provider);
+	read_table(&look, TABLE_GATEWAY, read_gateway);
+	read_table(&look, TABLE_CREDENTIAL, read_credential);
 	usage_pass(look.snapshot, look.moment, read_lease, &look);
 	credentials_start_iterate(look.credentials, &i);
 	while ((credential = credentials_iterate(look.credentials, &i)) != NULL)
 		add_credential(credential);
-	read_all(&look, TABLE_CREDENTIAL_GATEWAY, read_selection);
+	read_table(&look, TABLE_CREDENTIAL_GATEWAY, read_selection);
 	take_places(&look);
 	look_at_gateways(&look);
 

@@ -306,9 +306,9 @@ read_workspace(Unentitled *look, EgressScan *row)
 		(void) owner(look->overriding, row, Anum_egress_workspace_workspace_id);
 }
 
-/* read_all -- note each row of a table */
+/* read_table -- note each row of a table */
 static void
-read_all(Unentitled *look, EgressTable table, void (*note) (Unentitled *, EgressScan *))
+read_table(Unentitled *look, EgressTable table, void (*note) (Unentitled *, EgressScan *))
 {
 	EgressScan	rows;
 
@@ -331,11 +331,11 @@ get_ready(Unentitled *look)
 	look->overriding = owners_create(look->context, 64, NULL);
 	look->gateways = gateways_create(look->context, 64, NULL);
 	look->credentials = credentials_create(look->context, 64, NULL);
-	read_all(look, TABLE_MAPPING, read_mapping);
-	read_all(look, TABLE_CREDENTIAL, read_credential);
-	read_all(look, TABLE_GATEWAY, read_gateway);
-	read_all(look, TABLE_GROUP_MEMBER, read_member);
-	read_all(look, TABLE_WORKSPACE, read_workspace);
+	read_table(look, TABLE_MAPPING, read_mapping);
+	read_table(look, TABLE_CREDENTIAL, read_credential);
+	read_table(look, TABLE_GATEWAY, read_gateway);
+	read_table(look, TABLE_GROUP_MEMBER, read_member);
+	read_table(look, TABLE_WORKSPACE, read_workspace);
 	look->call.subjects = list_make1(name(look, (EgressSubject) {.type = SUBJECT_EVERYONE}));
 	look->ready = true;
 }
