@@ -7,31 +7,23 @@
  * says NG006 until the key is back. One that was changed under a key that is there is refused.
  *
  * A client's certificate that has expired, or is not valid yet, is told of when it is new, and stored.
- *
- * A gateway's config is not sealed. What rendering puts a lease's credential in the place of is not stored; of that, and of what
- * else is secret in it, whoever stores it is told.
  */
-#include "config_trigger.h"
+#include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/xact.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
 #include "arguments.h"
 #include "catalog.h"
 #include "certificate.h"
 #include "compat.h"
 #include "config.h"
+#include "config_store.h"
 #include "errors.h"
-#include "integrity.h"
 #include "secret.h"
 #include "shape.h"
+#include "trigger.h"
 
 /* How a provider's type uses a field of a credential. */
 typedef enum FieldUse
@@ -93,30 +85,22 @@ typedef struct NewRow
 } NewRow;
 
 PG_FUNCTION_INFO_V1(egress_refuse_misfit);
-PG_FUNCTION_INFO_V1(egress_config_has_secret);
 
 /* new_value -- a column of the row; false when it is NULL, or the version that is installed has not got it */
 static bool
 new_value(NewRow *row, AttrNumber column, Datum *value)
 {
-	bool		isnull;
-
-	if (column > row->columns)
-		return false;
-	*value = heap_getattr(row->tuple, column, RelationGetDescr(row->trigger->tg_relation), &isnull);
-	return !isnull;
+	return column <= row->columns && trigger_value(row->trigger, row->tuple, column, value);
 }
 
 /* is_new_text -- is a text one that the row did not have in this column? It has, where an UPDATE leaves it */
 static bool
 is_new_text(NewRow *row, AttrNumber column, text *value)
 {
-	bool		isnull = true;
-	Datum		old = 0;
+	Datum		old;
 
-	if (TRIGGER_FIRED_BY_UPDATE(row->trigger->tg_event))
-		old = heap_getattr(row->trigger->tg_trigtuple, column, RelationGetDescr(row->trigger->tg_relation), &isnull);
-	return isnull || !same_text(DatumGetTextPP(old), value);
+	return !TRIGGER_FIRED_BY_UPDATE(row->trigger->tg_event) ||
+		!trigger_value(row->trigger, row->trigger->tg_trigtuple, column, &old) || !same_text(DatumGetTextPP(old), value);
 }
 
 /* identify -- read what both tables have; false when the row will be refused by NOT NULL */
@@ -195,24 +179,13 @@ check_certificate(NewRow *row, const char *certificate, const char *key)
 					 "The client's certificate comes first, those of its issuers behind it.");
 }
 
-/*
- * is_restoring -- is a dump being restored? What was said when its rows were written is not said again
- *
- * Every dump that pg_dump makes switches this setting off, and hardly anybody else does.
- */
-static bool
-is_restoring(void)
-{
-	return !check_function_bodies;
-}
-
 /* warn_of_date -- say that a certificate is written of which no server would take a client at present */
 static void
 warn_of_date(NewRow *row, const char *certificate)
 {
 	const char *problem = certificate_date_problem(certificate);
 
-	if (problem && !is_restoring())
+	if (problem && !config_is_restored())
 		ereport(WARNING,
 				(errmsg("%s is not valid now",
 						secret_label(fields[FIELD_CLIENT_CERTIFICATE].name, row->id, row->name)),
@@ -279,85 +252,6 @@ check_credential(NewRow *row)
 			secret_wipe(opened[i]);
 }
 
-/*
- * config_to_store -- what is stored of a config; NG007 if a provider of this type cannot run it
- *
- * Adds to *secrets the names of what is secret in it all the same. *left_out becomes the name of what is not stored, and stays
- * as it is where all is. The same again for what it returns.
- */
-text *
-config_to_store(EgressProviderType type, text *config, List **secrets, const char **left_out)
-{
-	text	   *stored = config;
-	bool		had_private_key = false;
-
-	switch (type)
-	{
-		case PROVIDER_OPENVPN:
-			stored = openvpn_stored_config(config, secrets);
-			if (stored != config)
-				*left_out = "<auth-user-pass>";
-			break;
-		case PROVIDER_WIREGUARD:
-			stored = wireguard_stored_config(config, secrets, &had_private_key);
-			if (had_private_key)
-				*left_out = "PrivateKey";
-			break;
-		case PROVIDER_CUSTOM:
-			break;
-	}
-	return stored;
-}
-
-/* is_first_of_statement -- is this the first time in a statement? *last is when it was asked last */
-static bool
-is_first_of_statement(TimestampTz *last)
-{
-	bool		is_first = *last != GetCurrentStatementStartTimestamp();
-
-	*last = GetCurrentStatementStartTimestamp();
-	return is_first;
-}
-
-/* config_tell_left_out -- say that what a config had of a credential is not stored; once in a statement, as config_warn() */
-void
-config_tell_left_out(const char *what, const char *left_out)
-{
-	static TimestampTz told = 0;
-
-	if (left_out == NULL || is_restoring() || !is_first_of_statement(&told))
-		return;
-	ereport(NOTICE,
-			(errmsg("the config of %s is stored without its %s", what, left_out),
-			 errdetail("A lease's credential takes its place. The same goes for other configs of this statement."),
-			 errhint("What is to be kept of it goes into egress_credential: egress_import_credential() returns it.")));
-}
-
-/*
- * config_warn -- say that what is stored has secrets that are not sealed
- *
- * Once in a statement, which may store thousands of configs; the first says it for all.
- */
-void
-config_warn(const char *what, const List *secrets)
-{
-	static TimestampTz warned = 0;
-	StringInfoData names;
-	ListCell   *cell;
-
-	if (secrets == NIL || is_restoring() || !is_first_of_statement(&warned))
-		return;
-	initStringInfo(&names);
-	foreach(cell, secrets)
-		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", (const char *) lfirst(cell));
-	ereport(WARNING,
-			(errmsg("the config of %s has secrets, which are not sealed", what),
-			 errdetail("It has %s: in clear in the table, in dumps and in the write-ahead log. Other configs of this statement may as well.",
-					   names.data),
-			 errhint("egress_import_credential() returns them apart, for a credential, where they are sealed; egress_secret_usage counts such configs.")));
-	pfree(names.data);
-}
-
 /* store_config -- check the config that there is, put what is stored of it into the row, and tell of the rest and of secrets */
 static void
 store_config(NewRow *row, const char *object)
@@ -373,38 +267,10 @@ store_config(NewRow *row, const char *object)
 	config = DatumGetTextPP(value);
 	stored = config_to_store(row->provider_type, config, &secrets, &left_out);
 	if (!same_text(stored, config))
-	{
-		int			columns[1] = {Anum_egress_gateway_config};
-		bool		isnull[1] = {false};
-
-		value = PointerGetDatum(stored);
-		row->tuple = heap_modify_tuple_by_cols(row->tuple, RelationGetDescr(row->trigger->tg_relation), 1, columns, &value, isnull);
-	}
+		row->tuple = trigger_with_value(row->trigger, row->tuple, Anum_egress_gateway_config, PointerGetDatum(stored));
 	config_tell_left_out(object, left_out);
 	if (secrets != NIL && is_new_text(row, Anum_egress_gateway_config, stored))
 		config_warn(object, secrets);
-}
-
-/* egress_config_has_secret -- see COMMENT ON FUNCTION */
-Datum
-egress_config_has_secret(PG_FUNCTION_ARGS)
-{
-	text	   *config;
-
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		PG_RETURN_NULL();
-	catalog_use(fcinfo->flinfo->fn_oid);
-	config = PG_GETARG_TEXT_PP(1);
-	switch (catalog_provider_type(PG_GETARG_DATUM(0)))
-	{
-		case PROVIDER_OPENVPN:
-			PG_RETURN_BOOL(openvpn_has_secret(config));
-		case PROVIDER_WIREGUARD:
-			PG_RETURN_BOOL(wireguard_has_secret(config));
-		case PROVIDER_CUSTOM:
-			break;
-	}
-	PG_RETURN_BOOL(false);
 }
 
 /* egress_refuse_misfit -- BEFORE INSERT OR UPDATE on gateways and credentials, after egress_fill_provider_type */

@@ -14,6 +14,7 @@
  *	config.c			reading and editing a config line by line; its formats are in
  *	config_openvpn.c	and config_wireguard.c: checking, rendering and importing
  *	certificate.c		certificates and private keys, as openvpn reads them
+ *	config_store.c		what is stored of a config: egress_config_has_secret
  *	query.c				what SQL that the C code runs has in common
  *	scan.c				reading the tables by index, inserting rows
  *	draw.c				drawing an entry of an index by chance
@@ -42,12 +43,13 @@
  *	acquire.c			egress_acquire_credential
  *	wish.c				egress_acquire_gateway
  *	end_leases.c		egress_end_leases
+ *	trigger.c			what trigger functions have in common
  *	session_trigger.c	egress_release_on_session_end
  *	integrity.c			triggers that keep the tables whole
  *	group_members.c		egress_follow_group_members: the mirror of the application's memberships
  *	restore.c			triggers for pg_restore with several jobs
  *	attach.c			egress_attach_sessions, egress_attach_group_members, and back
- *	config_trigger.c	triggers that check configs and credentials
+ *	config_trigger.c	triggers that check configs and credentials when they are written
  *	import.c			egress_import_config, egress_import_credential
  *	sync.c				egress_sync_gateways
  *	rotate.c			egress_rotate_secrets

@@ -33,7 +33,6 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -48,14 +47,17 @@
 #include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
-#include "integrity.h"
 #include "query.h"
+#include "trigger.h"
 
 /* how many rows of the source are read at a time */
 #define REFILL_BATCH 1000
 
 /* how often a pair that is there and then gone is tried to be added */
 #define ADD_TRIES 1000
+
+/* what the trigger is for */
+#define PURPOSE "follow group members"
 
 /* what to do about a trigger that is not ours */
 #define MADE_BY_ATTACH "egress_attach_group_members() makes the triggers that can."
@@ -327,18 +329,6 @@ group_members_refill(Oid source, const char *user_column, const char *group_colu
 	SPI_finish();
 }
 
-/* refuse_trigger -- the trigger was attached in a way that cannot work */
-pg_noreturn static void
-refuse_trigger(TriggerData *trigger, const char *reason, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("trigger \"%s\" of table \"%s\" cannot follow group members",
-					trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
-			 errdetail_internal("%s", reason),
-			 errhint("%s", hint)));
-}
-
 /* find_columns -- check the trigger's arguments, and find the columns that they name */
 static void
 find_columns(TriggerData *trigger, Follow *follow)
@@ -346,7 +336,7 @@ find_columns(TriggerData *trigger, Follow *follow)
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 
 	if (trigger->tg_trigger->tgnargs != PAIR && trigger->tg_trigger->tgnargs != GROUP_MEMBER_ARGUMENTS)
-		refuse_trigger(trigger, "It needs two arguments, the names of the columns that hold the user's and the group's id.", MADE_BY_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "It needs two arguments, the names of the columns that hold the user's and the group's id.", MADE_BY_ATTACH);
 	for (int i = 0; i < PAIR; i++)
 	{
 		const char *name = trigger->tg_trigger->tgargs[i];
@@ -354,7 +344,7 @@ find_columns(TriggerData *trigger, Follow *follow)
 		int			column = application_column(desc, name, &problem);
 
 		if (column == 0)
-			refuse_trigger(trigger, problem, "If the column was renamed, detach the table with egress_detach_group_members(), and attach it again.");
+			trigger_refuse(trigger, PURPOSE, problem, "If the column was renamed, detach the table with egress_detach_group_members(), and attach it again.");
 		follow->column_names[i] = name;
 		follow->columns[i] = column;
 		follow->types[i] = TupleDescAttr(desc, column - 1)->atttypid;
@@ -480,12 +470,12 @@ source_of(TriggerData *trigger)
 
 	if (strcmp(trigger->tg_trigger->tgname,
 			   TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? GROUP_MEMBER_CHANGED : GROUP_MEMBER_TRUNCATED) != 0)
-		refuse_trigger(trigger, "It has another name than egress_attach_group_members() gave it.", MADE_BY_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "It has another name than egress_attach_group_members() gave it.", MADE_BY_ATTACH);
 	if (source == relid ||
 		(trigger->tg_relation->rd_rel->relispartition && list_member_oid(get_partition_ancestors(relid), source)))
 		return source;
 	if (row_trigger(trigger->tg_relation, trigger->tg_trigger->tgfoid) != NULL)
-		refuse_trigger(trigger, "Its table is not the one that is attached.", MADE_BY_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "Its table is not the one that is attached.", MADE_BY_ATTACH);
 	return InvalidOid;
 }
 
@@ -527,10 +517,9 @@ read_pair(Follow *follow, TriggerData *trigger, HeapTuple row, Pair *pair)
 {
 	for (int i = 0; i < PAIR; i++)
 	{
-		bool		isnull;
+		bool		has_value = trigger_value(trigger, row, follow->columns[i], &pair->values[i]);
 
-		pair->values[i] = heap_getattr(row, follow->columns[i], RelationGetDescr(trigger->tg_relation), &isnull);
-		pair->ids[i] = isnull ? NULL : application_id(pair->values[i], follow->types[i]);
+		pair->ids[i] = has_value ? application_id(pair->values[i], follow->types[i]) : NULL;
 	}
 	return pair->ids[0] != NULL && pair->ids[1] != NULL;
 }
@@ -592,18 +581,14 @@ follow_truncate(Follow *follow)
 Datum
 egress_follow_group_members(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = trigger_data(fcinfo);
 	Follow	   *follow;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("egress_follow_group_members() is a trigger function")));
 	catalog_use(fcinfo->flinfo->fn_oid);
 	if (!TRIGGER_FIRED_AFTER(trigger->tg_event))
-		refuse_trigger(trigger, "It was attached BEFORE, when the row may still stay as it is.", MADE_BY_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "It was attached BEFORE, when the row may still stay as it is.", MADE_BY_ATTACH);
 	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) && !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-		refuse_trigger(trigger, "It was attached FOR EACH STATEMENT.", MADE_BY_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "It was attached FOR EACH STATEMENT.", MADE_BY_ATTACH);
 	if (application_is_replicated(catalog_table(TABLE_GROUP_MEMBER)))
 		return PointerGetDatum(NULL);
 

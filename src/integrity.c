@@ -19,8 +19,6 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -29,13 +27,14 @@
 
 #include "compat.h"
 #include "freed.h"
-#include "integrity.h"
 #include "lease.h"
 #include "lock.h"
 #include "query.h"
 #include "report.h"
 #include "scan.h"
 #include "secret.h"
+#include "shape.h"
+#include "trigger.h"
 
 #define ON_SELECTION (ON_TABLE(TABLE_MAPPING_GATEWAY) | ON_TABLE(TABLE_CREDENTIAL_GATEWAY))
 
@@ -54,67 +53,24 @@ PG_FUNCTION_INFO_V1(egress_end_expired_leases);
 PG_FUNCTION_INFO_V1(egress_refuse_delete_in_use);
 PG_FUNCTION_INFO_V1(egress_connection_freed);
 
-/*
- * trigger_begin -- what each trigger does first: returns which of our tables it is attached to
- *
- * tables are those that it is made for: it takes columns by their number. 22023 when it is attached in another way.
- */
-EgressTable
-trigger_begin(FunctionCallInfo fcinfo, int tables)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	EgressTable table;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("this is a trigger function of extension egress")));
-	catalog_use(fcinfo->flinfo->fn_oid);
-	table = catalog_table_of(RelationGetRelid(trigger->tg_relation));
-	if ((tables & ON_TABLE(table)) == 0 ||
-		!(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || (tables & ON_TRUNCATE && TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("trigger \"%s\" of table \"%s\" cannot work",
-						trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
-				 errdetail("It is FOR EACH STATEMENT, or its function was made for another table.")));
-	shape_check_table(trigger->tg_relation, table);
-	return table;
-}
-
-/* trigger_new_row -- the row that an INSERT or UPDATE is about to write */
-HeapTuple
-trigger_new_row(TriggerData *trigger)
-{
-	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
-}
-
 /* row_id -- a bigint column of a row; false when it is NULL */
 static bool
 row_id(TriggerData *trigger, HeapTuple row, AttrNumber column, int64 *id)
 {
-	bool		isnull;
-	Datum		value = heap_getattr(row, column, RelationGetDescr(trigger->tg_relation), &isnull);
+	Datum		value;
+	bool		has_id = trigger_value(trigger, row, column, &value);
 
-	*id = isnull ? 0 : DatumGetInt64(value);
-	return !isnull;
+	*id = has_id ? DatumGetInt64(value) : 0;
+	return has_id;
 }
 
 /* has_value -- whether a column of a row is not NULL */
 static bool
 has_value(TriggerData *trigger, HeapTuple row, AttrNumber column)
 {
-	return !heap_attisnull(row, column, RelationGetDescr(trigger->tg_relation));
-}
+	Datum		value;
 
-/* with_value -- a row with one column changed */
-static HeapTuple
-with_value(TriggerData *trigger, HeapTuple row, AttrNumber column, Datum value)
-{
-	int			columns[1] = {column};
-	bool		isnull[1] = {false};
-
-	return heap_modify_tuple_by_cols(row, RelationGetDescr(trigger->tg_relation), 1, columns, &value, isnull);
+	return trigger_value(trigger, row, column, &value);
 }
 
 /*
@@ -156,14 +112,14 @@ refuse_missing(TriggerData *trigger, const char *what, int64 id)
 static HeapTuple
 with_once_per_gateway(TriggerData *trigger, HeapTuple row)
 {
-	bool		isnull;
-	Datum		type = heap_getattr(row, Anum_egress_credential_provider_type, RelationGetDescr(trigger->tg_relation), &isnull);
+	Datum		type;
 
-	if (isnull || shape_columns(TABLE_CREDENTIAL) < Anum_egress_credential_once_per_gateway ||
+	if (!trigger_value(trigger, row, Anum_egress_credential_provider_type, &type) ||
+		shape_columns(TABLE_CREDENTIAL) < Anum_egress_credential_once_per_gateway ||
 		has_value(trigger, row, Anum_egress_credential_once_per_gateway))
 		return row;
-	return with_value(trigger, row, Anum_egress_credential_once_per_gateway,
-					  BoolGetDatum(catalog_provider_type(type) == PROVIDER_WIREGUARD));
+	return trigger_with_value(trigger, row, Anum_egress_credential_once_per_gateway,
+							  BoolGetDatum(catalog_provider_type(type) == PROVIDER_WIREGUARD));
 }
 
 /* egress_fill_provider_type -- BEFORE INSERT on gateways and credentials */
@@ -187,7 +143,7 @@ egress_fill_provider_type(PG_FUNCTION_ARGS)
 			   (int) Anum_egress_credential_egress_provider_id, &provider_id))
 	{
 		if (parent_value(INDEX_PROVIDER_ID, provider_id, Anum_egress_provider_provider_type, &type))
-			row = with_value(trigger, row, column, type);
+			row = trigger_with_value(trigger, row, column, type);
 		else if (!has_value(trigger, row, column))
 			refuse_missing(trigger, "provider", provider_id);
 		if (!is_gateway)
@@ -238,8 +194,8 @@ egress_fill_selection_provider(PG_FUNCTION_ARGS)
 						   what, DatumGetInt64(owner_provider), DatumGetInt64(gateway_provider)),
 				 errtable(trigger->tg_relation)));
 
-	return PointerGetDatum(with_value(trigger, row,
-									  Anum_egress_provider_mapping_gateway_egress_provider_id, owner_provider));
+	return PointerGetDatum(trigger_with_value(trigger, row,
+											  Anum_egress_provider_mapping_gateway_egress_provider_id, owner_provider));
 }
 
 /* any_refers -- does a row refer to the provider, or, for of_type, to its type? As a foreign key would see it */

@@ -28,7 +28,6 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_trigger.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -41,6 +40,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "group_members.h"
+#include "trigger.h"
 
 PG_FUNCTION_INFO_V1(egress_restore_in_any_order);
 PG_FUNCTION_INFO_V1(egress_check_restored);
@@ -49,18 +49,10 @@ PG_FUNCTION_INFO_V1(egress_check_restored);
 static bool
 restoring(FunctionCallInfo fcinfo)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = trigger_data(fcinfo);
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("this is a trigger function of extension egress")));
 	if (!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("trigger \"%s\" of table \"%s\" cannot work",
-						trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
-				 errdetail("It is FOR EACH ROW, or not ON INSERT.")));
+		trigger_refuse(trigger, "work", "It is FOR EACH ROW, or not ON INSERT.", NULL);
 	if (application_name == NULL || strcmp(application_name, "pg_restore") != 0 || !superuser() ||
 		ActivePortal == NULL || ActivePortal->commandTag != CMDTAG_COPY ||
 		DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) > 1)

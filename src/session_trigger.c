@@ -6,7 +6,6 @@
  */
 #include "session_trigger.h"
 
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -19,6 +18,10 @@
 #include "lease.h"
 #include "query.h"
 #include "sessions.h"
+#include "trigger.h"
+
+/* what the trigger is for */
+#define PURPOSE "end leases"
 
 /* what to do about a trigger that cannot work */
 #define HOW_TO_ATTACH \
@@ -29,18 +32,6 @@
 
 PG_FUNCTION_INFO_V1(egress_release_on_session_end);
 
-/* refuse_trigger -- the trigger was attached in a way that cannot work */
-pg_noreturn static void
-refuse_trigger(TriggerData *trigger, const char *reason, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("trigger \"%s\" of table \"%s\" cannot end leases",
-					trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
-			 errdetail_internal("%s", reason),
-			 errhint("%s", hint)));
-}
-
 /* session_column -- the number of the column that the trigger's argument names */
 static int
 session_column(TriggerData *trigger)
@@ -49,13 +40,13 @@ session_column(TriggerData *trigger)
 	int			column;
 
 	if (trigger->tg_trigger->tgnargs < 1 || trigger->tg_trigger->tgnargs > SESSION_ARGUMENTS)
-		refuse_trigger(trigger, "It needs one argument, the name of the column that holds the session id.", HOW_TO_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "It needs one argument, the name of the column that holds the session id.", HOW_TO_ATTACH);
 	if (trigger->tg_trigger->tgnargs == SESSION_ARGUMENTS && strcmp(trigger->tg_trigger->tgargs[1], SESSION_MUST_EXIST) != 0)
-		refuse_trigger(trigger, "Its second argument can only be '" SESSION_MUST_EXIST "'.", HOW_TO_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "Its second argument can only be '" SESSION_MUST_EXIST "'.", HOW_TO_ATTACH);
 
 	column = application_column(RelationGetDescr(trigger->tg_relation), trigger->tg_trigger->tgargs[0], &problem);
 	if (column == 0)
-		refuse_trigger(trigger, problem, "If the column was renamed, detach the table with egress_detach_sessions(), and attach it again.");
+		trigger_refuse(trigger, PURPOSE, problem, "If the column was renamed, detach the table with egress_detach_sessions(), and attach it again.");
 	return column;
 }
 
@@ -73,13 +64,11 @@ end_session(Datum value, Oid type)
 static void
 end_row_session(TriggerData *trigger)
 {
-	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	int			column = session_column(trigger);
-	bool		isnull;
-	Datum		value = heap_getattr(trigger->tg_trigtuple, column, desc, &isnull);
+	Datum		value;
 
-	if (!isnull)
-		end_session(value, TupleDescAttr(desc, column - 1)->atttypid);
+	if (trigger_value(trigger, trigger->tg_trigtuple, column, &value))
+		end_session(value, TupleDescAttr(RelationGetDescr(trigger->tg_relation), column - 1)->atttypid);
 }
 
 /*
@@ -140,28 +129,23 @@ end_all_sessions(TriggerData *trigger)
 Datum
 egress_release_on_session_end(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	TriggerEvent event;
+	TriggerData *trigger = trigger_data(fcinfo);
+	TriggerEvent event = trigger->tg_event;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("egress_release_on_session_end() is a trigger function")));
 	catalog_use(fcinfo->flinfo->fn_oid);
-	event = trigger->tg_event;
 	if (application_is_replicated(catalog_table(TABLE_LEASE)))
 		return PointerGetDatum(NULL);
 
 	if (TRIGGER_FIRED_BY_TRUNCATE(event) && TRIGGER_FIRED_BEFORE(event))
 		end_all_sessions(trigger);
 	else if (TRIGGER_FIRED_BY_TRUNCATE(event))
-		refuse_trigger(trigger, "AFTER TRUNCATE the sessions are gone.", HOW_TO_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "AFTER TRUNCATE the sessions are gone.", HOW_TO_ATTACH);
 	else if (!TRIGGER_FIRED_FOR_ROW(event))
-		refuse_trigger(trigger, "It was attached FOR EACH STATEMENT.", HOW_TO_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "It was attached FOR EACH STATEMENT.", HOW_TO_ATTACH);
 	else if (!TRIGGER_FIRED_AFTER(event))
-		refuse_trigger(trigger, "It was attached BEFORE, when the session may still stay.", HOW_TO_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "It was attached BEFORE, when the session may still stay.", HOW_TO_ATTACH);
 	else if (TRIGGER_FIRED_BY_INSERT(event))
-		refuse_trigger(trigger, "It was attached to INSERT, which ends no session.", HOW_TO_ATTACH);
+		trigger_refuse(trigger, PURPOSE, "It was attached to INSERT, which ends no session.", HOW_TO_ATTACH);
 	else
 		end_row_session(trigger);
 

@@ -45,7 +45,7 @@
 #include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
-#include "config_trigger.h"
+#include "config_store.h"
 #include "errors.h"
 #include "import.h"
 #include "query.h"

@@ -1,8 +1,8 @@
 /*
- * config_trigger.h -- checking a config by its provider's type, and what of it is stored
+ * config_store.h -- what is stored of a config
  */
-#ifndef EGRESS_CONFIG_TRIGGER_H
-#define EGRESS_CONFIG_TRIGGER_H
+#ifndef EGRESS_CONFIG_STORE_H
+#define EGRESS_CONFIG_STORE_H
 
 #include "postgres.h"
 
@@ -11,7 +11,8 @@
 #include "catalog.h"
 
 extern text *config_to_store(EgressProviderType type, text *config, List **secrets, const char **left_out);
+extern bool config_is_restored(void);
 extern void config_tell_left_out(const char *what, const char *left_out);
 extern void config_warn(const char *what, const List *secrets);
 
-#endif							/* EGRESS_CONFIG_TRIGGER_H */
+#endif							/* EGRESS_CONFIG_STORE_H */
