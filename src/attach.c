@@ -209,14 +209,6 @@ check_not_attached(const Attachment *attachment, List *tables)
 							inherited ? "The table that it is a partition of is." : "It has the triggers.");
 }
 
-/* execute -- run a command with the rights of the caller */
-static void
-execute(const char *command)
-{
-	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "SPI_execute failed for \"%s\"", command);
-}
-
 /*
  * create_trigger -- make one trigger; when is "AFTER ... ON", for_each what stands behind the table, action its EXECUTE
  *
@@ -225,8 +217,8 @@ execute(const char *command)
 static void
 create_trigger(const char *name, const char *when, Oid relid, const char *for_each, const char *action)
 {
-	execute(psprintf("CREATE TRIGGER %s %s %s FOR EACH %s %s", name, when, application_table(relid), for_each, action));
-	execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", application_table(relid), name));
+	query_command(psprintf("CREATE TRIGGER %s %s %s FOR EACH %s %s", name, when, application_table(relid), for_each, action));
+	query_command(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", application_table(relid), name));
 }
 
 /* create_truncate_triggers -- make the TRUNCATE trigger of a table and of each of its partitions */
@@ -261,7 +253,7 @@ detach(const Attachment *attachment, Oid relid)
 
 	foreach(table, tables)
 		foreach(name, our_triggers(attachment, lfirst_oid(table), &inherited))
-			execute(psprintf("DROP TRIGGER %s ON %s", (char *) lfirst(name), application_table(lfirst_oid(table))));
+			query_command(psprintf("DROP TRIGGER %s ON %s", (char *) lfirst(name), application_table(lfirst_oid(table))));
 }
 
 /* Where the text of ended_when is in the text that is parsed. */

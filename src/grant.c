@@ -173,17 +173,21 @@ static const Grant grants[] = {
 	{"admin", "USAGE", "TYPE %s.egress_access_explanation"},
 };
 
+/* who may read a relation, beside its owner */
+#define READERS_QUERY \
+	"SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::pg_catalog.regrole::pg_catalog.text END" \
+	" FROM pg_catalog.pg_class, pg_catalog.aclexplode(relacl)" \
+	" WHERE oid OPERATOR(pg_catalog.=) $1 AND privilege_type OPERATOR(pg_catalog.=) 'SELECT'" \
+	" AND grantee OPERATOR(pg_catalog.<>) relowner"
+
 PG_FUNCTION_INFO_V1(egress_grant_access);
 PG_FUNCTION_INFO_V1(egress_grant_to_readers);
 
-/* execute -- run a GRANT with the rights of the caller */
+/* grant -- run a GRANT with the rights of the caller */
 static void
-execute(const char *privileges, const char *object, const char *role)
+grant(const char *privileges, const char *object, const char *role)
 {
-	char	   *command = psprintf("GRANT %s ON %s TO %s", privileges, object, role);
-
-	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "SPI_execute failed for \"%s\"", command);
+	query_command(psprintf("GRANT %s ON %s TO %s", privileges, object, role));
 }
 
 /* exists -- is there the object of a GRANT? In a version before the library's own, not every one is */
@@ -196,8 +200,7 @@ exists(const char *object)
 		strncmp(object, "TYPE ", name - object) == 0 ? "to_regtype" : "to_regclass";
 	char	   *query = psprintf("SELECT FROM pg_catalog.%s(%s) it WHERE it IS NOT NULL", look_up, quote_literal_cstr(name));
 
-	if (SPI_execute(query, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute failed for \"%s\"", query);
+	query_run(query_prepare(query, 0, NULL, 0), NULL, NULL, NULL, true, 1);
 	return SPI_processed > 0;
 }
 
@@ -233,14 +236,14 @@ egress_grant_access(PG_FUNCTION_ARGS)
 		if (strcmp(access, grants[i].access) != 0)
 			continue;
 		if (!known)
-			execute("USAGE", psprintf("SCHEMA %s", schema), role);
+			grant("USAGE", psprintf("SCHEMA %s", schema), role);
 		known = true;
 		/* where the type of an argument is not there, it is an error to ask whether the function is */
 		if (catalog_version() < VERSION_1_0 && (strstr(grants[i].object, ".egress_id") != NULL || strstr(grants[i].object, ".egress_credential_order") != NULL))
 			continue;
 		object = psprintf(grants[i].object, schema);
 		if (exists(object))
-			execute(grants[i].privileges, object, role);
+			grant(grants[i].privileges, object, role);
 	}
 	SPI_finish();
 
@@ -268,12 +271,7 @@ egress_grant_to_readers(PG_FUNCTION_ARGS)
 	uint64		readers;
 
 	query_connect();
-	if (SPI_execute_with_args("SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::pg_catalog.regrole::pg_catalog.text END"
-							  " FROM pg_catalog.pg_class, pg_catalog.aclexplode(relacl)"
-							  " WHERE oid OPERATOR(pg_catalog.=) $1 AND privilege_type OPERATOR(pg_catalog.=) 'SELECT'"
-							  " AND grantee OPERATOR(pg_catalog.<>) relowner",
-							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_with_args failed");
+	query_run(query_prepare(READERS_QUERY, 1, types, 0), values, NULL, NULL, true, 0);
 	readers = SPI_processed;
 	if (readers > 0)
 	{
@@ -284,7 +282,7 @@ egress_grant_to_readers(PG_FUNCTION_ARGS)
 		PG_TRY();
 		{
 			for (uint64 i = 0; i < readers; i++)
-				execute("EXECUTE", psprintf("FUNCTION %s", function), SPI_getvalue(grantees->vals[i], grantees->tupdesc, 1));
+				grant("EXECUTE", psprintf("FUNCTION %s", function), SPI_getvalue(grantees->vals[i], grantees->tupdesc, 1));
 		}
 		PG_FINALLY();
 		{

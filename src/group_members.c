@@ -131,13 +131,10 @@ static uint64
 run(Oid table, SPIPlanPtr plan, Datum *values, long limit)
 {
 	Rights		rights;
-	int			code;
 
 	act_as_owner(table, &rights);
-	code = SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, false, true, limit);
+	query_run(plan, values, NULL, GetLatestSnapshot(), false, limit);
 	act_again(&rights);
-	if (code < 0)
-		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
 	SPI_freetuptable(SPI_tuptable);
 	return SPI_processed;
 }
@@ -258,7 +255,6 @@ id_array(Datum *ids, int count)
 static void
 add_members(SPIPlanPtr insert)
 {
-	SPITupleTable *rows = SPI_tuptable;
 	uint64		row_count = SPI_processed;
 	MemoryContext batch_context = AllocSetContextCreate(CurrentMemoryContext, "egress group members",
 														ALLOCSET_DEFAULT_SIZES);
@@ -273,9 +269,9 @@ add_members(SPIPlanPtr insert)
 
 		for (int column = 0; column < PAIR && is_member; column++)
 		{
-			bool		isnull;
-			Datum		value = SPI_getbinval(rows->vals[i], rows->tupdesc, column + 1, &isnull);
-			text	   *id = isnull ? NULL : application_id(value, SPI_gettypeid(rows->tupdesc, column + 1));
+			Datum		value;
+			text	   *id = query_value(i, column + 1, &value) ?
+				application_id(value, SPI_gettypeid(SPI_tuptable->tupdesc, column + 1)) : NULL;
 
 			ids[column][count] = PointerGetDatum(id);
 			is_member = id != NULL;

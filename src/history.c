@@ -224,7 +224,7 @@ run(const char *query, int nargs, Oid *types, Datum *values, int cursor_options,
 	turn_off("jit");
 	if (!read_only)
 		turn_off("enable_sort");
-	if (SPI_execute_plan(query_prepare(query, nargs, types, cursor_options), values, NULL, read_only, 0) != expected)
+	if (query_run(query_prepare(query, nargs, types, cursor_options), values, NULL, NULL, read_only, 0) != expected)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the history cannot be read or pruned"),
@@ -340,8 +340,7 @@ egress_connections_at(PG_FUNCTION_ARGS)
 	{
 		CHECK_FOR_INTERRUPTS();
 		for (int column = 1; column <= Natts_egress_lease_history; column++)
-			values[column - 1] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column,
-											   &nulls[column - 1]);
+			nulls[column - 1] = !query_value(i, column, &values[column - 1]);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	SPI_finish();

@@ -19,7 +19,6 @@
  */
 #include "postgres.h"
 
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -203,16 +202,15 @@ static bool
 any_refers(int64 provider_id, bool of_type)
 {
 	const char *schema;
-	bool		isnull;
-	bool		refers;
+	Datum		refers;
 
 	query_connect();
 	schema = query_schema();
 	SPI_cursor_fetch(query_open_latest(query_prepare(psprintf(of_type ? TYPE_IN_USE_QUERY : PROVIDER_IN_USE_QUERY,
 															   schema, provider_id), 0, NULL, 0)), true, 1);
-	refers = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	(void) query_value(0, 1, &refers);
 	SPI_finish();
-	return refers;
+	return DatumGetBool(refers);
 }
 
 /* check_provider_move -- refuse to give another id or type to a provider that something refers to */

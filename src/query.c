@@ -1,5 +1,5 @@
 /*
- * query.c -- SQL that the C code runs: what all of it does to get started with SPI
+ * query.c -- SQL that the C code runs, through SPI
  *
  * Off the paths that count; those read by index (scan.c).
  */
@@ -25,6 +25,14 @@ query_connect(void)
 		elog(ERROR, "SPI_connect failed");
 }
 
+/* query_connect_to_commit -- the same, for a procedure that commits by SPI_commit() */
+void
+query_connect_to_commit(void)
+{
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect_ext failed");
+}
+
 /* query_prepare -- a plan of a query, with CURSOR_OPT_* flags or 0; goes with SPI_finish() unless it is kept */
 SPIPlanPtr
 query_prepare(const char *query, int nargs, Oid *types, int cursor_options)
@@ -34,6 +42,39 @@ query_prepare(const char *query, int nargs, Oid *types, int cursor_options)
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed for \"%s\"", query);
 	return plan;
+}
+
+/*
+ * query_run -- run a plan with a snapshot, or with NULL as SPI_execute_plan() does; returns an SPI_OK code
+ *
+ * nulls and limit are those of SPI_execute_plan(). The rows are in SPI_tuptable, their number in SPI_processed.
+ */
+int
+query_run(SPIPlanPtr plan, Datum *values, const char *nulls, Snapshot snapshot, bool read_only, long limit)
+{
+	int			code = SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot, read_only, true, limit);
+
+	if (code < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
+	return code;
+}
+
+/* query_command -- run a command that is no query, with the rights of the caller */
+void
+query_command(const char *command)
+{
+	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "SPI_execute failed for \"%s\"", command);
+}
+
+/* query_value -- a column of a row of the query that ran last; false when it is NULL */
+bool
+query_value(uint64 row, int column, Datum *value)
+{
+	bool		isnull;
+
+	*value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+	return !isnull;
 }
 
 /* query_open_latest -- a cursor over what a plan without parameters reads with the latest snapshot, also at REPEATABLE READ */

@@ -119,7 +119,7 @@ rotate_row(SPIPlanPtr update, HeapTuple row, TupleDesc desc)
 			rotated++;
 		}
 	}
-	if (SPI_execute_plan(update, values, nulls, false, 0) != SPI_OK_UPDATE || SPI_processed != 1)
+	if (query_run(update, values, nulls, NULL, false, 0) != SPI_OK_UPDATE || SPI_processed != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("credential " INT64_FORMAT " was not updated", credential_id),

@@ -94,11 +94,10 @@ end_sessions(Oid table, const char *query)
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			MemoryContext old_context = MemoryContextSwitchTo(row_context);
-			bool		isnull;
-			Datum		value = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+			Datum		value;
 
 			CHECK_FOR_INTERRUPTS();
-			if (!isnull)
+			if (query_value(i, 1, &value))
 				end_session(value, SPI_gettypeid(SPI_tuptable->tupdesc, 1));
 			MemoryContextSwitchTo(old_context);
 			MemoryContextReset(row_context);

@@ -439,7 +439,6 @@ state_in(SessionTable *table, text *session_id, Snapshot snapshot)
 	Rights		rights;
 	Datum		values[2] = {PointerGetDatum(session_id)};
 	int			settings;
-	int			code;
 
 	if (table->column == NULL)
 		refuse_column(table);
@@ -449,16 +448,13 @@ state_in(SessionTable *table, text *session_id, Snapshot snapshot)
 	{
 		if (*plan == NULL)
 			*plan = prepare(table, snapshot == NULL);
-		code = SPI_execute_snapshot(*plan, values, NULL, snapshot == NULL ? GetLatestSnapshot() : snapshot, InvalidSnapshot,
-									snapshot != NULL, true, 0);
-		if (code != SPI_OK_SELECT)
-			elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
+		query_run(*plan, values, NULL, snapshot == NULL ? GetLatestSnapshot() : snapshot, snapshot != NULL, 0);
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
-			bool		isnull;
-			bool		over = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+			Datum		over;
 
-			state = Max(state, over ? SESSION_OVER : SESSION_THERE);
+			(void) query_value(i, 1, &over);
+			state = Max(state, DatumGetBool(over) ? SESSION_OVER : SESSION_THERE);
 		}
 		SPI_freetuptable(SPI_tuptable);
 	}

@@ -30,6 +30,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "lease.h"
+#include "query.h"
 
 PG_FUNCTION_INFO_V1(egress_expire_leases);
 PG_FUNCTION_INFO_V1(egress_expire_leases_batch);
@@ -145,8 +146,7 @@ egress_sweep_leases(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("egress_sweep_leases()");
 	check_may_commit(fcinfo);
 
-	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect_ext failed");
+	query_connect_to_commit();
 	batch_context = AllocSetContextCreate(CurrentMemoryContext, "egress sweep", ALLOCSET_DEFAULT_SIZES);
 	do
 	{

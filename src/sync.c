@@ -462,29 +462,19 @@ execute(const char *format, int expected, int64 provider_id, List *gateways, boo
 
 	for (int field = 0; field < FIELD_COUNT; field++)
 		values[2 + field] = text_array(all_fields || field == FIELD_NAME ? gateways : NIL, field);
-	result = SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+	result = query_run(plan, values, NULL, GetLatestSnapshot(), false, 0);
 	if (result != expected)
 		refuse_kept(psprintf("A statement ended with %s.", SPI_result_code_string(result)));
 	SPI_freeplan(plan);
 }
 
-/* column -- a column of a row of the query that ran last; false when it is NULL */
-static bool
-column(uint64 row, int number, Datum *value)
-{
-	bool		isnull;
-
-	*value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
-	return !isnull;
-}
-
-/* flag -- the same, of a boolean column; NULL is false */
+/* flag -- a boolean column of a row of the query that ran last; NULL is false */
 static bool
 flag(uint64 row, int number)
 {
 	Datum		value;
 
-	return column(row, number, &value) && DatumGetBool(value);
+	return query_value(row, number, &value) && DatumGetBool(value);
 }
 
 /* lock_provider -- lock the provider's row to commit, and get its type and name; 22023 or 55000 when it cannot have a list */
@@ -505,7 +495,7 @@ lock_provider(Sync *sync)
 				 errmsg("provider " INT64_FORMAT " \"%s\" is not managed", sync->provider_id, sync->name),
 				 errdetail("Its gateways are made by hand; a list would withdraw those that it does not have."),
 				 errhint("If its gateways are to come from lists, set managed in egress_provider.")));
-	(void) column(0, PROVIDER_TYPE, &type);
+	(void) query_value(0, PROVIDER_TYPE, &type);
 	sync->type = catalog_provider_type(type);
 }
 
@@ -527,7 +517,7 @@ missing_gateway(uint64 row)
 
 	for (int field = 0; field < FIELD_COUNT; field++)
 		gateway->nulls[field] = field != FIELD_NAME;
-	(void) column(row, COMPARE_FIELDS + FIELD_NAME, &gateway->values[FIELD_NAME]);
+	(void) query_value(row, COMPARE_FIELDS + FIELD_NAME, &gateway->values[FIELD_NAME]);
 	gateway->action = "withdrawn";
 	gateway->write = WRITE_WITHDRAWN;
 	return gateway;
@@ -563,7 +553,7 @@ compare(Sync *sync)
 
 		CHECK_FOR_INTERRUPTS();
 		/* an entry's, or that of a gateway which is in none */
-		if (sync->gateways != NIL && column(row, COMPARE_NUMBER, &number))
+		if (sync->gateways != NIL && query_value(row, COMPARE_NUMBER, &number))
 			gateway = list_nth(sync->gateways, DatumGetInt64(number) - 1);
 		else if (sync->skipped_unnamed)
 			continue;
@@ -572,12 +562,12 @@ compare(Sync *sync)
 			gateway = missing_gateway(row);
 			missing = lappend(missing, gateway);
 		}
-		if (!column(row, COMPARE_ID, &id))
+		if (!query_value(row, COMPARE_ID, &id))
 			continue;
 		gateway->id = DatumGetInt64(id);
 		gateway->withdrawn = flag(row, COMPARE_WITHDRAWN);
 		for (int field = 0; field < FIELD_COUNT; field++)
-			gateway->stored_nulls[field] = !column(row, COMPARE_FIELDS + field, &gateway->stored[field]);
+			gateway->stored_nulls[field] = !query_value(row, COMPARE_FIELDS + field, &gateway->stored[field]);
 		if (!gateway->withdrawn)
 			sync->present++;
 	}
@@ -853,7 +843,7 @@ write_gateways(int64 provider_id, List *gateways, Write write)
 		{
 			Datum		id;
 
-			(void) column(foreach_current_index(cell), 1, &id);
+			(void) query_value(foreach_current_index(cell), 1, &id);
 			((Gateway *) lfirst(cell))->id = DatumGetInt64(id);
 		}
 	}
