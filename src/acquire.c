@@ -702,15 +702,14 @@ acquire_open(Acquire *acquire, Oid function, const char *name)
 void
 acquire_begin(Acquire *acquire)
 {
-	acquire->session_key = lock_session_key(acquire->session_id);
-	lock_take(LOCK_SESSION, acquire->session_key, ExclusiveLock);
+	lock_take_text(LOCK_SESSION, acquire->session_id, ExclusiveLock);
 	while ((acquire->state = lease_look(&acquire->lease, acquire->session_id)) == LEASE_BUSY ||
 		   acquire->state == LEASE_EXPIRED_BUSY)
 	{
 		CHECK_FOR_INTERRUPTS();
-		lock_give(LOCK_SESSION, acquire->session_key, ExclusiveLock);
+		lock_give_text(LOCK_SESSION, acquire->session_id, ExclusiveLock);
 		lease_wait(&acquire->lease, XLTW_InsertIndex);
-		lock_take(LOCK_SESSION, acquire->session_key, ExclusiveLock);
+		lock_take_text(LOCK_SESSION, acquire->session_id, ExclusiveLock);
 	}
 	if (acquire->state == LEASE_COOLING)
 		ereport(ERROR,
@@ -734,7 +733,7 @@ acquire_end(Acquire *acquire, FunctionCallInfo fcinfo, bool held, bool with_gate
 	Datum		row;
 
 	user_hold_end(&acquire->user);
-	lock_give(LOCK_SESSION, acquire->session_key, ExclusiveLock);
+	lock_give_text(LOCK_SESSION, acquire->session_id, ExclusiveLock);
 	if (held)
 		open_held(acquire);
 

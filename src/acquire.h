@@ -34,7 +34,6 @@ typedef struct Acquire
 	int64		gateway_id;		/* of a wish: that is tried, or was taken */
 	text	   *session_id;
 	Interval   *ttl;			/* or NULL */
-	int64		session_key;	/* of LOCK_SESSION */
 	LeaseLook	lease;			/* the session's, */
 	LeaseState	state;			/* and what that is */
 	Snapshot	snapshot;		/* what was committed when the session was looked at */

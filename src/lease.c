@@ -23,8 +23,9 @@
  * it is asked. When that is over the row counts for nothing, and stays until somebody needs its slot (limit.c): no job has to come.
  *
  * Renewals never touch what the limit check reads (egress_lease and the index of its slots); see egress--1.0.sql at
- * egress_lease_expiry for why they do not bloat their own table either. An acquire looks there only when no slot of a
- * credential is free.
+ * egress_lease_expiry for why they do not bloat their own table either. An acquire looks there only for leases that are in its way:
+ * when no slot of a credential, or of a user who has a limit, is free; and when a credential that may be at each gateway once
+ * has a lease at this one (once_look()).
  */
 #include "lease.h"
 
@@ -494,11 +495,10 @@ end_if_expired(EgressScan *row, AttrNumber session_column, Connection connection
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "egress expiry", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(context);
 	text	   *session_id = DatumGetTextPCopy(scan_value(row, session_column));
-	int64		key = lock_session_key(session_id);
 	LeaseLook	look;
 	bool		expired = false;
 
-	if (lock_try(LOCK_SESSION, key, ExclusiveLock))
+	if (lock_try_text(LOCK_SESSION, session_id, ExclusiveLock))
 	{
 		lease_open(&look);
 		expired = lease_look(&look, session_id) == LEASE_EXPIRED && (connection != CONNECTION_IS_TAKEN || is_free(&look));
@@ -508,7 +508,7 @@ end_if_expired(EgressScan *row, AttrNumber session_column, Connection connection
 			notify_lease_ended(session_id, "expired");
 		}
 		lease_close(&look);
-		lock_give(LOCK_SESSION, key, ExclusiveLock);
+		lock_give_text(LOCK_SESSION, session_id, ExclusiveLock);
 	}
 	MemoryContextSwitchTo(old_context);
 	MemoryContextDelete(context);
@@ -749,18 +749,18 @@ lease_held(EgressIndex index, int64 id, bool settled)
  * After: the caller holds LOCK_SESSION, and look->busy is not valid, or the state is LEASE_EXPIRED_BUSY.
  */
 static LeaseState
-look_and_wait(LeaseLook *look, text *session_id, int64 key)
+look_and_wait(LeaseLook *look, text *session_id)
 {
 	LeaseState	state;
 
-	lock_take(LOCK_SESSION, key, ExclusiveLock);
+	lock_take_text(LOCK_SESSION, session_id, ExclusiveLock);
 	state = lease_look(look, session_id);
 	while (TransactionIdIsValid(look->busy) && state != LEASE_EXPIRED_BUSY)
 	{
 		CHECK_FOR_INTERRUPTS();
-		lock_give(LOCK_SESSION, key, ExclusiveLock);
+		lock_give_text(LOCK_SESSION, session_id, ExclusiveLock);
 		lease_wait(look, XLTW_Delete);
-		lock_take(LOCK_SESSION, key, ExclusiveLock);
+		lock_take_text(LOCK_SESSION, session_id, ExclusiveLock);
 		state = lease_look(look, session_id);
 	}
 	return state;
@@ -775,21 +775,20 @@ look_and_wait(LeaseLook *look, text *session_id, int64 key)
 bool
 lease_end(text *session_id, const char *reason)
 {
-	int64		key = lock_session_key(session_id);
 	LeaseLook	look;
 	LeaseState	state;
 	bool		ended = false;
 
 	lease_lock_tables();
 	lease_open(&look);
-	state = look_and_wait(&look, session_id, key);
+	state = look_and_wait(&look, session_id);
 	if (state != LEASE_NONE && state != LEASE_COOLING)
 		PreventCommandIfReadOnly("ending a lease");
 	if (state == LEASE_LIVE)
 		ended = end_now(&look, reason);
 	else if (state == LEASE_EXPIRED)
 		lease_end_expired(&look);
-	lock_give(LOCK_SESSION, key, ExclusiveLock);
+	lock_give_text(LOCK_SESSION, session_id, ExclusiveLock);
 	lease_close(&look);
 	return ended;
 }
@@ -804,12 +803,11 @@ lease_end(text *session_id, const char *reason)
 bool
 lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason)
 {
-	int64		key = lock_session_key(session_id);
 	LeaseLook	look;
 	bool		ended = false;
 
 	lease_lock_tables();
-	if (!lock_try(LOCK_SESSION, key, ExclusiveLock))
+	if (!lock_try_text(LOCK_SESSION, session_id, ExclusiveLock))
 		return false;
 	lease_open(&look);
 	if (lease_look(&look, session_id) == LEASE_LIVE && !TransactionIdIsValid(look.busy) && check(&look.lease, arg))
@@ -817,7 +815,7 @@ lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason)
 	if (ended)
 		notify_lease_ended(session_id, reason);
 	lease_close(&look);
-	lock_give(LOCK_SESSION, key, ExclusiveLock);
+	lock_give_text(LOCK_SESSION, session_id, ExclusiveLock);
 	return ended;
 }
 
@@ -877,7 +875,6 @@ egress_renew_lease(PG_FUNCTION_ARGS)
 {
 	text	   *session_id = get_id(fcinfo, 0, "session_id");
 	Interval   *ttl = get_ttl(fcinfo, 1);
-	int64		key = lock_session_key(session_id);
 	LeaseLook	look;
 	bool		live;
 	TimestampTz expires_at = 0;
@@ -888,10 +885,10 @@ egress_renew_lease(PG_FUNCTION_ARGS)
 
 	lease_lock_tables();
 	lease_open(&look);
-	live = look_and_wait(&look, session_id, key) == LEASE_LIVE;
+	live = look_and_wait(&look, session_id) == LEASE_LIVE;
 	if (live)
 		expires_at = renew(&look, session_id, ttl);
-	lock_give(LOCK_SESSION, key, ExclusiveLock);
+	lock_give_text(LOCK_SESSION, session_id, ExclusiveLock);
 	lease_close(&look);
 
 	if (!live)

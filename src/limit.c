@@ -116,7 +116,7 @@ limit_close(LimitSearch *search)
 static void
 slot_unclaim(int64 credential_id, int32 slot)
 {
-	lock_give(LOCK_SLOT, lock_slot_key(credential_id, slot), ExclusiveLock);
+	lock_give_part(LOCK_SLOT, credential_id, slot, ExclusiveLock);
 }
 
 /*
@@ -134,7 +134,7 @@ slot_claim(LimitSearch *search, int64 credential_id, int32 limit)
 	{
 		int32		wanted = slot;
 
-		if (!lock_try(LOCK_SLOT, lock_slot_key(credential_id, wanted), ExclusiveLock))
+		if (!lock_try_part(LOCK_SLOT, credential_id, wanted, ExclusiveLock))
 		{
 			slot = wanted % limit + 1;
 			continue;
@@ -229,16 +229,15 @@ static bool
 lease_in_place(LimitSearch *search, int64 credential_id)
 {
 	int64		gateway_id = search->lease->gateway_id;
-	int64		key = lock_place_key(credential_id, gateway_id);
 	OnceState	state;
 	bool		leased;
 
-	if (!lock_try(LOCK_PLACE, key, ExclusiveLock))
+	if (!lock_try_part(LOCK_PLACE, credential_id, gateway_id, ExclusiveLock))
 		return false;
 	state = once_look(&search->once, credential_id, gateway_id, search->slots.cool_down);
 	search->at_gateway = state == ONCE_TAKEN;
 	leased = state == ONCE_FREE && lease_in_slot(search, credential_id);
-	lock_give(LOCK_PLACE, key, ExclusiveLock);
+	lock_give_part(LOCK_PLACE, credential_id, gateway_id, ExclusiveLock);
 	return leased;
 }
 

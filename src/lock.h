@@ -18,12 +18,18 @@ typedef enum EgressLock
 	LOCK_USER = 16006
 } EgressLock;
 
-extern int64 lock_session_key(text *session_id);
-extern int64 lock_user_key(text *user_id);
-extern int64 lock_place_key(int64 credential_id, int64 gateway_id);
-extern int64 lock_slot_key(int64 credential_id, int32 slot);
-extern void lock_take(EgressLock lock, int64 key, LOCKMODE mode);
-extern bool lock_try(EgressLock lock, int64 key, LOCKMODE mode);
-extern void lock_give(EgressLock lock, int64 key, LOCKMODE mode);
+/* on a gateway or a credential */
+extern void lock_take(EgressLock lock, int64 id, LOCKMODE mode);
+extern bool lock_try(EgressLock lock, int64 id, LOCKMODE mode);
+extern void lock_give(EgressLock lock, int64 id, LOCKMODE mode);
+
+/* on a session or a user */
+extern void lock_take_text(EgressLock lock, text *id, LOCKMODE mode);
+extern bool lock_try_text(EgressLock lock, text *id, LOCKMODE mode);
+extern void lock_give_text(EgressLock lock, text *id, LOCKMODE mode);
+
+/* on a slot of a credential, or its place at a gateway */
+extern bool lock_try_part(EgressLock lock, int64 credential_id, int64 part, LOCKMODE mode);
+extern void lock_give_part(EgressLock lock, int64 credential_id, int64 part, LOCKMODE mode);
 
 #endif							/* EGRESS_LOCK_H */

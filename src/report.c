@@ -97,7 +97,6 @@ refuse_without_lease(text *session_id)
 static void
 begin(Report *report, Oid function, text *session_id)
 {
-	int64		key = lock_session_key(session_id);
 	LeaseState	state;
 
 	report->session_id = session_id;
@@ -111,9 +110,9 @@ begin(Report *report, Oid function, text *session_id)
 	scan_open(&report->credentials, INDEX_CREDENTIAL_ID, AccessShareLock);
 	scan_open(&report->providers, INDEX_PROVIDER_ID, AccessShareLock);
 
-	lock_take(LOCK_SESSION, key, ExclusiveLock);
+	lock_take_text(LOCK_SESSION, session_id, ExclusiveLock);
 	state = lease_look(&report->lease, session_id);
-	lock_give(LOCK_SESSION, key, ExclusiveLock);
+	lock_give_text(LOCK_SESSION, session_id, ExclusiveLock);
 	if (state != LEASE_LIVE && !(state == LEASE_BUSY && !TransactionIdIsValid(report->lease.lease.dirty.xmin)))
 		refuse_without_lease(session_id);
 

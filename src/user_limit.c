@@ -162,7 +162,7 @@ user_limit_find(List *subjects, Snapshot snapshot, UserLimit *limit)
 static void
 take(UserHold *hold, LOCKMODE mode)
 {
-	lock_take(LOCK_USER, lock_user_key(hold->user_id), mode);
+	lock_take_text(LOCK_USER, hold->user_id, mode);
 	hold->lock = mode;
 }
 
@@ -171,7 +171,7 @@ static void
 give(UserHold *hold)
 {
 	if (hold->lock != NoLock)
-		lock_give(LOCK_USER, lock_user_key(hold->user_id), hold->lock);
+		lock_give_text(LOCK_USER, hold->user_id, hold->lock);
 	hold->lock = NoLock;
 }
 
