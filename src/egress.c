@@ -12,6 +12,7 @@
  *	keyring.c			egress.secret_key_file and the keys in it
  *	secret.c			the type egress_secret: sealing and opening
  *	config.c			reading and editing a config line by line; its formats are in
+ *	openvpn_directives.c	the directives of OpenVPN, and what they take
  *	config_openvpn.c	and config_wireguard.c: checking, rendering and importing
  *	certificate.c		certificates and private keys, as openvpn reads them
  *	config_store.c		what is stored of a config: egress_config_has_secret

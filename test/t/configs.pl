@@ -79,7 +79,7 @@ sub build {
     return run('', $ENV{CC} // 'gcc', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-Wno-unused-parameter',
         '-D_GNU_SOURCE', @$options, "-I$headers", "-I$root/src", "-I$root/test/config",
         (map { "$root/test/config/$_" } @sources, 'standalone.c'),
-        (map { "$root/src/$_" } qw(config.c config_openvpn.c config_wireguard.c certificate.c)),
+        (map { "$root/src/$_" } qw(config.c config_openvpn.c openvpn_directives.c config_wireguard.c certificate.c)),
         '-o', "$folder/$program", '-lcrypto');
 }
 
@@ -372,9 +372,9 @@ for my $format ('openvpn', 'wireguard') {
     };
 }
 
-# what the table of src/config_openvpn.c and that of src/config_wireguard.c say of a directive
+# what the table of src/openvpn_directives.c and that of src/config_wireguard.c say of a directive
 my %reason;
-for (slurp("$root/src/config_openvpn.c") =~ /^\t(\{"[\w-]+", .*\}),$/mg) {
+for (slurp("$root/src/openvpn_directives.c") =~ /^\t(\{"[\w-]+", .*\}),$/mg) {
     $reason{openvpn}{$1} = $2 if /^\{"([\w-]+)", .*, (\w+)\}$/;
 }
 for (slurp("$root/src/config_wireguard.c") =~ /^\t(\{SECTION_\w+, ".*\}),$/mg) {
@@ -398,7 +398,7 @@ subtest 'the tables' => sub {
 
 subtest 'what an import takes out' => sub {
     my ($imported) = slurp("$root/doc/configs.md") =~ /^### Imported\n(.*)/ms;
-    my %flags = slurp("$root/src/config_openvpn.c") =~ /^\t\{"([\w-]+)", ([^,]+),/mg;
+    my %flags = slurp("$root/src/openvpn_directives.c") =~ /^\t\{"([\w-]+)", ([^,}]+),/mg;
     my @taken_out = grep { $flags{$_} =~ /TAKEN_OUT/ } sort keys %flags;
     cmp_ok scalar(@taken_out), '>', 50, 'there is much';
     for my $name (@taken_out) {
