@@ -106,7 +106,7 @@ is_held(EgressCapacity *capacity, EgressEntitlement *credential)
 
 	if (!lease_entry_is_cooling(leases))
 		return scan_entry_is_visible(leases);
-	if (!index_fetch_heap(leases->desc, leases->slot))
+	if (!scan_visit(leases))
 		return false;
 	free_at = lease_free_at(scan_timestamp(leases, Anum_egress_lease_acquired_at), credential->cool_down);
 	if (free_at <= capacity->moment)
@@ -129,7 +129,7 @@ count_expired(EgressCapacity *capacity, EgressEntitlement *credential, int64 las
 		TimestampTz free_at;
 		int64		gateway_id;
 
-		if (!index_fetch_heap(expiries->desc, expiries->slot))
+		if (!scan_visit(expiries))
 			continue;
 		ended_at = scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at);
 		free_at = lease_free_at(ended_at, credential->cool_down);

@@ -17,7 +17,7 @@
  *	certificate.c		certificates and private keys, as openvpn reads them
  *	config_store.c		what is stored of a config: egress_config_has_secret
  *	query.c				what SQL that the C code runs has in common
- *	scan.c				reading the tables by index, inserting rows
+ *	scan.c				reading the tables by index, writing rows: table access methods and the executor
  *	draw.c				drawing an entry of an index by chance
  *	subject.c			the subjects of a call
  *	freed.c				telling the pool's index that a connection may be free

@@ -229,11 +229,10 @@ lease_is_cooling(EgressScan *lease)
 bool
 lease_entry_is_cooling(EgressScan *leases)
 {
-	IndexScanDesc desc = leases->desc;
 	bool		isnull;
 
-	return desc->xs_itupdesc->natts >= COOLING_COLUMN &&
-		DatumGetBool(index_getattr(desc->xs_itup, COOLING_COLUMN, desc->xs_itupdesc, &isnull));
+	return scan_entry_columns(leases) >= COOLING_COLUMN &&
+		DatumGetBool(scan_entry_column(leases, COOLING_COLUMN, &isnull));
 }
 
 /* has_cooled_by -- is the lease in a scan's current row one that nobody holds, and its connection free at a moment? */
@@ -323,7 +322,7 @@ high_slot(EgressScan *lease)
 
 		if (slot > result && (seen >= MOST_SEEN || removed >= MOST_REMOVED))
 			break;
-		if (!index_fetch_heap(slots.desc, slots.slot))
+		if (!scan_visit(&slots))
 			continue;
 		if (removed < MOST_REMOVED && has_cooled_by(&slots, cool_down, now) && try_remove(&slots))
 			removed++;

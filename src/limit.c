@@ -482,9 +482,9 @@ was_held(LimitLook *look, const Interval *cool_down, LimitSeen *seen)
 
 	if (!cooling && scan_page_is_all_visible(leases))
 		return true;
-	if (!index_fetch_heap(leases->desc, leases->slot) || TransactionIdIsValid(leases->dirty.xmin))
+	if (!scan_visit(leases) || TransactionIdIsValid(leases->dirty.xmin))
 		return false;
-	inserter = HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data);
+	inserter = scan_row_inserter(leases);
 	if (TransactionIdIsCurrentTransactionId(inserter))
 		*seen = Min(*seen, LIMIT_SEEN_FULL_WITH_OWN);
 	else if (XidInMVCCSnapshot(inserter, look->snapshot))
@@ -545,9 +545,9 @@ earliest_end(LimitLook *look, int64 credential_id, LimitSeen *seen)
 		/* an entry is of all the versions of a row that was updated in its place */
 		do
 		{
-			if (index_fetch_heap(expiries->desc, expiries->slot) && counts(look, seen))
+			if (scan_visit(expiries) && counts(look, seen))
 				end = Min(end, scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at));
-		} while (expiries->desc->xs_heap_continue);
+		} while (scan_visit_has_more(expiries));
 	}
 	return end;
 }

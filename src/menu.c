@@ -138,8 +138,8 @@ entry_text(EgressScan *gateways, int column)
 static bool
 entry_is_available(Menu *menu, EgressScan *gateways, int64 gateway_id)
 {
-	if (gateways->desc->xs_itupdesc->natts <= ENTRY_WITHDRAWN)
-		return index_fetch_heap(gateways->desc, gateways->slot) &&
+	if (scan_entry_columns(gateways) <= ENTRY_WITHDRAWN)
+		return scan_visit(gateways) &&
 			access_decide_row(menu->access, gateways) == ACCESS_AVAILABLE;
 	return access_decide(menu->access, gateway_id, DatumGetBool(gateways->entry[ENTRY_ENABLED]),
 						 DatumGetBool(gateways->entry[ENTRY_WITHDRAWN])) == ACCESS_AVAILABLE &&

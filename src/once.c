@@ -146,7 +146,7 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
 		if (TransactionIdIsValid(leases->dirty.xmin) || lease_has_cooled(leases, cool_down) ||
 			lease_is_over(&look->ends, leases, cool_down))
 			continue;
-		inserter = HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(leases->slot, false, NULL)->t_data);
+		inserter = scan_row_inserter(leases);
 		if ((TransactionIdIsCurrentTransactionId(inserter) || !XidInMVCCSnapshot(inserter, snapshot)) &&
 			!lease_has_expired(&look->ends, leases, cool_down) && !ender_has_ended(leases))
 		{

@@ -1,5 +1,8 @@
 /*
- * scan.c -- reading the extension's tables through their indexes, and inserting rows
+ * scan.c -- reading the extension's tables through their indexes, and writing rows
+ *
+ * All that calls table access methods, indexes' and the executor's internals for rows of ours is here, so that a new PostgreSQL
+ * major is met here, and in compat.h. By themselves are what reads pages of a btree (draw.c), and the access method (pool_index.c).
  *
  * The paths that count (menu, acquire, release, triggers) read by index only, each look-up by an equality on the
  * index's leading columns. Which index serves a look-up is written in the code, so no statistics and no planner
@@ -575,12 +578,18 @@ scan_row_is_changing(EgressScan *scan)
 	return scan_row_version(scan, &inserter, &ender);
 }
 
+/* scan_row_inserter -- the transaction that wrote the version of the current row that was read */
+TransactionId
+scan_row_inserter(EgressScan *scan)
+{
+	return HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(scan->slot, false, NULL)->t_data);
+}
+
 /* scan_row_is_own -- has this transaction itself written the current row? */
 bool
 scan_row_is_own(EgressScan *scan)
 {
-	return TransactionIdIsCurrentTransactionId(
-		HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(scan->slot, false, NULL)->t_data));
+	return TransactionIdIsCurrentTransactionId(scan_row_inserter(scan));
 }
 
 /* scan_stop -- let go of the current row and of every page; scan_start() may follow */
@@ -610,6 +619,54 @@ scan_close(EgressScan *scan)
 	table_close(scan->table, NoLock);
 }
 
+/* scan_step -- go to the next index entry in a direction, dead or not; no row is visited. Before: scan_open_entries() */
+bool
+scan_step(EgressScan *scan, ScanDirection direction)
+{
+	CHECK_FOR_INTERRUPTS();
+	return index_getnext_tid(scan->desc, direction) != NULL;
+}
+
+/* scan_entry_columns -- how many columns the index has, in the version that is installed */
+int
+scan_entry_columns(EgressScan *scan)
+{
+	return scan->desc->xs_itupdesc->natts;
+}
+
+/* scan_entry_column -- a column of the current index entry; points into the page */
+Datum
+scan_entry_column(EgressScan *scan, AttrNumber column, bool *isnull)
+{
+	return index_getattr(scan->desc->xs_itup, column, scan->desc->xs_itupdesc, isnull);
+}
+
+/*
+ * scan_visit -- fetch the row of the current entry into slot; false when the snapshot has none
+ *
+ * With a snapshot that sees more than one version of a row, each call fetches the next one, as long as scan_visit_has_more().
+ */
+bool
+scan_visit(EgressScan *scan)
+{
+	return index_fetch_heap(scan->desc, scan->slot);
+}
+
+/* scan_visit_has_more -- may the current entry be of another version than the one that scan_visit() has fetched? */
+bool
+scan_visit_has_more(EgressScan *scan)
+{
+	return scan->desc->xs_heap_continue;
+}
+
+/* scan_visit_again -- scan_visit(), from the first version on */
+bool
+scan_visit_again(EgressScan *scan)
+{
+	scan->desc->xs_heap_continue = false;
+	return scan_visit(scan);
+}
+
 /*
  * scan_next_entry -- go to the next index entry, whose columns are in scan->entry, whether its row is visible or not
  *
@@ -618,8 +675,7 @@ scan_close(EgressScan *scan)
 bool
 scan_next_entry(EgressScan *scan)
 {
-	CHECK_FOR_INTERRUPTS();
-	if (index_getnext_tid(scan->desc, ForwardScanDirection) == NULL)
+	if (!scan_step(scan, ForwardScanDirection))
 		return false;
 	Assert(scan->desc->xs_itupdesc->natts <= SHAPE_MAX_COLUMNS);
 	index_deform_tuple(scan->desc->xs_itup, scan->desc->xs_itupdesc, scan->entry, scan->entry_nulls);
@@ -698,7 +754,7 @@ bool
 scan_entry_is_visible(EgressScan *scan)
 {
 	if (!scan_page_is_all_visible(scan))
-		return index_fetch_heap(scan->desc, scan->slot);
+		return scan_visit(scan);
 
 	/* the row is not visited, so a serializable transaction has to say here that it read it */
 	PredicateLockPage(scan->table, ItemPointerGetBlockNumber(&scan->desc->xs_heaptid), scan->desc->xs_snapshot);

@@ -1,5 +1,5 @@
 /*
- * scan.h -- reading the extension's tables through their indexes, and inserting rows
+ * scan.h -- reading the extension's tables through their indexes, and writing rows
  */
 #ifndef EGRESS_SCAN_H
 #define EGRESS_SCAN_H
@@ -7,6 +7,7 @@
 #include "postgres.h"
 #include "access/genam.h"
 #include "access/relscan.h"
+#include "access/sdir.h"
 #include "access/skey.h"
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
@@ -75,7 +76,14 @@ extern bool scan_row_ends(EgressScan *scan);
 extern bool scan_row_is_replaced(EgressScan *scan);
 extern bool scan_row_version(EgressScan *scan, TransactionId *inserter, TransactionId *ender);
 extern bool scan_row_is_changing(EgressScan *scan);
+extern TransactionId scan_row_inserter(EgressScan *scan);
 extern bool scan_row_is_own(EgressScan *scan);
+extern bool scan_step(EgressScan *scan, ScanDirection direction);
+extern int	scan_entry_columns(EgressScan *scan);
+extern Datum scan_entry_column(EgressScan *scan, AttrNumber column, bool *isnull);
+extern bool scan_visit(EgressScan *scan);
+extern bool scan_visit_has_more(EgressScan *scan);
+extern bool scan_visit_again(EgressScan *scan);
 extern bool scan_next_entry(EgressScan *scan);
 extern bool scan_seek(EgressScan *scan, int64 id, int64 last_id, Snapshot snapshot);
 extern bool scan_seek_next(EgressScan *scan);

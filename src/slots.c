@@ -85,10 +85,9 @@ next_slot(EgressScan *scan, ScanDirection direction)
 	Datum		slot;
 	bool		isnull;
 
-	CHECK_FOR_INTERRUPTS();
-	if (index_getnext_tid(scan->desc, direction) == NULL)
+	if (!scan_step(scan, direction))
 		return SLOT_END;
-	slot = index_getattr(scan->desc->xs_itup, SLOT_COLUMN, scan->desc->xs_itupdesc, &isnull);
+	slot = scan_entry_column(scan, SLOT_COLUMN, &isnull);
 	return isnull ? SLOT_NONE : DatumGetInt32(slot);
 }
 
@@ -130,8 +129,7 @@ lease_state(SlotSearch *search, EgressScan *scan)
 			return ROW_IN_THE_WAY;
 		if (TransactionIdIsInProgress(ender))
 			return ROW_HELD;
-		scan->desc->xs_heap_continue = false;
-		if (!index_fetch_heap(scan->desc, scan->slot))
+		if (!scan_visit_again(scan))
 			return ROW_GONE;
 	}
 }
@@ -150,7 +148,7 @@ row_state(SlotSearch *search, EgressScan *scan)
 	scan->dirty.xmin = scan->dirty.xmax = InvalidTransactionId;
 	if (!cooling && scan_page_is_all_visible(scan))
 		return ROW_HELD;
-	if (!index_fetch_heap(scan->desc, scan->slot))
+	if (!scan_visit(scan))
 		return ROW_GONE;
 	if (!cooling)
 		return lease_state(search, scan);
