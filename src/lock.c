@@ -42,7 +42,7 @@
 
 #include "compat.h"
 
-/* text_key -- the key of a lock on a session or a user; two ids that share one only wait for each other for microseconds */
+/* text_key -- the key of a lock on a session or a user; two ids that share one only wait for each other for a moment */
 static int64
 text_key(text *id)
 {
