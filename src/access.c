@@ -29,10 +29,10 @@
 #include "utils/snapmgr.h"
 #include "utils/varlena.h"
 
-#include "arguments.h"
 #include "errors.h"
 #include "freed.h"
 #include "lease.h"
+#include "value.h"
 
 /* the gateway's column in the indexes of selections, counted from 0 */
 #define SELECTION_GATEWAY_ID 1
@@ -130,7 +130,7 @@ access_begin(EgressCall *call, text *user_id, text *workspace_id, Snapshot snaps
 	bench_begin(&call->benches, purpose == ACCESS_TO_ACQUIRE ? SnapshotSelf : snapshot, false);
 	call->selections.opened = false;
 	call->selections.entries_opened = false;
-	call->subjects = subjects_of(user_id, workspace_id, snapshot);
+	call->subjects = subject_list(user_id, workspace_id, snapshot);
 	call->counts = NIL;
 }
 
@@ -432,7 +432,7 @@ static bool
 has_subject(EgressScan *credential, EgressSubject *subject)
 {
 	return scan_value(credential, Anum_egress_credential_subject_type) == catalog_subject_type(subject->type) &&
-		same_text(scan_text(credential, Anum_egress_credential_subject_id), subject->id);
+		value_same_text(scan_text(credential, Anum_egress_credential_subject_id), subject->id);
 }
 
 /* access_subject_of -- which of the call's subjects the credential in a scan's current row has, as its number; -1: none */
@@ -534,12 +534,12 @@ any_selects(EgressAccess *access, int64 gateway_id)
 uint64
 access_pool_group(const EgressSubject *subject, int64 provider_id)
 {
-	return pool_group(catalog_subject_type(subject->type), subject->id, provider_id);
+	return pool_index_group(catalog_subject_type(subject->type), subject->id, provider_id);
 }
 
 /* access_search_pool -- let a pool be searched for a provider's credentials that have one of the call's subjects */
 void
-access_search_pool(EgressAccess *access, Pool *pool)
+access_search_pool(EgressAccess *access, EgressPool *pool)
 {
 	List	   *subjects = access->call->subjects;
 	uint64	   *groups = palloc(list_length(subjects) * sizeof(uint64));
@@ -552,7 +552,7 @@ access_search_pool(EgressAccess *access, Pool *pool)
 
 /* access_found_credential -- the credential that a search came to, if the snapshot has it and it has a subject of the call; or NULL */
 EgressEntitlement *
-access_found_credential(EgressAccess *access, Pool *pool, int group, int64 id)
+access_found_credential(EgressAccess *access, EgressPool *pool, int group, int64 id)
 {
 	EgressSubject *subject = list_nth(access->call->subjects, group);
 
@@ -568,7 +568,7 @@ maybe_free(EgressAccess *access)
 {
 	EgressCall *call = access->call;
 	List	   *result = NIL;
-	Pool		pool;
+	EgressPool		pool;
 	int			group;
 	int64		id;
 
@@ -589,7 +589,7 @@ maybe_free(EgressAccess *access)
 
 /* access_is_benched -- is a gateway or credential of a provider benched? After: if so, *bench says how */
 bool
-access_is_benched(EgressAccess *access, BenchKind kind, int64 id, Bench *bench)
+access_is_benched(EgressAccess *access, EgressBenchKind kind, int64 id, EgressBench *bench)
 {
 	return bench_find(&access->call->benches, kind, id, &access->bench_rule, access->call->moment, bench);
 }
@@ -605,7 +605,7 @@ note_benched(EgressAccess *access)
 	foreach(cell, access->credentials)
 	{
 		EgressEntitlement *credential = lfirst(cell);
-		Bench	   *bench = palloc(sizeof(Bench));
+		EgressBench	   *bench = palloc(sizeof(EgressBench));
 
 		if (access_is_benched(access, BENCH_CREDENTIAL, credential->id, bench))
 			credential->bench = bench;
@@ -821,19 +821,19 @@ access_count_fitting(EgressAccess *access, int64 gateway_id)
 void
 access_tell_full(EgressAccess *access)
 {
-	PoolItem   *items;
+	EgressPoolItem   *items;
 	int			count = 0;
 	ListCell   *cell;
 
 	if (!access->big || list_length(access->credentials) < POOL_BIG)
 		return;
-	items = palloc0(list_length(access->credentials) * sizeof(PoolItem));
+	items = palloc0(list_length(access->credentials) * sizeof(EgressPoolItem));
 	foreach(cell, access->credentials)
 	{
 		EgressEntitlement *credential = lfirst(cell);
 
 		if (credential->limited && credential->active >= credential->limit)
-			items[count++] = (PoolItem) {
+			items[count++] = (EgressPoolItem) {
 				.group = access_pool_group(credential->subject, credential->provider_id),
 				.id = credential->id
 			};
@@ -870,7 +870,7 @@ decide_mapping(EgressAccess *access, EgressSelected *entry, bool enabled, bool w
 EgressVerdict
 access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
 {
-	Bench		bench;
+	EgressBench		bench;
 	EgressSelected *entry = access->selected == NULL ? NULL :
 		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
 	EgressVerdict verdict = decide_mapping(access, entry, enabled, withdrawn);
@@ -947,7 +947,7 @@ selects(EgressCall *call, EgressCandidate *credential, int64 gateway_id)
 	if (credential->gateway_count < 0)
 		return access_next_selection(access_start_selections(call, credential->id, &gateway_id), &selected_id);
 	return credential->gateway_count > 0 &&
-		bsearch(&gateway_id, credential->gateways, credential->gateway_count, sizeof(int64), compare_ids) != NULL;
+		bsearch(&gateway_id, credential->gateways, credential->gateway_count, sizeof(int64), value_compare_ids) != NULL;
 }
 
 /*
@@ -967,7 +967,7 @@ access_fits(EgressCall *call, EgressCandidate *credential, int64 provider_id, in
 	{
 		const EgressSubject *subject = lfirst(cell);
 
-		if (subject->type == credential->subject->type && same_text(subject->id, credential->subject->id))
+		if (subject->type == credential->subject->type && value_same_text(subject->id, credential->subject->id))
 			return credential->all_gateways || selects(call, credential, gateway_id);
 	}
 	return false;

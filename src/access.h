@@ -44,7 +44,7 @@ typedef struct EgressCall
 	bool		pools;			/* big pools are searched, and not read */
 	bool		overrides;		/* the workspace's override is on */
 	List	   *subjects;		/* of EgressSubject */
-	BenchLook	benches;
+	EgressBenchLook	benches;
 	EgressSelections selections;
 	List	   *counts;			/* for access.c: how many credentials of each provider were read */
 } EgressCall;
@@ -64,7 +64,7 @@ typedef struct EgressEntitlement
 	const Interval *cool_down;	/* how long a connection counts after its end, or NULL */
 	bool		spent;			/* for an acquire: it was found to have no connection to give, at whichever gateway; */
 	bool		unopened;		/* it cannot be opened */
-	const Bench *bench;			/* not for an acquire: it is benched, and passed over; or NULL */
+	const EgressBench *bench;			/* not for an acquire: it is benched, and passed over; or NULL */
 	int64		active;			/* for capacity.c: connections that are held, -1 until counted; */
 	int64		cooling;		/* of these, those that only cool down, */
 	TimestampTz cooled_at;		/* the first of them until then */
@@ -84,7 +84,7 @@ typedef struct EgressAccess
 	bool		provider_enabled;
 	bool		provider_managed;
 	bool		spread;			/* the credentials are tried from one on that is drawn by chance */
-	BenchRule	bench_rule;
+	EgressBenchRule	bench_rule;
 	List	   *mappings;		/* of EgressEntitlement, by ascending id: all of the provider that name the call */
 	List	   *credentials;	/* likewise */
 	bool		mapped_all;		/* a mapping allows all gateways */
@@ -157,15 +157,15 @@ extern void access_sort_by_name(List *providers);
 extern int	access_count_fitting(EgressAccess *access, int64 gateway_id);
 extern void access_tell_full(EgressAccess *access);
 extern List *access_credentials(EgressAccess *access, int64 gateway_id);
-extern bool access_is_benched(EgressAccess *access, BenchKind kind, int64 id, Bench *bench);
+extern bool access_is_benched(EgressAccess *access, EgressBenchKind kind, int64 id, EgressBench *bench);
 extern EgressSelections *access_selections(EgressCall *call);
 extern EgressScan *access_start_selections(EgressCall *call, int64 credential_id, const int64 *gateway_id);
 extern bool access_next_selection(EgressScan *entries, int64 *gateway_id);
 extern int	access_subject_of(EgressCall *call, EgressScan *credential);
 extern EgressEntitlement *access_credential(EgressCall *call, EgressScan *row, EgressSubject *subject);
 extern uint64 access_pool_group(const EgressSubject *subject, int64 provider_id);
-extern void access_search_pool(EgressAccess *access, Pool *pool);
-extern EgressEntitlement *access_found_credential(EgressAccess *access, Pool *pool, int group, int64 id);
+extern void access_search_pool(EgressAccess *access, EgressPool *pool);
+extern EgressEntitlement *access_found_credential(EgressAccess *access, EgressPool *pool, int group, int64 id);
 extern EgressVerdict access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn);
 extern bool access_counts(EgressCall *call, const EgressSubject *subject);
 extern EgressEntitlement *access_mapping(EgressCall *call, EgressScan *row, EgressSubject *subject);

@@ -37,7 +37,7 @@
 
 #include "access.h"
 #include "acquire.h"
-#include "arguments.h"
+#include "argument.h"
 #include "compat.h"
 #include "config.h"
 #include "errors.h"
@@ -51,6 +51,7 @@
 #include "secret.h"
 #include "sessions.h"
 #include "shape.h"
+#include "value.h"
 
 /* what an acquire returns */
 enum
@@ -92,7 +93,7 @@ PG_FUNCTION_INFO_V1(egress_acquire_credential);
 
 /* open_secret -- open a secret of the credential that is the current row, if it has it; false when that cannot be done */
 static bool
-open_secret(Acquire *acquire, CredentialSecret which)
+open_secret(EgressAcquire *acquire, EgressCredentialSecret which)
 {
 	bool		isnull;
 	Datum		value = scan_column(&acquire->credentials, credential_secrets[which].column, &isnull);
@@ -103,19 +104,19 @@ open_secret(Acquire *acquire, CredentialSecret which)
 	return acquire->outcome == SECRET_OPENED;
 }
 
-/* open_secrets -- open the secrets of the credential that is the current row; false if one cannot be; a LimitUsable */
+/* open_secrets -- open the secrets of the credential that is the current row; false if one cannot be; a EgressLimitUsable */
 static bool
 open_secrets(void *arg)
 {
-	Acquire    *acquire = arg;
+	EgressAcquire    *acquire = arg;
 
 	acquire->outcome = SECRET_OPENED;
-	for (CredentialSecret which = 0; which < CREDENTIAL_SECRET_COUNT; which++)
+	for (EgressCredentialSecret which = 0; which < CREDENTIAL_SECRET_COUNT; which++)
 	{
 		secret_wipe(acquire->opened[which]);
 		acquire->opened[which] = NULL;
 	}
-	for (CredentialSecret which = 0; which < CREDENTIAL_SECRET_COUNT; which++)
+	for (EgressCredentialSecret which = 0; which < CREDENTIAL_SECRET_COUNT; which++)
 		if (!open_secret(acquire, which))
 			return false;
 	return true;
@@ -123,7 +124,7 @@ open_secrets(void *arg)
 
 /* gateway_label -- the gateway as messages name it */
 static char *
-gateway_label(Acquire *acquire)
+gateway_label(EgressAcquire *acquire)
 {
 	return psprintf(INT64_FORMAT " \"%s\"", acquire->gateway_id,
 					scan_name(&acquire->gateways, Anum_egress_gateway_name));
@@ -149,12 +150,12 @@ acquire_cools(TimestampTz cooled_at)
 
 /* refuse -- raise NG002 or NG003 */
 pg_noreturn static void
-refuse(Acquire *acquire, EgressVerdict verdict)
+refuse(EgressAcquire *acquire, EgressVerdict verdict)
 {
 	const char *provider = acquire->access->provider_name;
 	const char *gateway = gateway_label(acquire);
 	const char *caller = acquire_call_label(acquire->user_id, acquire->workspace_id);
-	Bench		bench;
+	EgressBench		bench;
 
 	if (verdict == ACCESS_BENCHED && access_is_benched(acquire->access, BENCH_GATEWAY, acquire->gateway_id, &bench))
 		ereport(ERROR,
@@ -188,10 +189,10 @@ refuse(Acquire *acquire, EgressVerdict verdict)
 /*
  * refuse_full -- raise NG004; some of the credentials that fit may have been passed over because they cannot be opened
  *
- * at_gateway: one or more because they are at the gateway already; benched: one or more because they are. cooled_at: see AcquireTry.
+ * at_gateway: one or more because they are at the gateway already; benched: one or more because they are. cooled_at: see EgressAcquireTry.
  */
 pg_noreturn static void
-refuse_full(Acquire *acquire, bool at_gateway, bool benched, TimestampTz cooled_at)
+refuse_full(EgressAcquire *acquire, bool at_gateway, bool benched, TimestampTz cooled_at)
 {
 	bool		cooling = cooled_at != DT_NOEND;
 	const char *is_full = benched ? "is benched" :
@@ -229,7 +230,7 @@ refuse_full(Acquire *acquire, bool at_gateway, bool benched, TimestampTz cooled_
 
 /* lock_gateway -- take the gateway's lock; false, and it is given back, when the gateway is being deleted */
 static bool
-lock_gateway(Acquire *acquire)
+lock_gateway(EgressAcquire *acquire)
 {
 	lock_take(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
 	if (!scan_row_ends(&acquire->gateways))
@@ -240,7 +241,7 @@ lock_gateway(Acquire *acquire)
 
 /* unopened_label -- the secret that open_secrets() could not open, as messages name it */
 static char *
-unopened_label(Acquire *acquire)
+unopened_label(EgressAcquire *acquire)
 {
 	EgressScan *credential = &acquire->credentials;
 
@@ -251,16 +252,16 @@ unopened_label(Acquire *acquire)
 
 /* unopened_secret -- that secret, a copy */
 static EgressSecret *
-unopened_secret(Acquire *acquire)
+unopened_secret(EgressAcquire *acquire)
 {
 	return (EgressSecret *) DatumGetTextPCopy(scan_value(&acquire->credentials, credential_secrets[acquire->unopened].column));
 }
 
 /* pass_over -- note that the credential that is the current row cannot be opened */
 static void
-pass_over(Acquire *acquire)
+pass_over(EgressAcquire *acquire)
 {
-	PassedOver *passed_over = &acquire->passed_over;
+	EgressPassedOver *passed_over = &acquire->passed_over;
 
 	if (passed_over->count++ > 0)
 		return;
@@ -271,17 +272,17 @@ pass_over(Acquire *acquire)
 
 /* acquire_log_passed_over -- log the credentials that were passed over because they cannot be opened, if there are any */
 void
-acquire_log_passed_over(Acquire *acquire)
+acquire_log_passed_over(EgressAcquire *acquire)
 {
-	PassedOver *passed_over = &acquire->passed_over;
+	EgressPassedOver *passed_over = &acquire->passed_over;
 
 	if (passed_over->count > 0)
 		secret_log_passed_over(passed_over->secret, passed_over->outcome, passed_over->label, passed_over->count - 1);
 }
 
-/* refuse_user -- raise NG008; before: user_hold_claim() or user_hold_is_full() said so */
+/* refuse_user -- raise NG008; before: user_limit_hold_claim() or user_limit_hold_is_full() said so */
 pg_noreturn static void
-refuse_user(Acquire *acquire)
+refuse_user(EgressAcquire *acquire)
 {
 	acquire_log_passed_over(acquire);
 	user_hold_refuse(&acquire->user);
@@ -293,23 +294,23 @@ refuse_user(Acquire *acquire)
  * Returns false, and they are given back, when the gateway is being deleted; raises NG008 when the user's limit is reached.
  */
 static bool
-enter(Acquire *acquire, LimitLease *lease)
+enter(EgressAcquire *acquire, EgressLimitLease *lease)
 {
-	if (!user_hold_claim(&acquire->user))
+	if (!user_limit_hold_claim(&acquire->user))
 		refuse_user(acquire);
 	lease->user_slot = acquire->user.slot;
 	if (lock_gateway(acquire))
 		return true;
-	user_hold_give(&acquire->user);
+	user_limit_hold_give(&acquire->user);
 	return false;
 }
 
 /* leave -- give them back */
 static void
-leave(Acquire *acquire)
+leave(EgressAcquire *acquire)
 {
 	lock_give(LOCK_GATEWAY, acquire->gateway_id, ShareLock);
-	user_hold_give(&acquire->user);
+	user_limit_hold_give(&acquire->user);
 }
 
 /*
@@ -318,7 +319,7 @@ leave(Acquire *acquire)
  * *locked is whether these are held, before and after. Returns false when the gateway is being deleted.
  */
 static bool
-take_of(Acquire *acquire, EgressEntitlement *credential, LimitLease *lease, bool *locked, LimitOutcome *outcome)
+take_of(EgressAcquire *acquire, EgressEntitlement *credential, EgressLimitLease *lease, bool *locked, EgressLimitOutcome *outcome)
 {
 	if (!*locked)
 		*locked = enter(acquire, lease);
@@ -339,11 +340,11 @@ take_of(Acquire *acquire, EgressEntitlement *credential, LimitLease *lease, bool
 
 /* try_fitting -- the same of the credentials that fit the gateway, one after the other, until one is taken */
 static void
-try_fitting(Acquire *acquire, AcquireTry *tried, EgressFitting *fitting, LimitLease *lease)
+try_fitting(EgressAcquire *acquire, EgressAcquireTry *tried, EgressFitting *fitting, EgressLimitLease *lease)
 {
 	EgressEntitlement *credential;
 	bool		locked = false;
-	LimitOutcome outcome = LIMIT_GONE;
+	EgressLimitOutcome outcome = LIMIT_GONE;
 
 	while (outcome != LIMIT_TAKEN && (credential = fitting_next(fitting)) != NULL)
 	{
@@ -385,11 +386,11 @@ try_fitting(Acquire *acquire, AcquireTry *tried, EgressFitting *fitting, LimitLe
  * when the gateway is available, and the user's limit is reached.
  */
 void
-acquire_try(Acquire *acquire, AcquireTry *tried)
+acquire_try(EgressAcquire *acquire, EgressAcquireTry *tried)
 {
 	EgressAccess *access = acquire->access;
 	EgressFitting fitting;
-	LimitLease	lease = {
+	EgressLimitLease	lease = {
 		.session_id = acquire->session_id,
 		.user_id = acquire->user_id,
 		.workspace_id = acquire->workspace_id
@@ -416,11 +417,11 @@ acquire_try(Acquire *acquire, AcquireTry *tried)
 		if (acquire->ttl != NULL)
 			lease_expires(acquire->session_id,
 						  scan_id(&acquire->credentials, Anum_egress_credential_egress_credential_id),
-						  ttl_end(acquire->acquired_at, acquire->ttl));
+						  lease_ttl_end(acquire->acquired_at, acquire->ttl));
 	}
 	if (tried->outcome == TRY_TAKEN || tried->outcome == TRY_DELETED)
 		return;
-	if (user_hold_is_full(&acquire->user))
+	if (user_limit_hold_is_full(&acquire->user))
 		refuse_user(acquire);
 
 	/* of a big pool one fits, or it would not be available; what was not among those that may be free is full */
@@ -436,16 +437,16 @@ acquire_try(Acquire *acquire, AcquireTry *tried)
 
 /* acquire_refuse_unopened -- raise NG006 for the first credential that was passed over */
 void
-acquire_refuse_unopened(Acquire *acquire)
+acquire_refuse_unopened(EgressAcquire *acquire)
 {
 	secret_refuse(acquire->passed_over.secret, acquire->passed_over.outcome, acquire->passed_over.label);
 }
 
 /* take_lease -- acquire_try(), or an error that says why not */
 static void
-take_lease(Acquire *acquire)
+take_lease(EgressAcquire *acquire)
 {
-	AcquireTry	tried;
+	EgressAcquireTry	tried;
 
 	acquire_try(acquire, &tried);
 	if (tried.outcome == TRY_UNOPENED)
@@ -464,7 +465,7 @@ take_lease(Acquire *acquire)
 
 /* acquire_held_gateway -- the gateway of the lease that the session holds */
 int64
-acquire_held_gateway(Acquire *acquire)
+acquire_held_gateway(EgressAcquire *acquire)
 {
 	return scan_id(&acquire->lease.lease, Anum_egress_lease_egress_gateway_id);
 }
@@ -476,14 +477,14 @@ acquire_held_gateway(Acquire *acquire)
  * lease has ended since it was found, and its credential was deleted.
  */
 bool
-acquire_return(Acquire *acquire, bool fits)
+acquire_return(EgressAcquire *acquire, bool fits)
 {
 	EgressScan *lease = &acquire->lease.lease;
 	text	   *user_id = DatumGetTextPP(scan_value(lease, Anum_egress_lease_user_id));
 	text	   *workspace_id = scan_text(lease, Anum_egress_lease_workspace_id);
 	int64		gateway_id = acquire_held_gateway(acquire);
 
-	if (!fits || !same_text(user_id, acquire->user_id) || !same_text(workspace_id, acquire->workspace_id))
+	if (!fits || !value_same_text(user_id, acquire->user_id) || !value_same_text(workspace_id, acquire->workspace_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_EGRESS_SESSION_HOLDS_OTHER),
 				 errmsg("session \"%s\" already holds a lease", text_to_cstring(acquire->session_id)),
@@ -499,7 +500,7 @@ acquire_return(Acquire *acquire, bool fits)
 
 /* open_held -- open the secrets of the lease that the session holds; NG006 if one cannot be opened */
 static void
-open_held(Acquire *acquire)
+open_held(EgressAcquire *acquire)
 {
 	if (open_secrets(acquire))
 		return;
@@ -523,14 +524,14 @@ optional_string(EgressScan *credential, AttrNumber column)
 
 /* render -- the gateway's config, if it has one, with the credential in it; NG007 if they do not fit together */
 static text *
-render(Acquire *acquire)
+render(EgressAcquire *acquire)
 {
 	EgressScan *credential = &acquire->credentials;
 	text	   *config = scan_text(&acquire->gateways, Anum_egress_gateway_config);
 	text	   *rendered = config;
-	OpenvpnCredential openvpn;
-	WireguardCredential wireguard;
-	SecretHush	hush;
+	EgressOpenvpnCredential openvpn;
+	EgressWireguardCredential wireguard;
+	EgressSecretHush	hush;
 	char	   *object;
 
 	if (config == NULL)
@@ -548,13 +549,13 @@ render(Acquire *acquire)
 			openvpn.password = acquire->opened[SECRET_PASSWORD];
 			openvpn.client_certificate = optional_string(credential, Anum_egress_credential_client_certificate);
 			openvpn.client_key = acquire->opened[SECRET_CLIENT_KEY];
-			if (openvpn.username == NULL && openvpn.client_certificate == NULL && !openvpn_has_certificate(config))
+			if (openvpn.username == NULL && openvpn.client_certificate == NULL && !config_openvpn_has_certificate(config))
 				ereport(ERROR,
 						(errcode(ERRCODE_EGRESS_CONFIG),
 						 errmsg("%s cannot log in", object),
 						 errdetail("The credential has no username and no certificate, and the config has no certificate."),
 						 errhint("Give the credential a username and a password, or a certificate and its key.")));
-			rendered = openvpn_render_config(config, &openvpn);
+			rendered = config_openvpn_render(config, &openvpn);
 			break;
 		case PROVIDER_WIREGUARD:
 			wireguard.private_key = acquire->opened[SECRET_PRIVATE_KEY];
@@ -564,7 +565,7 @@ render(Acquire *acquire)
 				ereport(ERROR,
 						(errcode(ERRCODE_EGRESS_CONFIG),
 						 errmsg("%s has no private key", object)));
-			rendered = wireguard_render_config(config, &wireguard);
+			rendered = config_wireguard_render(config, &wireguard);
 			break;
 		case PROVIDER_CUSTOM:
 			break;
@@ -596,7 +597,7 @@ wipe_text(text *value)
  * with_gateway: the gateway's id comes first.
  */
 static Datum
-result(FunctionCallInfo fcinfo, Acquire *acquire, bool with_gateway)
+result(FunctionCallInfo fcinfo, EgressAcquire *acquire, bool with_gateway)
 {
 	EgressScan *gateway = &acquire->gateways;
 	EgressScan *credential = &acquire->credentials;
@@ -651,7 +652,7 @@ result(FunctionCallInfo fcinfo, Acquire *acquire, bool with_gateway)
 
 /* lock_long_secrets -- lock the table of values that are too long for their row: who opens one later waits for nobody */
 static void
-lock_long_secrets(Acquire *acquire)
+lock_long_secrets(EgressAcquire *acquire)
 {
 	Oid			toast_id = acquire->credentials.table->rd_rel->reltoastrelid;
 	Relation	toast;
@@ -671,7 +672,7 @@ lock_long_secrets(Acquire *acquire)
  * function is the one that was called, and name its name. Whoever needs more tables or indexes than these opens them next.
  */
 void
-acquire_open(Acquire *acquire, Oid function, const char *name)
+acquire_open(EgressAcquire *acquire, Oid function, const char *name)
 {
 	PreventCommandIfReadOnly(name);
 	PreventCommandIfParallelMode(name);
@@ -697,10 +698,10 @@ acquire_open(Acquire *acquire, Oid function, const char *name)
  * acquire_begin -- take the session's lock, and look at its lease
  *
  * After: acquire->state says what it is; one that had expired was ended. What is decided from here on is decided as of
- * acquire->snapshot, among it whether the user has a limit: user_hold_decide().
+ * acquire->snapshot, among it whether the user has a limit: user_limit_hold_decide().
  */
 void
-acquire_begin(Acquire *acquire)
+acquire_begin(EgressAcquire *acquire)
 {
 	lock_take_text(LOCK_SESSION, acquire->session_id, ExclusiveLock);
 	while ((acquire->state = lease_look(&acquire->lease, acquire->session_id)) == LEASE_BUSY ||
@@ -719,20 +720,20 @@ acquire_begin(Acquire *acquire)
 	if (acquire->state == LEASE_EXPIRED)
 		lease_end_expired(&acquire->lease);
 
-	user_hold_begin(&acquire->user, acquire->user_id);
+	user_limit_hold_begin(&acquire->user, acquire->user_id);
 	acquire->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	access_begin(&acquire->call, acquire->user_id, acquire->workspace_id, acquire->snapshot, GetCurrentTimestamp(),
 				 ACCESS_TO_ACQUIRE);
-	user_hold_decide(&acquire->user, acquire->call.subjects, acquire->snapshot);
+	user_limit_hold_decide(&acquire->user, acquire->call.subjects, acquire->snapshot);
 }
 
 /* acquire_end -- give back the locks of the user and the session, close everything, and return the row; held: the lease was there before */
 Datum
-acquire_end(Acquire *acquire, FunctionCallInfo fcinfo, bool held, bool with_gateway)
+acquire_end(EgressAcquire *acquire, FunctionCallInfo fcinfo, bool held, bool with_gateway)
 {
 	Datum		row;
 
-	user_hold_end(&acquire->user);
+	user_limit_hold_end(&acquire->user);
 	lock_give_text(LOCK_SESSION, acquire->session_id, ExclusiveLock);
 	if (held)
 		open_held(acquire);
@@ -752,16 +753,16 @@ acquire_end(Acquire *acquire, FunctionCallInfo fcinfo, bool held, bool with_gate
 Datum
 egress_acquire_credential(PG_FUNCTION_ARGS)
 {
-	Acquire		acquire;
+	EgressAcquire		acquire;
 	bool		held;
 
 	memset(&acquire, 0, sizeof(acquire));
-	acquire.user_id = get_id(fcinfo, 0, "user_id");
-	acquire.workspace_id = get_optional_id(fcinfo, 1, "workspace_id");
-	check_not_null(fcinfo, 2, "egress_gateway_id");
+	acquire.user_id = argument_id(fcinfo, 0, "user_id");
+	acquire.workspace_id = argument_optional_id(fcinfo, 1, "workspace_id");
+	argument_check_not_null(fcinfo, 2, "egress_gateway_id");
 	acquire.gateway_id = PG_GETARG_INT64(2);
-	acquire.session_id = get_id(fcinfo, 3, "session_id");
-	acquire.ttl = get_ttl(fcinfo, 4);
+	acquire.session_id = argument_id(fcinfo, 3, "session_id");
+	acquire.ttl = lease_get_ttl(fcinfo, 4);
 
 	acquire_open(&acquire, fcinfo->flinfo->fn_oid, "egress_acquire_credential()");
 	acquire_begin(&acquire);

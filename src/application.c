@@ -29,17 +29,17 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "compat.h"
 
 /*
- * id_settings_begin -- let a value of a type have the same text form in every session, until id_settings_end()
+ * application_settings_begin -- let a value of a type have the same text form in every session, until application_settings_end()
  *
  * Who deletes a row may have other settings than who wrote it, or acquired the lease. These are PostgreSQL's defaults, with
- * times in UTC. Returns what id_settings_end() needs. The types that ids mostly are of have one text form, and cost nothing.
+ * times in UTC. Returns what application_settings_end() needs. The types that ids mostly are of have one text form, and cost nothing.
  */
 int
-id_settings_begin(Oid type)
+application_settings_begin(Oid type)
 {
 	static const char *const settings[][2] = {
 		{"bytea_output", "hex"}, {"datestyle", "ISO"}, {"extra_float_digits", "1"}, {"intervalstyle", "postgres"},
@@ -66,9 +66,9 @@ id_settings_begin(Oid type)
 	return nest_level;
 }
 
-/* id_settings_end -- go on with the settings from before id_settings_begin(); an error restores them by itself */
+/* application_settings_end -- go on with the settings from before application_settings_begin(); an error restores them by itself */
 void
-id_settings_end(int nest_level)
+application_settings_end(int nest_level)
 {
 	if (nest_level > 0)
 		AtEOXact_GUC(true, nest_level);
@@ -78,7 +78,7 @@ id_settings_end(int nest_level)
  * application_id -- the id that a value of the application's is; NULL when it cannot be one, because it is empty or too long
  *
  * The id is the value as the type's output function writes it, which is what a driver shows an application whose settings
- * are those of id_settings_begin(). Only character(n) is taken without its padding.
+ * are those of application_settings_begin(). Only character(n) is taken without its padding.
  */
 text *
 application_id(Datum value, Oid type)
@@ -91,11 +91,11 @@ application_id(Datum value, Oid type)
 	{
 		Oid			output;
 		bool		is_varlena;
-		int			settings = id_settings_begin(type);
+		int			settings = application_settings_begin(type);
 
 		getTypeOutputInfo(type, &output, &is_varlena);
 		id = cstring_to_text(OidOutputFunctionCall(output, value));
-		id_settings_end(settings);
+		application_settings_end(settings);
 	}
 	return VARSIZE_ANY_EXHDR(id) > 0 && VARSIZE_ANY_EXHDR(id) <= EGRESS_MAX_ID_LENGTH ? id : NULL;
 }
@@ -153,7 +153,7 @@ application_rows(Oid relid)
  *
  * One parameter is the id as a value of the column's base type, the other the id itself. The type's own equality lets the
  * application's index be used; the text forms decide, as application_id() writes them. The two differ where equal values are
- * not the same id: 1.0 and 1.00, or letter case in citext. column is quoted. Run it within id_settings_begin().
+ * not the same id: 1.0 and 1.00, or letter case in citext. column is quoted. Run it within application_settings_begin().
  */
 void
 application_match(StringInfo query, const char *column, Oid type, int value_parameter, int id_parameter)
@@ -272,13 +272,13 @@ application_is_replicated(Oid relid)
 }
 
 /*
- * search_path_begin -- until search_path_end(), names without a schema are PostgreSQL's own
+ * application_search_path_begin -- until application_search_path_end(), names without a schema are PostgreSQL's own
  *
  * For a function without a search_path of its own, because the DDL that it runs fires the event triggers of others, while it
- * does something with other rights than its caller's. Returns what search_path_end() needs; an error ends it, too.
+ * does something with other rights than its caller's. Returns what application_search_path_end() needs; an error ends it, too.
  */
 int
-search_path_begin(void)
+application_search_path_begin(void)
 {
 	int			nest_level = NewGUCNestLevel();
 
@@ -286,15 +286,15 @@ search_path_begin(void)
 	return nest_level;
 }
 
-/* search_path_end -- names are looked up as before search_path_begin() */
+/* application_search_path_end -- names are looked up as before application_search_path_begin() */
 void
-search_path_end(int nest_level)
+application_search_path_end(int nest_level)
 {
 	AtEOXact_GUC(true, nest_level);
 }
 
 /*
- * act_as_owner -- go on with the rights of a table's owner, until act_again()
+ * application_act_as_owner -- go on with the rights of a table's owner, until application_act_again()
  *
  * As the queries of foreign keys do (ri_PerformCheck() in utils/adt/ri_triggers.c): to plan and run a query can call
  * functions of the table's owner, in the expression of an index or the policy of a row, and these must have neither
@@ -303,7 +303,7 @@ search_path_end(int nest_level)
  * An error restores both by itself.
  */
 void
-act_as_owner(Oid relid, Rights *before)
+application_act_as_owner(Oid relid, EgressRights *before)
 {
 	HeapTuple	class = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Oid			owner;
@@ -319,9 +319,9 @@ act_as_owner(Oid relid, Rights *before)
 	before->nest_level = NewGUCNestLevel();
 }
 
-/* act_again -- go on with the rights, and the settings, from before act_as_owner() */
+/* application_act_again -- go on with the rights, and the settings, from before application_act_as_owner() */
 void
-act_again(const Rights *before)
+application_act_again(const EgressRights *before)
 {
 	AtEOXact_GUC(false, before->nest_level);
 	SetUserIdAndSecContext(before->user, before->security);

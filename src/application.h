@@ -10,15 +10,15 @@
 #include "nodes/pg_list.h"
 
 /* Whose rights the code runs with, and since when settings are its own. */
-typedef struct Rights
+typedef struct EgressRights
 {
 	Oid			user;
 	int			security;
 	int			nest_level;
-} Rights;
+} EgressRights;
 
-extern int	id_settings_begin(Oid type);
-extern void id_settings_end(int nest_level);
+extern int	application_settings_begin(Oid type);
+extern void application_settings_end(int nest_level);
 extern text *application_id(Datum value, Oid type);
 extern int	application_column(TupleDesc desc, const char *name, const char **problem);
 extern const char *application_table(Oid relid);
@@ -27,9 +27,9 @@ extern void application_match(StringInfo query, const char *column, Oid type, in
 extern bool application_is_unique(Oid relid, const char *column, bool immediate);
 extern List *application_triggers(Oid function);
 extern bool application_is_replicated(Oid relid);
-extern int	search_path_begin(void);
-extern void search_path_end(int nest_level);
-extern void act_as_owner(Oid relid, Rights *before);
-extern void act_again(const Rights *before);
+extern int	application_search_path_begin(void);
+extern void application_search_path_end(int nest_level);
+extern void application_act_as_owner(Oid relid, EgressRights *before);
+extern void application_act_again(const EgressRights *before);
 
 #endif							/* EGRESS_APPLICATION_H */

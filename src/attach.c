@@ -31,7 +31,7 @@
 #include "utils/syscache.h"
 
 #include "application.h"
-#include "arguments.h"
+#include "argument.h"
 #include "catalog.h"
 #include "compat.h"
 #include "group_members.h"
@@ -349,14 +349,14 @@ egress_attach_sessions(PG_FUNCTION_ARGS)
 	List	   *tables;
 
 	PreventCommandIfReadOnly("egress_attach_sessions()");
-	check_not_null(fcinfo, 0, "session_table");
-	check_not_null(fcinfo, 1, "session_id_column");
+	argument_check_not_null(fcinfo, 0, "session_table");
+	argument_check_not_null(fcinfo, 1, "session_id_column");
 	column = NameStr(*PG_GETARG_NAME(1));
 	ended_when = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
 	/* the function of version 0.9 has three arguments */
 	if (PG_NARGS() > 3)
 	{
-		check_not_null(fcinfo, 3, "must_exist");
+		argument_check_not_null(fcinfo, 3, "must_exist");
 		must_exist = PG_GETARG_BOOL(3);
 	}
 	catalog_use(fcinfo->flinfo->fn_oid);
@@ -386,7 +386,7 @@ egress_attach_sessions(PG_FUNCTION_ARGS)
 
 	/* the names NEW and OLD of a trigger, for the rows that are there: no row joins, so OLD is NULLs */
 	if (ended_when != NULL)
-		end_sessions(relid, psprintf("SELECT new.%s FROM %s AS new LEFT JOIN %s AS old ON false WHERE (%s\n)",
+		session_trigger_end(relid, psprintf("SELECT new.%s FROM %s AS new LEFT JOIN %s AS old ON false WHERE (%s\n)",
 									 column, application_rows(relid), application_rows(relid), ended_when));
 	SPI_finish();
 	PG_RETURN_VOID();
@@ -399,7 +399,7 @@ egress_detach_sessions(PG_FUNCTION_ARGS)
 	Oid			relid;
 
 	PreventCommandIfReadOnly("egress_detach_sessions()");
-	check_not_null(fcinfo, 0, "session_table");
+	argument_check_not_null(fcinfo, 0, "session_table");
 	catalog_use(fcinfo->flinfo->fn_oid);
 
 	relid = lock_table(fcinfo, AccessExclusiveLock);
@@ -422,9 +422,9 @@ egress_attach_group_members(PG_FUNCTION_ARGS)
 	List	   *tables;
 
 	PreventCommandIfReadOnly("egress_attach_group_members()");
-	check_not_null(fcinfo, 0, "member_table");
-	check_not_null(fcinfo, 1, "user_id_column");
-	check_not_null(fcinfo, 2, "group_id_column");
+	argument_check_not_null(fcinfo, 0, "member_table");
+	argument_check_not_null(fcinfo, 1, "user_id_column");
+	argument_check_not_null(fcinfo, 2, "group_id_column");
 	user_column = NameStr(*PG_GETARG_NAME(1));
 	group_column = NameStr(*PG_GETARG_NAME(2));
 	catalog_use(fcinfo->flinfo->fn_oid);
@@ -451,9 +451,9 @@ egress_attach_group_members(PG_FUNCTION_ARGS)
 
 	/* the mirror first: with the triggers there, it takes only what they write */
 	query_connect();
-	nest_level = search_path_begin();
+	nest_level = application_search_path_begin();
 	group_members_refill(relid, user_column, group_column);
-	search_path_end(nest_level);
+	application_search_path_end(nest_level);
 	action = psprintf("EXECUTE FUNCTION %s.%s(%s, %s, %s)", query_schema(),
 					  group_members.trigger_function,
 					  quote_literal_cstr(user_column), quote_literal_cstr(group_column),
@@ -472,7 +472,7 @@ egress_detach_group_members(PG_FUNCTION_ARGS)
 	Oid			source;
 
 	PreventCommandIfReadOnly("egress_detach_group_members()");
-	check_not_null(fcinfo, 0, "member_table");
+	argument_check_not_null(fcinfo, 0, "member_table");
 	catalog_use(fcinfo->flinfo->fn_oid);
 
 	relid = lock_table(fcinfo, AccessExclusiveLock);
@@ -481,10 +481,10 @@ egress_detach_group_members(PG_FUNCTION_ARGS)
 	detach(&group_members, relid);
 	if (source == relid)
 	{
-		int			nest_level = search_path_begin();
+		int			nest_level = application_search_path_begin();
 
 		group_members_forget();
-		search_path_end(nest_level);
+		application_search_path_end(nest_level);
 	}
 	SPI_finish();
 	PG_RETURN_VOID();

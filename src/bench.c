@@ -27,7 +27,7 @@
 #include "storage/lmgr.h"
 #include "utils/timestamp.h"
 
-#include "arguments.h"
+#include "value.h"
 
 /* the longest that something is benched at a time */
 #define LONGEST_BENCH USECS_PER_HOUR
@@ -46,7 +46,7 @@ typedef struct BenchTarget
 typedef struct BenchEntry
 {
 	BenchTarget target;			/* hash key; must be first */
-	List	   *reports;		/* of BenchReport */
+	List	   *reports;		/* of EgressBenchReport */
 } BenchEntry;
 
 /* bench_lock_tables -- lock the table that is read here, where the version that is installed has it */
@@ -59,16 +59,16 @@ bench_lock_tables(LOCKMODE lockmode)
 
 /* bench_index -- the index of the reports about gateways, or about credentials */
 EgressIndex
-bench_index(BenchKind kind)
+bench_index(EgressBenchKind kind)
 {
 	return kind == BENCH_GATEWAY ? INDEX_REPORT_GATEWAY : INDEX_REPORT_CREDENTIAL;
 }
 
 /* bench_rule -- the settings of the provider in a scan's current row */
-BenchRule
+EgressBenchRule
 bench_rule(EgressScan *provider)
 {
-	BenchRule	rule = {0, 0};
+	EgressBenchRule	rule = {0, 0};
 	bool		no_after;
 	bool		no_length;
 	Datum		after = scan_column(provider, Anum_egress_provider_bench_after, &no_after);
@@ -89,10 +89,10 @@ bench_rule(EgressScan *provider)
 }
 
 /* bench_report -- the report in a scan's current row, in the current memory context */
-BenchReport *
+EgressBenchReport *
 bench_report(EgressScan *reports)
 {
-	BenchReport *report = palloc0(sizeof(BenchReport));
+	EgressBenchReport *report = palloc0(sizeof(EgressBenchReport));
 	text	   *session_id = scan_text(reports, Anum_egress_report_session_id);
 
 	report->id = scan_id(reports, Anum_egress_report_egress_report_id);
@@ -105,8 +105,8 @@ bench_report(EgressScan *reports)
 static int
 compare_reports(const ListCell *a, const ListCell *b)
 {
-	const BenchReport *left = lfirst(a);
-	const BenchReport *right = lfirst(b);
+	const EgressBenchReport *left = lfirst(a);
+	const EgressBenchReport *right = lfirst(b);
 
 	if (left->reported_at != right->reported_at)
 		return left->reported_at < right->reported_at ? -1 : 1;
@@ -115,7 +115,7 @@ compare_reports(const ListCell *a, const ListCell *b)
 
 /* length_of -- for how long the n-th round benches */
 static int64
-length_of(const BenchRule *rule, int64 n)
+length_of(const EgressBenchRule *rule, int64 n)
 {
 	int64		length = rule->length;
 
@@ -131,14 +131,14 @@ bench_counts_already(List *round, text *session_id)
 	ListCell   *cell;
 
 	foreach(cell, round)
-		if (same_text(lfirst(cell), session_id))
+		if (value_same_text(lfirst(cell), session_id))
 			return true;
 	return false;
 }
 
 /* start_anew -- nothing of what was reported until now counts */
 static void
-start_anew(Bench *bench)
+start_anew(EgressBench *bench)
 {
 	bench->failures = 0;
 	bench->times = 0;
@@ -149,7 +149,7 @@ start_anew(Bench *bench)
 
 /* count -- let the next report count: a failure, not reported while it was benched, and not by a session of the round */
 static void
-count(Bench *bench, const BenchReport *report, const BenchRule *rule)
+count(EgressBench *bench, const EgressBenchReport *report, const EgressBenchRule *rule)
 {
 	bench->failures++;
 	bench->round = lappend(bench->round, report->session_id);
@@ -166,7 +166,7 @@ static void
 spare_before(List *reports, int position)
 {
 	for (int i = 0; i < position; i++)
-		((BenchReport *) list_nth(reports, i))->spare = true;
+		((EgressBenchReport *) list_nth(reports, i))->spare = true;
 }
 
 /*
@@ -176,7 +176,7 @@ spare_before(List *reports, int position)
  * again. Before: rule->after is not 0. After: bench->last and bench->round point to what the reports have.
  */
 void
-bench_state(Bench *bench, List *reports, const BenchRule *rule, TimestampTz now)
+bench_state(EgressBench *bench, List *reports, const EgressBenchRule *rule, TimestampTz now)
 {
 	int64		enough = 1;		/* rounds: with more, it would not be benched for longer */
 	List	   *ends = NIL;		/* where the rounds end */
@@ -187,7 +187,7 @@ bench_state(Bench *bench, List *reports, const BenchRule *rule, TimestampTz now)
 	start_anew(bench);
 	for (int i = 0; i < list_length(reports); i++)
 	{
-		BenchReport *report = list_nth(reports, i);
+		EgressBenchReport *report = list_nth(reports, i);
 
 		if (report->reported_at > now)
 			/* what another reports at this very moment is not */
@@ -214,7 +214,7 @@ bench_state(Bench *bench, List *reports, const BenchRule *rule, TimestampTz now)
 
 /* entry_of -- the reports about something, made if need be */
 static BenchEntry *
-entry_of(HTAB *targets, BenchKind kind, int64 id)
+entry_of(HTAB *targets, EgressBenchKind kind, int64 id)
 {
 	BenchTarget target = {kind, id};
 	bool		found;
@@ -227,7 +227,7 @@ entry_of(HTAB *targets, BenchKind kind, int64 id)
 
 /* read_all -- read all reports that there are */
 static void
-read_all(BenchLook *look)
+read_all(EgressBenchLook *look)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(look->context);
 	HASHCTL		info = {
@@ -266,7 +266,7 @@ read_all(BenchLook *look)
  * memory context stays.
  */
 void
-bench_begin(BenchLook *look, Snapshot snapshot, bool reads_all)
+bench_begin(EgressBenchLook *look, Snapshot snapshot, bool reads_all)
 {
 	Relation	table;
 	BlockNumber pages;
@@ -280,7 +280,7 @@ bench_begin(BenchLook *look, Snapshot snapshot, bool reads_all)
 	if (!catalog_has_table(TABLE_REPORT))
 		return;
 
-	table = open_table(TABLE_REPORT, AccessShareLock);
+	table = scan_open_table(TABLE_REPORT, AccessShareLock);
 	pages = RelationGetNumberOfBlocks(table);
 	table_close(table, NoLock);
 	look->nothing = pages == 0;
@@ -291,7 +291,7 @@ bench_begin(BenchLook *look, Snapshot snapshot, bool reads_all)
 
 /* look_up -- the reports about something */
 static List *
-look_up(BenchLook *look, BenchKind kind, int64 id)
+look_up(EgressBenchLook *look, EgressBenchKind kind, int64 id)
 {
 	EgressScan	reports;
 	List	   *result = NIL;
@@ -310,7 +310,7 @@ look_up(BenchLook *look, BenchKind kind, int64 id)
 
 /* reports_about -- the reports about something */
 static List *
-reports_about(BenchLook *look, BenchKind kind, int64 id)
+reports_about(EgressBenchLook *look, EgressBenchKind kind, int64 id)
 {
 	BenchTarget target = {kind, id};
 	BenchEntry *entry;
@@ -327,7 +327,7 @@ reports_about(BenchLook *look, BenchKind kind, int64 id)
 
 /* bench_find -- is a gateway or credential benched at a moment? After: if so, *bench says how */
 bool
-bench_find(BenchLook *look, BenchKind kind, int64 id, const BenchRule *rule, TimestampTz moment, Bench *bench)
+bench_find(EgressBenchLook *look, EgressBenchKind kind, int64 id, const EgressBenchRule *rule, TimestampTz moment, EgressBench *bench)
 {
 	List	   *reports = rule->after == 0 ? NIL : reports_about(look, kind, id);
 
@@ -339,7 +339,7 @@ bench_find(BenchLook *look, BenchKind kind, int64 id, const BenchRule *rule, Tim
 
 /* bench_label -- how something is benched, as messages say it */
 char *
-bench_label(const Bench *bench)
+bench_label(const EgressBench *bench)
 {
 	return psprintf(bench->failures == 1 ? "benched until %s, after " INT64_FORMAT " report of a session that could not connect" :
 					"benched until %s, after " INT64_FORMAT " reports of sessions that could not connect",
@@ -348,7 +348,7 @@ bench_label(const Bench *bench)
 
 /* bench_targets -- of which gateways, or credentials, there are reports: a List of int64 *; before: reads_all */
 List *
-bench_targets(BenchLook *look, BenchKind kind)
+bench_targets(EgressBenchLook *look, EgressBenchKind kind)
 {
 	List	   *result = NIL;
 	HASH_SEQ_STATUS status;

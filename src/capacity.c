@@ -13,9 +13,9 @@
 #include "lib/qunique.h"
 #include "miscadmin.h"
 
-#include "arguments.h"
 #include "lease.h"
 #include "user_limit.h"
+#include "value.h"
 
 /* the gateway's column in the index of a credential's leases, counted from 0 */
 #define ENTRY_GATEWAY_ID 3
@@ -176,9 +176,9 @@ active_connections(EgressCapacity *capacity, EgressEntitlement *credential, int6
 		credential->active -= count_expired(capacity, credential, last_id);
 	if (credential->gateway_count > 1)
 	{
-		qsort(credential->gateways, credential->gateway_count, sizeof(int64), compare_ids);
+		qsort(credential->gateways, credential->gateway_count, sizeof(int64), value_compare_ids);
 		/* it may be at one twice, if that is not allowed since then only */
-		credential->gateway_count = qunique(credential->gateways, credential->gateway_count, sizeof(int64), compare_ids);
+		credential->gateway_count = qunique(credential->gateways, credential->gateway_count, sizeof(int64), value_compare_ids);
 	}
 	return credential->active;
 }
@@ -222,7 +222,7 @@ bool
 capacity_is_at(const EgressEntitlement *credential, int64 gateway_id)
 {
 	return credential->gateway_count > 0 &&
-		bsearch(&gateway_id, credential->gateways, credential->gateway_count, sizeof(int64), compare_ids) != NULL;
+		bsearch(&gateway_id, credential->gateways, credential->gateway_count, sizeof(int64), value_compare_ids) != NULL;
 }
 
 /* free_at -- how many connections a credential, one of a list by ascending id that is not without limit, has free at a gateway */
@@ -322,7 +322,7 @@ capacity_user(EgressCapacity *capacity, EgressCall *call, EgressUserCapacity *us
 	user->limited = user_limit_find(call->subjects, capacity->snapshot, &user->limit);
 	if (!user->limited)
 		return;
-	user_sessions_begin(&user->sessions);
+	user_limit_sessions_begin(&user->sessions);
 	scan_open(&leases, INDEX_LEASE_USER, AccessShareLock);
 	scan_open(&expiries, INDEX_LEASE_EXPIRY_SESSION, AccessShareLock);
 	scan_key_text(&leases, call->user_id);
@@ -332,7 +332,7 @@ capacity_user(EgressCapacity *capacity, EgressCall *call, EgressUserCapacity *us
 		CHECK_FOR_INTERRUPTS();
 		if (!lease_expired_by(&expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), capacity->snapshot,
 							  capacity->moment))
-			user_sessions_add(&user->sessions, &leases);
+			user_limit_sessions_add(&user->sessions, &leases);
 	}
 	scan_close(&expiries);
 	scan_close(&leases);

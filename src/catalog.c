@@ -43,7 +43,7 @@ static const char *const version_names[EGRESS_VERSION_COUNT] = {
  *
  * A table or index that a version lacks is not looked for, and nobody opens it then. Who reads a column that came later by
  * INCLUDE finds in the entry whether it is there (menu.c). To serve a version also means
- *	- that the C functions behind its SQL functions stay, and take as many arguments as it gives them: is_given();
+ *	- that the C functions behind its SQL functions stay, and take as many arguments as it gives them: argument_is_given();
  *	- that a row is made after the descriptor of the caller, and columns were added only at the end;
  *	- that what it has not is not granted: grant.c looks whether it is there.
  * test/t/update.pl calls every function of the version before, in its tables.

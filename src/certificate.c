@@ -33,22 +33,22 @@ static bool
 has(const char *start, const char *end, const char *wanted)
 {
 	for (; start < end; start++)
-		if (begins_with(start, end, wanted))
+		if (config_begins_with(start, end, wanted))
 			return true;
 	return false;
 }
 
 /*
- * pem_problem -- why a text cannot stand in a block of an OpenVPN config; NULL if it can
+ * certificate_pem_problem -- why a text cannot stand in a block of an OpenVPN config; NULL if it can
  *
  * Whether it is a certificate or a key is not looked at, so it costs little.
  */
 const char *
-pem_problem(const char *pem)
+certificate_pem_problem(const char *pem)
 {
 	if (strlen(pem) > MAX_PEM_LENGTH)
 		return "It has more than 64 kB.";
-	if (has_control_character(pem, true))
+	if (config_has_control_character(pem, true))
 		return "It has a control character other than the ends of its lines.";
 	if (strstr(pem, "</"))
 		return "It has \"</\", with which openvpn would take the block that it stands in to end.";
@@ -91,7 +91,7 @@ read_certificate(BIO *bio)
 const char *
 certificate_problem(const char *pem)
 {
-	const char *problem = pem_problem(pem);
+	const char *problem = certificate_pem_problem(pem);
 	X509	   *certificate;
 	BIO		   *bio;
 	int			count = 0;
@@ -116,11 +116,11 @@ certificate_problem(const char *pem)
 	return problem;
 }
 
-/* private_key_problem -- why openvpn would not take a <key> without asking; NULL if it would. *encrypted: it would ask */
+/* certificate_private_key_problem -- why openvpn would not take a <key> without asking; NULL if it would. *encrypted: it would ask */
 const char *
-private_key_problem(const char *pem, bool *encrypted)
+certificate_private_key_problem(const char *pem, bool *encrypted)
 {
-	const char *problem = pem_problem(pem);
+	const char *problem = certificate_pem_problem(pem);
 	EVP_PKEY   *key;
 	BIO		   *bio;
 
@@ -167,13 +167,13 @@ certificate_matches(const char *certificate, const char *key)
 }
 
 /*
- * pem_is_encrypted -- has something in PEM a passphrase, in either of the two ways? Without a look at what is encrypted
+ * certificate_pem_is_encrypted -- has something in PEM a passphrase, in either of the two ways? Without a look at what is encrypted
  *
  * The older way, a header, libcrypto has for blocks of any kind, and reads it with white space in several places; there is no
  * use for that header but this.
  */
 bool
-pem_is_encrypted(const char *start, const char *end)
+certificate_pem_is_encrypted(const char *start, const char *end)
 {
 	return has(start, end, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(start, end, "Proc-Type:");
 }
@@ -303,13 +303,13 @@ opens(PKCS12 *file)
 }
 
 /*
- * pkcs12_has_passphrase -- would openvpn ask for the passphrase of a <pkcs12>? Not if it is none, or empty
+ * certificate_pkcs12_has_passphrase -- would openvpn ask for the passphrase of a <pkcs12>? Not if it is none, or empty
  *
  * One that takes too long to find out, or has a digest of a kind that libcrypto has had since 3.4 only, counts as one with a
  * passphrase. False for what is no PKCS #12 file.
  */
 bool
-pkcs12_has_passphrase(const char *base64, size_t length)
+certificate_pkcs12_has_passphrase(const char *base64, size_t length)
 {
 	PKCS12	   *file = NULL;
 	BIO		   *text;

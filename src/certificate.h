@@ -8,12 +8,12 @@
 
 #include "postgres.h"
 
-extern const char *pem_problem(const char *pem);
+extern const char *certificate_pem_problem(const char *pem);
 extern const char *certificate_problem(const char *pem);
-extern const char *private_key_problem(const char *pem, bool *encrypted);
+extern const char *certificate_private_key_problem(const char *pem, bool *encrypted);
 extern bool certificate_matches(const char *certificate, const char *key);
 extern const char *certificate_date_problem(const char *pem);
-extern bool pem_is_encrypted(const char *start, const char *end);
-extern bool pkcs12_has_passphrase(const char *base64, size_t length);
+extern bool certificate_pem_is_encrypted(const char *start, const char *end);
+extern bool certificate_pkcs12_has_passphrase(const char *base64, size_t length);
 
 #endif							/* EGRESS_CERTIFICATE_H */

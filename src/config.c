@@ -32,7 +32,7 @@
 
 /* config_open -- begin to read a config; format is its name in messages */
 void
-config_open(ConfigReader *reader, text *config, const char *format)
+config_open(EgressConfigReader *reader, text *config, const char *format)
 {
 	memset(reader, 0, sizeof(*reader));
 	reader->format = format;
@@ -42,7 +42,7 @@ config_open(ConfigReader *reader, text *config, const char *format)
 
 /* config_next_line -- read a line; false at the end */
 bool
-config_next_line(ConfigReader *reader, ConfigLine *line)
+config_next_line(EgressConfigReader *reader, EgressConfigLine *line)
 {
 	const char *newline;
 
@@ -75,7 +75,7 @@ config_next_line(ConfigReader *reader, ConfigLine *line)
  * a part of a key. Reason and hint stay as they are until config_finish().
  */
 void
-config_problem(ConfigReader *reader, int number, const char *directive, const char *reason, const char *hint)
+config_problem(EgressConfigReader *reader, int number, const char *directive, const char *reason, const char *hint)
 {
 	int			kept = Min(reader->problem_count, MAX_PROBLEMS);
 	int			place = kept;
@@ -89,15 +89,15 @@ config_problem(ConfigReader *reader, int number, const char *directive, const ch
 	if (place == MAX_PROBLEMS)
 		return;
 	if (reader->problems == NULL)
-		reader->problems = palloc(MAX_PROBLEMS * sizeof(ConfigProblem));
+		reader->problems = palloc(MAX_PROBLEMS * sizeof(EgressConfigProblem));
 	memmove(&reader->problems[place + 1], &reader->problems[place],
-			(Min(kept, MAX_PROBLEMS - 1) - place) * sizeof(ConfigProblem));
-	reader->problems[place] = (ConfigProblem) {number, directive, reason, hint};
+			(Min(kept, MAX_PROBLEMS - 1) - place) * sizeof(EgressConfigProblem));
+	reader->problems[place] = (EgressConfigProblem) {number, directive, reason, hint};
 }
 
 /* config_abandon -- read no further: what follows a problem would only be misread */
 void
-config_abandon(ConfigReader *reader)
+config_abandon(EgressConfigReader *reader)
 {
 	reader->next = reader->end;
 	reader->abandoned = true;
@@ -105,7 +105,7 @@ config_abandon(ConfigReader *reader)
 
 /* list_problems -- a line of an error's detail for each problem */
 static const char *
-list_problems(const ConfigReader *reader)
+list_problems(const EgressConfigReader *reader)
 {
 	int			kept = Min(reader->problem_count, MAX_PROBLEMS);
 	StringInfoData list;
@@ -113,7 +113,7 @@ list_problems(const ConfigReader *reader)
 	initStringInfo(&list);
 	for (int i = 0; i < kept; i++)
 	{
-		const ConfigProblem *problem = &reader->problems[i];
+		const EgressConfigProblem *problem = &reader->problems[i];
 
 		if (problem->number > 0)
 			appendStringInfo(&list, "Line %d: ", problem->number);
@@ -128,7 +128,7 @@ list_problems(const ConfigReader *reader)
 
 /* list_hints -- the hints of all problems, each once; NULL without any */
 static const char *
-list_hints(const ConfigReader *reader)
+list_hints(const EgressConfigReader *reader)
 {
 	const char *hints[MAX_HINTS];
 	int			count = 0;
@@ -154,9 +154,9 @@ list_hints(const ConfigReader *reader)
 
 /* config_finish -- raise NG007 if a problem was noted; it names all of them */
 void
-config_finish(const ConfigReader *reader)
+config_finish(const EgressConfigReader *reader)
 {
-	const ConfigProblem *first = reader->problems;
+	const EgressConfigProblem *first = reader->problems;
 	int			others = reader->problem_count - 1;
 	const char *hint;
 	StringInfoData more;
@@ -183,9 +183,9 @@ config_finish(const ConfigReader *reader)
 			 hint ? errhint("%s", hint) : 0));
 }
 
-/* begins_with -- does a part of a line begin with this? */
+/* config_begins_with -- does a part of a line begin with this? */
 bool
-begins_with(const char *start, const char *end, const char *prefix)
+config_begins_with(const char *start, const char *end, const char *prefix)
 {
 	return (size_t) (end - start) >= strlen(prefix) && memcmp(start, prefix, strlen(prefix)) == 0;
 }
@@ -195,7 +195,7 @@ static bool
 has_inside(const char *start, const char *end, const char *wanted)
 {
 	for (; start < end; start++)
-		if (begins_with(start, end, wanted))
+		if (config_begins_with(start, end, wanted))
 			return true;
 	return false;
 }
@@ -207,12 +207,12 @@ has_inside(const char *start, const char *end, const char *wanted)
  * reason and hint are for all else.
  */
 void
-config_problem_unknown(ConfigReader *reader, int number, const char *start, const char *end,
+config_problem_unknown(EgressConfigReader *reader, int number, const char *start, const char *end,
 					   const char *reason, const char *hint)
 {
 	const char *const usual = reason;
 
-	if (begins_with(start, end, "\xEF\xBB\xBF"))
+	if (config_begins_with(start, end, "\xEF\xBB\xBF"))
 	{
 		reason = "It begins with a byte order mark, an invisible character that some editors put at the start of a file.";
 		hint = "Save the file as UTF-8 without a byte order mark, or take the first three bytes off.";
@@ -222,7 +222,7 @@ config_problem_unknown(ConfigReader *reader, int number, const char *start, cons
 		reason = "It has a backslash and an n where a line should end.";
 		hint = "In SQL, write E'...\\n...', or the config as it is between two $$; better, give it as a parameter.";
 	}
-	else if (begins_with(start, end, "<?") || begins_with(start, end, "<!") || begins_with(start, end, "<html"))
+	else if (config_begins_with(start, end, "<?") || config_begins_with(start, end, "<!") || config_begins_with(start, end, "<html"))
 	{
 		reason = "It is XML or a web page, and not a config.";
 		hint = "Give the content of the file that the provider lets you download.";
@@ -232,7 +232,7 @@ config_problem_unknown(ConfigReader *reader, int number, const char *start, cons
 		reason = "It is JSON, and not a config.";
 		hint = "Give the config's own text; a list of gateways is for egress_sync_gateways().";
 	}
-	else if (begins_with(start, end, "```"))
+	else if (config_begins_with(start, end, "```"))
 	{
 		reason = "It is a fence of Markdown, which surrounds the config.";
 		hint = "Give only what is between the two fences.";
@@ -263,8 +263,8 @@ last_part(const char *path)
 static int
 compare_files(const void *a, const void *b)
 {
-	const ConfigFile *left = a;
-	const ConfigFile *right = b;
+	const EgressConfigFile *left = a;
+	const EgressConfigFile *right = b;
 	int			order = strcmp(left->last_part, right->last_part);
 
 	return order != 0 ? order : strcmp(left->name, right->name);
@@ -272,17 +272,17 @@ compare_files(const void *a, const void *b)
 
 /* config_sort_files -- get files ready for config_find_file() */
 void
-config_sort_files(ConfigFiles *files)
+config_sort_files(EgressConfigFiles *files)
 {
-	ConfigFile *first = files->items;	/* of those with the same last part */
+	EgressConfigFile *first = files->items;	/* of those with the same last part */
 
 	for (int i = 0; i < files->count; i++)
 		files->items[i].last_part = last_part(files->items[i].name);
 	if (files->count > 1)
-		qsort(files->items, files->count, sizeof(ConfigFile), compare_files);
+		qsort(files->items, files->count, sizeof(EgressConfigFile), compare_files);
 	for (int i = 1; i < files->count; i++)
 	{
-		const ConfigFile *file = &files->items[i];
+		const EgressConfigFile *file = &files->items[i];
 
 		if (strcmp(file->last_part, first->last_part) != 0)
 			first = &files->items[i];
@@ -293,7 +293,7 @@ config_sort_files(ConfigFiles *files)
 
 /* lower_bound -- the first file that does not come before another; files->count if all do */
 static int
-lower_bound(const ConfigFiles *files, const ConfigFile *other)
+lower_bound(const EgressConfigFiles *files, const EgressConfigFile *other)
 {
 	int			low = 0;
 	int			high = files->count;
@@ -315,10 +315,10 @@ lower_bound(const ConfigFiles *files, const ConfigFile *other)
  *
  * *is_ambiguous: there are several that have only the last part, and not all are the same.
  */
-const ConfigFile *
-config_find_file(const ConfigFiles *files, const char *path, bool *is_ambiguous)
+const EgressConfigFile *
+config_find_file(const EgressConfigFiles *files, const char *path, bool *is_ambiguous)
 {
-	ConfigFile	wanted = {.name = path, .last_part = last_part(path)};
+	EgressConfigFile	wanted = {.name = path, .last_part = last_part(path)};
 	int			place = lower_bound(files, &wanted);
 
 	*is_ambiguous = false;
@@ -334,26 +334,26 @@ config_find_file(const ConfigFiles *files, const char *path, bool *is_ambiguous)
 
 /* config_removed -- note that an import took a line out, or put something else in its place */
 void
-config_removed(ConfigImport *import, int number, const char *directive, const char *reason)
+config_removed(EgressConfigImport *import, int number, const char *directive, const char *reason)
 {
-	ConfigRemoval *removal = palloc(sizeof(ConfigRemoval));
+	EgressConfigRemoval *removal = palloc(sizeof(EgressConfigRemoval));
 
-	*removal = (ConfigRemoval) {number, directive, reason};
+	*removal = (EgressConfigRemoval) {number, directive, reason};
 	import->removed = lappend(import->removed, removal);
 }
 
 /* config_replace -- note that a part of the config is to be replaced; parts are noted in their order */
 void
-config_replace(ConfigEdits *edits, const char *start, const char *end, const char *with)
+config_replace(EgressConfigEdits *edits, const char *start, const char *end, const char *with)
 {
-	ConfigEdit *edit;
+	EgressConfigEdit *edit;
 
 	if (edits->count == edits->capacity)
 	{
 		edits->capacity = edits->capacity ? edits->capacity * 2 : 8;
 		edits->items = edits->items ?
-			repalloc_huge(edits->items, edits->capacity * sizeof(ConfigEdit)) :
-			palloc(edits->capacity * sizeof(ConfigEdit));
+			repalloc_huge(edits->items, edits->capacity * sizeof(EgressConfigEdit)) :
+			palloc(edits->capacity * sizeof(EgressConfigEdit));
 	}
 	edit = &edits->items[edits->count++];
 	edit->start = start;
@@ -364,7 +364,7 @@ config_replace(ConfigEdits *edits, const char *start, const char *end, const cha
 
 /* config_fill -- say what a part that was noted before is replaced with */
 void
-config_fill(ConfigEdits *edits, size_t which, const char *with)
+config_fill(EgressConfigEdits *edits, size_t which, const char *with)
 {
 	edits->items[which].with = with;
 	edits->items[which].with_length = strlen(with);
@@ -372,7 +372,7 @@ config_fill(ConfigEdits *edits, size_t which, const char *with)
 
 /* config_apply -- the config with its edits */
 text *
-config_apply(text *config, const ConfigEdits *edits)
+config_apply(text *config, const EgressConfigEdits *edits)
 {
 	const char *from = VARDATA_ANY(config);
 	const char *end = from + VARSIZE_ANY_EXHDR(config);
@@ -392,7 +392,7 @@ config_apply(text *config, const ConfigEdits *edits)
 	to = VARDATA(result);
 	for (size_t i = 0; i < edits->count; i++)
 	{
-		const ConfigEdit *edit = &edits->items[i];
+		const EgressConfigEdit *edit = &edits->items[i];
 
 		memcpy(to, from, edit->start - from);
 		to += edit->start - from;
@@ -404,21 +404,21 @@ config_apply(text *config, const ConfigEdits *edits)
 	return result;
 }
 
-/* is_config_space -- white space within a line, in both formats */
+/* config_is_space -- white space within a line, in both formats */
 bool
-is_config_space(char c)
+config_is_space(char c)
 {
 	return c == ' ' || c == '\t';
 }
 
 /*
- * has_control_character -- is there one in a string? With line_ends, a newline and the carriage returns before it are none
+ * config_has_control_character -- is there one in a string? With line_ends, a newline and the carriage returns before it are none
  *
  * Nor are those at the end, of which somebody has taken the last newline, as psql does with what a command prints.
  * Those of Unicode beyond ASCII are two bytes in UTF-8; in other encodings the same bytes are letters.
  */
 bool
-has_control_character(const char *value, bool line_ends)
+config_has_control_character(const char *value, bool line_ends)
 {
 	bool		is_unicode = GetDatabaseEncoding() == PG_UTF8;
 
@@ -444,9 +444,9 @@ is_made_of(const char *value, const char *others)
 	return c > value;
 }
 
-/* is_address -- an address of a family, AF_UNSPEC for either */
+/* config_is_address -- an address of a family, AF_UNSPEC for either */
 bool
-is_address(int family, const char *value)
+config_is_address(int family, const char *value)
 {
 	unsigned char address[16];
 
@@ -455,9 +455,9 @@ is_address(int family, const char *value)
 	return inet_pton(family, value, address) == 1;
 }
 
-/* is_host -- may a string be a host's name or address? Whether a name is one, the resolver says */
+/* config_is_host -- may a string be a host's name or address? Whether a name is one, the resolver says */
 bool
-is_host(const char *value)
+config_is_host(const char *value)
 {
 	char		address[INET6_ADDRSTRLEN];
 	size_t		length = strcspn(value, "%");	/* an interface may follow */
@@ -470,12 +470,12 @@ is_host(const char *value)
 		return false;
 	memcpy(address, value, length);
 	address[length] = '\0';
-	return is_address(AF_INET6, address);
+	return config_is_address(AF_INET6, address);
 }
 
-/* base64_value -- the six bits of a base64 digit, -1 if it is none */
+/* config_base64_value -- the six bits of a base64 digit, -1 if it is none */
 int
-base64_value(char c)
+config_base64_value(char c)
 {
 	if (c >= 'A' && c <= 'Z')
 		return c - 'A';
@@ -487,12 +487,12 @@ base64_value(char c)
 }
 
 /*
- * base64_decode -- the bytes of base64 with white space in it, for which there has to be room
+ * config_base64_decode -- the bytes of base64 with white space in it, for which there has to be room
  *
  * Returns their number. *stopped is where the digits, the padding and white space end.
  */
 size_t
-base64_decode(const char *start, const char *end, char *bytes, const char **stopped)
+config_base64_decode(const char *start, const char *end, char *bytes, const char **stopped)
 {
 	size_t		length = 0;
 	uint32		bits = 0;
@@ -501,7 +501,7 @@ base64_decode(const char *start, const char *end, char *bytes, const char **stop
 
 	for (; start < end; start++)
 	{
-		int			value = base64_value(*start);
+		int			value = config_base64_value(*start);
 
 		if (*start == '=')
 			padded = true;
@@ -519,9 +519,9 @@ base64_decode(const char *start, const char *end, char *bytes, const char **stop
 	return length;
 }
 
-/* base64_lines -- bytes in base64, in lines of 64 characters, as libcrypto reads it */
+/* config_base64_lines -- bytes in base64, in lines of 64 characters, as libcrypto reads it */
 char *
-base64_lines(const char *bytes, size_t length)
+config_base64_lines(const char *bytes, size_t length)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char	   *result = palloc(length / 3 * 4 + length / 48 + 6);
@@ -542,16 +542,16 @@ base64_lines(const char *bytes, size_t length)
 	return result;
 }
 
-/* is_plain_name -- a name without anything that a shell, a path or an option could make something of */
+/* config_is_plain_name -- a name without anything that a shell, a path or an option could make something of */
 bool
-is_plain_name(const char *value)
+config_is_plain_name(const char *value)
 {
 	return is_made_of(value, "._-") && *value != '-' && *value != '.';
 }
 
-/* is_number -- digits alone, within bounds */
+/* config_is_number -- digits alone, within bounds */
 bool
-is_number(const char *value, int64 low, int64 high)
+config_is_number(const char *value, int64 low, int64 high)
 {
 	int64		number = 0;
 	const char *c;
@@ -565,18 +565,18 @@ is_number(const char *value, int64 low, int64 high)
 	return c > value && number >= low && number <= high;
 }
 
-/* is_port -- a port's number, or what may be a service's name */
+/* config_is_port -- a port's number, or what may be a service's name */
 bool
-is_port(const char *value)
+config_is_port(const char *value)
 {
 	if (*value >= '0' && *value <= '9')
-		return is_number(value, 0, 65535);
+		return config_is_number(value, 0, 65535);
 	return is_made_of(value, "-") && *value != '-';
 }
 
-/* is_address_range -- an address, with or without the length of a prefix */
+/* config_is_address_range -- an address, with or without the length of a prefix */
 bool
-is_address_range(const char *value)
+config_is_address_range(const char *value)
 {
 	char		address[INET6_ADDRSTRLEN];
 	const char *slash = strchr(value, '/');
@@ -586,6 +586,6 @@ is_address_range(const char *value)
 		return false;
 	memcpy(address, value, length);
 	address[length] = '\0';
-	return is_address(AF_UNSPEC, address) &&
-		(slash == NULL || is_number(slash + 1, 0, strchr(address, ':') ? 128 : 32));
+	return config_is_address(AF_UNSPEC, address) &&
+		(slash == NULL || config_is_number(slash + 1, 0, strchr(address, ':') ? 128 : 32));
 }

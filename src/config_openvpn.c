@@ -99,7 +99,7 @@ static const char *const part_tags[PART_COUNT] = {
 /* What a config holds. */
 typedef struct OpenvpnConfig
 {
-	ConfigReader reader;
+	EgressConfigReader reader;
 	int			connection_line;	/* of the <connection> that is being read, 0 outside */
 	bool		has_remote;		/* in this <connection>, or in all */
 	bool		ignores_all;	/* openvpn ignores every directive that it does not know */
@@ -126,16 +126,16 @@ typedef struct OpenvpnConfig
 	bool		uses_tcp;
 
 	/* what is to become of it */
-	const OpenvpnCredential *credential;	/* with nothing in it, unless it is rendered with one */
+	const EgressOpenvpnCredential *credential;	/* with nothing in it, unless it is rendered with one */
 	bool		placed[PART_COUNT]; /* is the credential's part in its place? */
-	ConfigImport *import;		/* or NULL */
+	EgressConfigImport *import;		/* or NULL */
 	List	  **secrets;		/* NULL unless it is to be stored */
 	bool		unchecked;		/* what blocks hold is not looked at */
 	bool		is_lease;		/* for a lease: its <pkcs12> was opened when it was written, which takes long */
-	ConfigEdits edits;
+	EgressConfigEdits edits;
 } OpenvpnConfig;
 
-static const OpenvpnCredential no_credential = {0};
+static const EgressOpenvpnCredential no_credential = {0};
 
 static void read_directives(OpenvpnConfig *config);
 
@@ -154,7 +154,7 @@ is_harmless_variable(const char *name)
 	};
 
 	if (strncmp(name, "UV_", 3) == 0 || strncmp(name, "IV_", 3) == 0)
-		return is_plain_name(name);
+		return config_is_plain_name(name);
 	for (size_t i = 0; i < lengthof(variables); i++)
 		if (strcmp(name, variables[i]) == 0)
 			return true;
@@ -184,7 +184,7 @@ split_line(const char *start, const char *end, char *buffer, char **words, const
 		}
 		if (!in_word)
 		{
-			if (is_config_space(*c))
+			if (config_is_space(*c))
 			{
 				escaped = false;
 				continue;
@@ -204,14 +204,14 @@ split_line(const char *start, const char *end, char *buffer, char **words, const
 				continue;
 			}
 		}
-		else if (!escaped && (quote ? *c == quote : is_config_space(*c)))
+		else if (!escaped && (quote ? *c == quote : config_is_space(*c)))
 		{
 			*buffer++ = '\0';
 			in_word = false;
 			quote = '\0';
 			continue;
 		}
-		if (escaped && *c != '\\' && *c != '"' && !is_config_space(*c))
+		if (escaped && *c != '\\' && *c != '"' && !config_is_space(*c))
 		{
 			*problem = "It has a backslash that is not before a backslash, a double quote or a space.";
 			return -1;
@@ -238,17 +238,17 @@ split_line(const char *start, const char *end, char *buffer, char **words, const
 static const char *
 skip_space(const char *start, const char *end)
 {
-	while (start < end && is_config_space(*start))
+	while (start < end && config_is_space(*start))
 		start++;
 	return start;
 }
 
 /* refuse_unknown -- note a line that openvpn does not have */
 static void
-refuse_unknown(OpenvpnConfig *config, const ConfigLine *line, const char *start, const char *reason, const char *hint)
+refuse_unknown(OpenvpnConfig *config, const EgressConfigLine *line, const char *start, const char *reason, const char *hint)
 {
 	start = skip_space(start, line->end);
-	if (begins_with(start, line->end, "[Interface]") || begins_with(start, line->end, "[Peer]"))
+	if (config_begins_with(start, line->end, "[Interface]") || config_begins_with(start, line->end, "[Peer]"))
 	{
 		config_problem(&config->reader, line->number, NULL, "It is a section of a WireGuard config.",
 					   "The gateway of a WireGuard config is one of a provider of type wireguard.");
@@ -260,7 +260,7 @@ refuse_unknown(OpenvpnConfig *config, const ConfigLine *line, const char *start,
 
 /* is_long_line -- has a line more bytes than openvpn reads at once? A newline counts also where it has none yet */
 static bool
-is_long_line(const ConfigLine *line)
+is_long_line(const EgressConfigLine *line)
 {
 	const char *end = line->next[-1] == '\n' ? line->next - 1 : line->next;
 
@@ -273,7 +273,7 @@ is_long_line(const ConfigLine *line)
  * The name is the tag, or NULL if messages may not have it.
  */
 static bool
-read_block(OpenvpnConfig *config, const char *tag, const char *name, ConfigLine *line)
+read_block(OpenvpnConfig *config, const char *tag, const char *name, EgressConfigLine *line)
 {
 	int			opened = line->number;
 	size_t		tag_length = strlen(tag);
@@ -310,9 +310,9 @@ read_block(OpenvpnConfig *config, const char *tag, const char *name, ConfigLine 
 
 /* read_connection -- read the content of a <connection>, which is between two lines */
 static void
-read_connection(OpenvpnConfig *config, const ConfigLine *opening, const ConfigLine *closing)
+read_connection(OpenvpnConfig *config, const EgressConfigLine *opening, const EgressConfigLine *closing)
 {
-	ConfigReader *reader = &config->reader;
+	EgressConfigReader *reader = &config->reader;
 	const char *end = reader->end;
 
 	reader->next = opening->next;
@@ -411,7 +411,7 @@ place_block(OpenvpnConfig *config, Part part, const char *start, const char *end
  * A part that is whole has all that openvpn would otherwise ask for.
  */
 static void
-place_part(OpenvpnConfig *config, const char *name, const char *start, const ConfigLine *last, bool is_whole)
+place_part(OpenvpnConfig *config, const char *name, const char *start, const EgressConfigLine *last, bool is_whole)
 {
 	Part		part = 0;
 
@@ -427,17 +427,17 @@ place_part(OpenvpnConfig *config, const char *name, const char *start, const Con
 
 /* check_block -- check the content of a block, which is between two lines */
 static void
-check_block(OpenvpnConfig *config, const Directive *directive, int number, const char *start, const char *end)
+check_block(OpenvpnConfig *config, const EgressDirective *directive, int number, const char *start, const char *end)
 {
 	const char *problem = NULL;
 	const char *hint = NULL;
 
-	if ((directive->flags & PEM) && pem_is_encrypted(start, end))
+	if ((directive->flags & PEM) && certificate_pem_is_encrypted(start, end))
 	{
 		problem = HAS_PASSPHRASE;
 		hint = strcmp(directive->name, "key") == 0 ? TAKE_PASSPHRASE : NULL;
 	}
-	else if (strcmp(directive->name, "pkcs12") == 0 && !config->is_lease && pkcs12_has_passphrase(start, end - start))
+	else if (strcmp(directive->name, "pkcs12") == 0 && !config->is_lease && certificate_pkcs12_has_passphrase(start, end - start))
 	{
 		problem = HAS_PASSPHRASE;
 		hint = TAKE_PASSPHRASE_12;
@@ -450,7 +450,7 @@ check_block(OpenvpnConfig *config, const Directive *directive, int number, const
 
 /* store_block -- note how a block is stored: without a login, which an acquire puts there; or that it is secret */
 static void
-store_block(OpenvpnConfig *config, const Directive *directive, const char *start, const ConfigLine *closing)
+store_block(OpenvpnConfig *config, const EgressDirective *directive, const char *start, const EgressConfigLine *closing)
 {
 	bool		known = false;
 	ListCell   *cell;
@@ -478,7 +478,7 @@ copy_part(const char *start, const char *end)
 
 /* keep_login -- keep a username and a password, each a line, for a credential; false, and none, if one is missing */
 static bool
-keep_login(ConfigImport *import, const char *start, const char *end)
+keep_login(EgressConfigImport *import, const char *start, const char *end)
 {
 	const char *lines[2];
 	const char *ends[2];
@@ -492,10 +492,10 @@ keep_login(ConfigImport *import, const char *start, const char *end)
 
 /* keep_block -- keep what a block holds for a credential, if it belongs there, and take it out of the config */
 static void
-keep_block(OpenvpnConfig *config, const Directive *directive, const char *start, const ConfigLine *opening,
-		   const ConfigLine *closing)
+keep_block(OpenvpnConfig *config, const EgressDirective *directive, const char *start, const EgressConfigLine *opening,
+		   const EgressConfigLine *closing)
 {
-	ConfigImport *import = config->import;
+	EgressConfigImport *import = config->import;
 
 	if (strcmp(directive->name, part_tags[PART_LOGIN]) == 0)
 	{
@@ -514,11 +514,11 @@ keep_block(OpenvpnConfig *config, const Directive *directive, const char *start,
 }
 
 /* find_file -- the file that a path names, the config's own before those of others; NULL without one, with a *problem */
-static const ConfigFile *
-find_file(const ConfigImport *import, const char *path, const char **problem)
+static const EgressConfigFile *
+find_file(const EgressConfigImport *import, const char *path, const char **problem)
 {
 	bool		is_ambiguous = false;
-	const ConfigFile *file = import->files ? config_find_file(import->files, path, &is_ambiguous) : NULL;
+	const EgressConfigFile *file = import->files ? config_find_file(import->files, path, &is_ambiguous) : NULL;
 
 	if (file == NULL && !is_ambiguous && import->shared_files)
 		file = config_find_file(import->shared_files, path, &is_ambiguous);
@@ -528,14 +528,14 @@ find_file(const ConfigImport *import, const char *path, const char **problem)
 
 /* file_content -- what a directive's block has from a file; NULL with a *problem if it cannot be a block */
 static const char *
-file_content(const OpenvpnConfig *config, const Directive *directive, const ConfigFile *file, const char **problem)
+file_content(const OpenvpnConfig *config, const EgressDirective *directive, const EgressConfigFile *file, const char **problem)
 {
 	size_t		in_line = 0;
 
 	if (strcmp(directive->name, "pkcs12") == 0)
 	{
 		*problem = NOT_BINARY;
-		return file->is_binary && file->length > 0 ? base64_lines(file->content, file->length) : NULL;
+		return file->is_binary && file->length > 0 ? config_base64_lines(file->content, file->length) : NULL;
 	}
 	*problem = NOT_TEXT;
 	if (!file->is_text || file->length == 0)
@@ -567,14 +567,14 @@ place_direction(OpenvpnConfig *config, const char *place, const char *direction,
 
 /* import_file -- make a block of the file that a line names */
 static void
-import_file(OpenvpnConfig *config, const Directive *directive, int count, char **words, const char *start,
-			const ConfigLine *line)
+import_file(OpenvpnConfig *config, const EgressDirective *directive, int count, char **words, const char *start,
+			const EgressConfigLine *line)
 {
-	ConfigReader *reader = &config->reader;
-	ConfigImport *import = config->import;
+	EgressConfigReader *reader = &config->reader;
+	EgressConfigImport *import = config->import;
 	bool		directed = strcmp(directive->name, "tls-auth") == 0 || strcmp(directive->name, "secret") == 0;
-	const char *direction = directed && count == 3 && openvpn_match_parameters("0|1", 1, words + 2) ? words[2] : NULL;
-	const ConfigFile *file;
+	const char *direction = directed && count == 3 && openvpn_directives_match("0|1", 1, words + 2) ? words[2] : NULL;
+	const EgressConfigFile *file;
 	const char *content = NULL;
 	const char *problem;
 
@@ -587,7 +587,7 @@ import_file(OpenvpnConfig *config, const Directive *directive, int count, char *
 	}
 	if (strcmp(words[1], "[inline]") == 0 && !config->connection_line)
 	{
-		config->inline_lines[openvpn_directive_number(directive)] = line->number;
+		config->inline_lines[openvpn_directives_number(directive)] = line->number;
 		config_removed(import, line->number, directive->name, IS_INLINE);
 		config_replace(&config->edits, start, direction ? line->end : line->next, "");
 		if (direction)
@@ -603,7 +603,7 @@ import_file(OpenvpnConfig *config, const Directive *directive, int count, char *
 					   file == NULL ? GIVE_FILE : strcmp(directive->name, "pkcs12") == 0 ? GIVE_BASE64 : NULL);
 		return;
 	}
-	config->has_block[openvpn_directive_number(directive)] = true;
+	config->has_block[openvpn_directives_number(directive)] = true;
 	check_block(config, directive, line->number, content, content + strlen(content));
 	if (import->apart && strcmp(directive->name, part_tags[PART_CERTIFICATE]) == 0)
 		import->client_certificate = copy_part(content, content + strlen(content));
@@ -627,10 +627,10 @@ import_file(OpenvpnConfig *config, const Directive *directive, int count, char *
 
 /* import_login -- keep the login in the file that an auth-user-pass names, if it is there */
 static void
-import_login(ConfigImport *import, const char *path)
+import_login(EgressConfigImport *import, const char *path)
 {
 	const char *problem;
-	const ConfigFile *file = find_file(import, path, &problem);
+	const EgressConfigFile *file = find_file(import, path, &problem);
 
 	if (file && file->is_text)
 		(void) keep_login(import, file->content, file->content + file->length);
@@ -643,7 +643,7 @@ import_login(ConfigImport *import, const char *path)
  * A common name has at most 64 characters.
  */
 static void
-import_tls_remote(OpenvpnConfig *config, int count, char **words, const char *start, const ConfigLine *line)
+import_tls_remote(OpenvpnConfig *config, int count, char **words, const char *start, const EgressConfigLine *line)
 {
 	char	   *name;
 	char	   *to;
@@ -673,8 +673,8 @@ import_tls_remote(OpenvpnConfig *config, int count, char **words, const char *st
  * key-method 1, the older way to make keys, is not what openvpn does today.
  */
 static bool
-import_line(OpenvpnConfig *config, const Directive *directive, int count, char **words, const char *start,
-			const ConfigLine *line)
+import_line(OpenvpnConfig *config, const EgressDirective *directive, int count, char **words, const char *start,
+			const EgressConfigLine *line)
 {
 	if (config->import == NULL)
 		return false;
@@ -685,7 +685,7 @@ import_line(OpenvpnConfig *config, const Directive *directive, int count, char *
 	else if (strcmp(directive->name, "tls-remote") == 0)
 		import_tls_remote(config, count, words, start, line);
 	else if ((directive->flags & TAKEN_OUT) &&
-			 !(strcmp(directive->name, "key-method") == 0 && !openvpn_match_parameters("2", count - 1, words + 1)))
+			 !(strcmp(directive->name, "key-method") == 0 && !openvpn_directives_match("2", count - 1, words + 1)))
 	{
 		config_removed(config->import, line->number, directive->name, directive->reason ? directive->reason : SETS_ENVIRONMENT);
 		config_replace(&config->edits, start, line->next, "");
@@ -697,7 +697,7 @@ import_line(OpenvpnConfig *config, const Directive *directive, int count, char *
 
 /* note_presence -- note what the whole config must have, also where the line itself is refused */
 static void
-note_presence(OpenvpnConfig *config, const Directive *directive, int number)
+note_presence(OpenvpnConfig *config, const EgressDirective *directive, int number)
 {
 	if (strcmp(directive->name, "remote") == 0)
 		config->has_remote = true;
@@ -732,7 +732,7 @@ note_presence(OpenvpnConfig *config, const Directive *directive, int number)
 
 /* is_tcp -- does a line, if it is valid, make openvpn connect by TCP? A socks-proxy carries what is UDP without it as UDP */
 static bool
-is_tcp(const Directive *directive, int count, char **words)
+is_tcp(const EgressDirective *directive, int count, char **words)
 {
 	const char *proto = NULL;
 
@@ -745,10 +745,10 @@ is_tcp(const Directive *directive, int count, char **words)
 
 /* read_inline -- read a directive that is a block; *line is its first line, and becomes its last */
 static void
-read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLine *line)
+read_inline(OpenvpnConfig *config, const char *tag, const char *start, EgressConfigLine *line)
 {
-	const Directive *directive = openvpn_find_directive(tag);
-	ConfigLine	opening = *line;
+	const EgressDirective *directive = openvpn_directives_find(tag);
+	EgressConfigLine	opening = *line;
 
 	if (directive == NULL)
 		refuse_unknown(config, line, start, "It is not a block that openvpn has.", USE_CUSTOM);
@@ -770,14 +770,14 @@ read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLin
 	}
 	else
 	{
-		config->has_block[openvpn_directive_number(directive)] = true;
+		config->has_block[openvpn_directives_number(directive)] = true;
 		if (!config->unchecked)
 			check_block(config, directive, opening.number, opening.next, line->start);
 		if (config->secrets)
 			store_block(config, directive, start, line);
 		else if (config->import == NULL)
 			place_part(config, directive->name, start, line,
-					   directive != openvpn_find_directive(part_tags[PART_LOGIN]) || has_login(opening.next, line->start));
+					   directive != openvpn_directives_find(part_tags[PART_LOGIN]) || has_login(opening.next, line->start));
 		else if (config->import->apart)
 			keep_block(config, directive, start, &opening, line);
 	}
@@ -787,10 +787,10 @@ read_inline(OpenvpnConfig *config, const char *tag, const char *start, ConfigLin
 static void
 note_ignored(OpenvpnConfig *config, const char *name)
 {
-	const Directive *directive = openvpn_find_directive(strncmp(name, "--", 2) == 0 ? name + 2 : name);
+	const EgressDirective *directive = openvpn_directives_find(strncmp(name, "--", 2) == 0 ? name + 2 : name);
 
 	if (directive)
-		config->ignores[openvpn_directive_number(directive)] = true;
+		config->ignores[openvpn_directives_number(directive)] = true;
 	else if (config->import)
 		config->ignored_names = lappend(config->ignored_names, copy_part(name, name + strlen(name)));
 }
@@ -811,11 +811,11 @@ is_ignored(const OpenvpnConfig *config, const char *name)
 
 /* read_directive -- check a directive that is a line */
 static void
-read_directive(OpenvpnConfig *config, int count, char **words, const char *start, const ConfigLine *line)
+read_directive(OpenvpnConfig *config, int count, char **words, const char *start, const EgressConfigLine *line)
 {
-	ConfigReader *reader = &config->reader;
+	EgressConfigReader *reader = &config->reader;
 	bool		optional = false;
-	const Directive *directive;
+	const EgressDirective *directive;
 
 	if (count > 1 && strcmp(words[0], "setenv") == 0 && strcmp(words[1], "opt") == 0)
 	{
@@ -828,7 +828,7 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 		count -= 2;
 		optional = true;
 	}
-	directive = openvpn_find_directive(words[0]);
+	directive = openvpn_directives_find(words[0]);
 	if (directive == NULL)
 	{
 		if (config->import && (optional || is_ignored(config, words[0])))
@@ -845,7 +845,7 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 	if (directive->flags & IGNORABLE)
 	{
 		/* a <connection> block is read without what was said outside */
-		if (!optional && (config->connection_line || !(config->ignores_all || config->ignores[openvpn_directive_number(directive)])) &&
+		if (!optional && (config->connection_line || !(config->ignores_all || config->ignores[openvpn_directives_number(directive)])) &&
 			!import_line(config, directive, count, words, start, line))
 			config_problem(reader, line->number, directive->name, directive->reason, USE_OPTIONAL);
 	}
@@ -854,13 +854,13 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 		if (!import_line(config, directive, count, words, start, line))
 			config_problem(reader, line->number, directive->name, SETS_ENVIRONMENT, USE_CUSTOM);
 	}
-	else if (!openvpn_takes_parameters(directive, count - 1, words + 1))
+	else if (!openvpn_directives_take(directive, count - 1, words + 1))
 	{
 		if (import_line(config, directive, count, words, start, line))
 			return;
 		if (directive->reason == NULL)
 			config_problem(reader, line->number, directive->name,
-						   "A parameter is missing, wrong, or too many.", openvpn_parameters_hint(directive));
+						   "A parameter is missing, wrong, or too many.", openvpn_directives_hint(directive));
 		else
 			config_problem(reader, line->number, directive->name, directive->reason,
 						   directive->flags & INLINE ? USE_BLOCK : USE_CUSTOM);
@@ -892,7 +892,7 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 static void
 read_directives(OpenvpnConfig *config)
 {
-	ConfigLine	line;
+	EgressConfigLine	line;
 
 	while (config_next_line(&config->reader, &line))
 	{
@@ -940,7 +940,7 @@ read_directives(OpenvpnConfig *config)
 static void
 check_whole(OpenvpnConfig *config)
 {
-	ConfigReader *reader = &config->reader;
+	EgressConfigReader *reader = &config->reader;
 
 	if (!config->has_remote)
 		config_problem(reader, 0, "remote", "It needs at least one, by itself or in a <connection> block.", NULL);
@@ -954,7 +954,7 @@ check_whole(OpenvpnConfig *config)
 		config_problem(reader, config->null_cipher_line, config->null_cipher, IN_CLEAR, NULL);
 	if (config->wrapped_key_line > 0 && config->uses_tcp)
 		config_problem(reader, config->wrapped_key_line, "tls-crypt-v2", SENDS_KEY, USE_UDP);
-	if (config->asking_proxy_line > 0 && !config->has_block[openvpn_directive_number(openvpn_find_directive("http-proxy-user-pass"))])
+	if (config->asking_proxy_line > 0 && !config->has_block[openvpn_directives_number(openvpn_directives_find("http-proxy-user-pass"))])
 		config_problem(reader, config->asking_proxy_line, "http-proxy",
 					   "With auto and without <http-proxy-user-pass> it asks at the agent's console.", NULL);
 	if (config->old_name_line > 0 && config->name_line > 0)
@@ -965,7 +965,7 @@ check_whole(OpenvpnConfig *config)
 		config_problem(reader, config->no_address_line, "ifconfig-noexec", LEFT_TO_SCRIPT, NO_NOEXEC);
 	for (size_t i = 0; i < OPENVPN_DIRECTIVE_COUNT; i++)
 		if (config->inline_lines[i] > 0 && !config->has_block[i])
-			config_problem(reader, config->inline_lines[i], openvpn_directive(i)->name, NO_INLINE_BLOCK, USE_BLOCK);
+			config_problem(reader, config->inline_lines[i], openvpn_directives_get(i)->name, NO_INLINE_BLOCK, USE_BLOCK);
 	if (config->pkcs12_line > 0 && config->credential->client_certificate)
 		config_problem(reader, config->pkcs12_line, "pkcs12", "It holds a certificate, and so does the credential.", ONE_IDENTITY);
 	if (config->secret_line > 0 && config->credential->client_certificate)
@@ -1009,9 +1009,9 @@ has_identity(const OpenvpnConfig *config)
 	return config->pkcs12_line > 0 || config->secret_line > 0 || (config->cert_line > 0 && config->key_line > 0);
 }
 
-/* openvpn_has_certificate -- can the config connect without a username and a password? NG007 as the check has it */
+/* config_openvpn_has_certificate -- can the config connect without a username and a password? NG007 as the check has it */
 bool
-openvpn_has_certificate(text *config_text)
+config_openvpn_has_certificate(text *config_text)
 {
 	OpenvpnConfig config = {.credential = &no_credential, .is_lease = true};
 
@@ -1020,9 +1020,9 @@ openvpn_has_certificate(text *config_text)
 	return has_identity(&config);
 }
 
-/* openvpn_check_config -- refuse a config that openvpn would not take, or that does more than set up a tunnel */
+/* config_openvpn_check -- refuse a config that openvpn would not take, or that does more than set up a tunnel */
 void
-openvpn_check_config(text *config_text)
+config_openvpn_check(text *config_text)
 {
 	OpenvpnConfig config = {.credential = &no_credential};
 
@@ -1031,13 +1031,13 @@ openvpn_check_config(text *config_text)
 }
 
 /*
- * openvpn_stored_config -- the config as it is stored, without the login of its auth-user-pass; NG007 as the check has it
+ * config_openvpn_stored -- the config as it is stored, without the login of its auth-user-pass; NG007 as the check has it
  *
  * A config with a certificate of its own may be rendered without a username and a password: there the login stays. Adds to
  * *secrets the names of what is secret in it, each once.
  */
 text *
-openvpn_stored_config(text *config_text, List **secrets)
+config_openvpn_stored(text *config_text, List **secrets)
 {
 	OpenvpnConfig config = {.credential = &no_credential, .secrets = secrets};
 
@@ -1050,9 +1050,9 @@ openvpn_stored_config(text *config_text, List **secrets)
 	return config.edits.count > 0 ? apply(config_text, &config) : config_text;
 }
 
-/* openvpn_has_secret -- has a config, as it is stored, something secret in it? Also one that could not be stored now */
+/* config_openvpn_has_secret -- has a config, as it is stored, something secret in it? Also one that could not be stored now */
 bool
-openvpn_has_secret(text *config_text)
+config_openvpn_has_secret(text *config_text)
 {
 	List	   *secrets = NIL;
 	OpenvpnConfig config = {.credential = &no_credential, .secrets = &secrets, .unchecked = true};
@@ -1063,12 +1063,12 @@ openvpn_has_secret(text *config_text)
 }
 
 /*
- * openvpn_import_config -- a config that passes the check, from a file as a provider publishes it; or NG007
+ * config_openvpn_import -- a config that passes the check, from a file as a provider publishes it; or NG007
  *
  * The same reading as a check's: a line that it would refuse is imported if the table has a way, and refused if not.
  */
 text *
-openvpn_import_config(text *source, ConfigImport *import)
+config_openvpn_import(text *source, EgressConfigImport *import)
 {
 	OpenvpnConfig config = {.credential = &no_credential, .import = import};
 
@@ -1088,7 +1088,7 @@ check_value(const char *name, const char *value)
 		detail = "It has more than the 127 bytes that openvpn reads.";
 	else if (strstr(value, "</auth-user-pass>"))
 		detail = "It holds the tag that ends the block in which openvpn reads it.";
-	else if (has_control_character(value, false))
+	else if (config_has_control_character(value, false))
 		detail = "It has a control character.";
 	if (detail)
 		ereport(ERROR,
@@ -1112,7 +1112,7 @@ check_pair(const char *first_name, const char *first, const char *second_name, c
 static void
 check_pem(const char *name, const char *pem)
 {
-	const char *detail = pem_problem(pem);
+	const char *detail = certificate_pem_problem(pem);
 
 	if (detail)
 		ereport(ERROR,
@@ -1122,13 +1122,13 @@ check_pem(const char *name, const char *pem)
 }
 
 /*
- * openvpn_check_credential -- refuse a credential that openvpn would not read as it is
+ * config_openvpn_check_credential -- refuse a credential that openvpn would not read as it is
  *
  * Whether the certificate and the key are what they should be is looked at when they are written, by certificate.c; here
- * only what a config needs to stay what it is. All NULL is for the caller to judge: it needs openvpn_has_certificate().
+ * only what a config needs to stay what it is. All NULL is for the caller to judge: it needs config_openvpn_has_certificate().
  */
 void
-openvpn_check_credential(const OpenvpnCredential *credential)
+config_openvpn_check_credential(const EgressOpenvpnCredential *credential)
 {
 	check_pair("username", credential->username, "password", credential->password);
 	check_pair("client_certificate", credential->client_certificate, "client_key", credential->client_key);
@@ -1145,18 +1145,18 @@ openvpn_check_credential(const OpenvpnCredential *credential)
 }
 
 /*
- * openvpn_render_config -- the config with the credential, or without one if all of its parts are NULL
+ * config_openvpn_render -- the config with the credential, or without one if all of its parts are NULL
  *
  * The result holds the password and the key: the caller wipes it.
  */
 text *
-openvpn_render_config(text *config_text, const OpenvpnCredential *credential)
+config_openvpn_render(text *config_text, const EgressOpenvpnCredential *credential)
 {
 	const char *end = VARDATA_ANY(config_text) + VARSIZE_ANY_EXHDR(config_text);
 	const char *before = end[-1] == '\n' ? "" : "\n";
 	OpenvpnConfig config = {.credential = credential, .is_lease = true};
 
-	openvpn_check_credential(credential);
+	config_openvpn_check_credential(credential);
 	read_config(config_text, &config);
 	for (Part part = 0; part < PART_COUNT; part++)
 		if (credential_part(&config, part) && !config.placed[part])

@@ -18,13 +18,13 @@
 PG_FUNCTION_INFO_V1(egress_config_has_secret);
 
 /*
- * config_to_store -- what is stored of a config; NG007 if a provider of this type cannot run it
+ * config_store_to_store -- what is stored of a config; NG007 if a provider of this type cannot run it
  *
  * Adds to *secrets the names of what is secret in it all the same. *left_out becomes the name of what is not stored, and stays
  * as it is where all is. The same again for what it returns.
  */
 text *
-config_to_store(EgressProviderType type, text *config, List **secrets, const char **left_out)
+config_store_to_store(EgressProviderType type, text *config, List **secrets, const char **left_out)
 {
 	text	   *stored = config;
 	bool		had_private_key = false;
@@ -32,12 +32,12 @@ config_to_store(EgressProviderType type, text *config, List **secrets, const cha
 	switch (type)
 	{
 		case PROVIDER_OPENVPN:
-			stored = openvpn_stored_config(config, secrets);
+			stored = config_openvpn_stored(config, secrets);
 			if (stored != config)
 				*left_out = "<auth-user-pass>";
 			break;
 		case PROVIDER_WIREGUARD:
-			stored = wireguard_stored_config(config, secrets, &had_private_key);
+			stored = config_wireguard_stored(config, secrets, &had_private_key);
 			if (had_private_key)
 				*left_out = "PrivateKey";
 			break;
@@ -48,12 +48,12 @@ config_to_store(EgressProviderType type, text *config, List **secrets, const cha
 }
 
 /*
- * config_is_restored -- is a dump being restored? What was said when its rows were written is not said again
+ * config_store_is_restored -- is a dump being restored? What was said when its rows were written is not said again
  *
  * Every dump that pg_dump makes switches this setting off, and hardly anybody else does.
  */
 bool
-config_is_restored(void)
+config_store_is_restored(void)
 {
 	return !check_function_bodies;
 }
@@ -68,13 +68,13 @@ is_first_of_statement(TimestampTz *last)
 	return is_first;
 }
 
-/* config_tell_left_out -- say that what a config had of a credential is not stored; once in a statement, as config_warn() */
+/* config_store_tell_left_out -- say that what a config had of a credential is not stored; once in a statement, as config_store_warn() */
 void
-config_tell_left_out(const char *what, const char *left_out)
+config_store_tell_left_out(const char *what, const char *left_out)
 {
 	static TimestampTz told = 0;
 
-	if (left_out == NULL || config_is_restored() || !is_first_of_statement(&told))
+	if (left_out == NULL || config_store_is_restored() || !is_first_of_statement(&told))
 		return;
 	ereport(NOTICE,
 			(errmsg("the config of %s is stored without its %s", what, left_out),
@@ -83,18 +83,18 @@ config_tell_left_out(const char *what, const char *left_out)
 }
 
 /*
- * config_warn -- say that what is stored has secrets that are not sealed
+ * config_store_warn -- say that what is stored has secrets that are not sealed
  *
  * Once in a statement, which may store thousands of configs; the first says it for all.
  */
 void
-config_warn(const char *what, const List *secrets)
+config_store_warn(const char *what, const List *secrets)
 {
 	static TimestampTz warned = 0;
 	StringInfoData names;
 	ListCell   *cell;
 
-	if (secrets == NIL || config_is_restored() || !is_first_of_statement(&warned))
+	if (secrets == NIL || config_store_is_restored() || !is_first_of_statement(&warned))
 		return;
 	initStringInfo(&names);
 	foreach(cell, secrets)
@@ -120,9 +120,9 @@ egress_config_has_secret(PG_FUNCTION_ARGS)
 	switch (catalog_provider_type(PG_GETARG_DATUM(0)))
 	{
 		case PROVIDER_OPENVPN:
-			PG_RETURN_BOOL(openvpn_has_secret(config));
+			PG_RETURN_BOOL(config_openvpn_has_secret(config));
 		case PROVIDER_WIREGUARD:
-			PG_RETURN_BOOL(wireguard_has_secret(config));
+			PG_RETURN_BOOL(config_wireguard_has_secret(config));
 		case PROVIDER_CUSTOM:
 			break;
 	}

@@ -10,9 +10,9 @@
 
 #include "catalog.h"
 
-extern text *config_to_store(EgressProviderType type, text *config, List **secrets, const char **left_out);
-extern bool config_is_restored(void);
-extern void config_tell_left_out(const char *what, const char *left_out);
-extern void config_warn(const char *what, const List *secrets);
+extern text *config_store_to_store(EgressProviderType type, text *config, List **secrets, const char **left_out);
+extern bool config_store_is_restored(void);
+extern void config_store_tell_left_out(const char *what, const char *left_out);
+extern void config_store_warn(const char *what, const List *secrets);
 
 #endif							/* EGRESS_CONFIG_STORE_H */

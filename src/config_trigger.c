@@ -14,7 +14,6 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
-#include "arguments.h"
 #include "catalog.h"
 #include "certificate.h"
 #include "compat.h"
@@ -24,6 +23,7 @@
 #include "secret.h"
 #include "shape.h"
 #include "trigger.h"
+#include "value.h"
 
 /* How a provider's type uses a field of a credential. */
 typedef enum FieldUse
@@ -100,7 +100,7 @@ is_new_text(NewRow *row, AttrNumber column, text *value)
 	Datum		old;
 
 	return !TRIGGER_FIRED_BY_UPDATE(row->trigger->tg_event) ||
-		!trigger_value(row->trigger, row->trigger->tg_trigtuple, column, &old) || !same_text(DatumGetTextPP(old), value);
+		!trigger_value(row->trigger, row->trigger->tg_trigtuple, column, &old) || !value_same_text(DatumGetTextPP(old), value);
 }
 
 /* identify -- read what both tables have; false when the row will be refused by NOT NULL */
@@ -171,7 +171,7 @@ check_certificate(NewRow *row, const char *certificate, const char *key)
 		refuse_field(row, FIELD_CLIENT_CERTIFICATE, problem, NULL);
 	if (key == NULL)
 		return;
-	problem = private_key_problem(key, &encrypted);
+	problem = certificate_private_key_problem(key, &encrypted);
 	if (problem)
 		refuse_field(row, FIELD_CLIENT_KEY, problem, encrypted ? "openssl pkey -in client.key -out plain.key takes it off." : NULL);
 	if (!certificate_matches(certificate, key))
@@ -185,7 +185,7 @@ warn_of_date(NewRow *row, const char *certificate)
 {
 	const char *problem = certificate_date_problem(certificate);
 
-	if (problem && !config_is_restored())
+	if (problem && !config_store_is_restored())
 		ereport(WARNING,
 				(errmsg("%s is not valid now",
 						secret_label(fields[FIELD_CLIENT_CERTIFICATE].name, row->id, row->name)),
@@ -198,7 +198,7 @@ open_field(NewRow *row, Field field, Datum value)
 {
 	EgressSecret *secret = DatumGetSecretPP(value);
 	char	   *opened;
-	SecretOutcome outcome = secret_try_open(secret, &opened);
+	EgressSecretOutcome outcome = secret_try_open(secret, &opened);
 
 	if (outcome != SECRET_OPENED && outcome != SECRET_KEY_MISSING)
 		secret_refuse(secret, outcome, secret_label(fields[field].name, row->id, row->name));
@@ -212,8 +212,8 @@ check_credential(NewRow *row)
 	Datum		values[FIELD_COUNT];
 	bool		given[FIELD_COUNT];
 	char	   *opened[FIELD_COUNT] = {NULL};
-	OpenvpnCredential openvpn;
-	WireguardCredential wireguard;
+	EgressOpenvpnCredential openvpn;
+	EgressWireguardCredential wireguard;
 
 	for (int i = 0; i < FIELD_COUNT; i++)
 		given[i] = new_value(row, fields[i].column, &values[i]);
@@ -233,7 +233,7 @@ check_credential(NewRow *row)
 			openvpn.client_key = opened[FIELD_CLIENT_KEY] != NULL ? opened[FIELD_CLIENT_KEY] : openvpn.client_certificate;
 			if (openvpn.client_certificate)
 				check_certificate(row, openvpn.client_certificate, opened[FIELD_CLIENT_KEY]);
-			openvpn_check_credential(&openvpn);
+			config_openvpn_check_credential(&openvpn);
 			if (openvpn.client_certificate &&
 				is_new_text(row, Anum_egress_credential_client_certificate, DatumGetTextPP(values[FIELD_CLIENT_CERTIFICATE])))
 				warn_of_date(row, openvpn.client_certificate);
@@ -242,7 +242,7 @@ check_credential(NewRow *row)
 			wireguard.private_key = opened[FIELD_PRIVATE_KEY];
 			wireguard.address = opened[FIELD_ADDRESS];
 			wireguard.preshared_key = opened[FIELD_PRESHARED_KEY];
-			wireguard_check_credential(&wireguard);
+			config_wireguard_check_credential(&wireguard);
 			break;
 		case PROVIDER_CUSTOM:
 			break;
@@ -265,12 +265,12 @@ store_config(NewRow *row, const char *object)
 	if (!new_value(row, Anum_egress_gateway_config, &value))
 		return;
 	config = DatumGetTextPP(value);
-	stored = config_to_store(row->provider_type, config, &secrets, &left_out);
-	if (!same_text(stored, config))
+	stored = config_store_to_store(row->provider_type, config, &secrets, &left_out);
+	if (!value_same_text(stored, config))
 		row->tuple = trigger_with_value(row->trigger, row->tuple, Anum_egress_gateway_config, PointerGetDatum(stored));
-	config_tell_left_out(object, left_out);
+	config_store_tell_left_out(object, left_out);
 	if (secrets != NIL && is_new_text(row, Anum_egress_gateway_config, stored))
-		config_warn(object, secrets);
+		config_store_warn(object, secrets);
 }
 
 /* egress_refuse_misfit -- BEFORE INSERT OR UPDATE on gateways and credentials, after egress_fill_provider_type */
@@ -278,7 +278,7 @@ Datum
 egress_refuse_misfit(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	SecretHush	hush;
+	EgressSecretHush	hush;
 	bool		is_gateway;
 	NewRow		row = {0};
 

@@ -73,7 +73,7 @@ typedef struct WireguardKey
 #define SECONDS			"It takes seconds from 0 to 65535, without a unit, or off."
 
 /* nothing is rendered */
-static const WireguardCredential no_credential;
+static const EgressWireguardCredential no_credential;
 
 /* A key of a section that is set to what the credential has. */
 typedef struct Setting
@@ -81,7 +81,7 @@ typedef struct Setting
 	const char *line;			/* what a line of its own begins with */
 	const char *value;			/* NULL: the config's stays */
 	bool		is_set;			/* a line of it was there */
-	ConfigLine	header;			/* of the section */
+	EgressConfigLine	header;			/* of the section */
 	size_t		reserved;		/* the edits at which a line may be added */
 } Setting;
 
@@ -91,8 +91,8 @@ typedef struct Setting
 /* What a config holds. */
 typedef struct WireguardConfig
 {
-	ConfigReader reader;
-	ConfigLine	header;			/* the line [Interface], if number > 0 */
+	EgressConfigReader reader;
+	EgressConfigLine	header;			/* the line [Interface], if number > 0 */
 	Setting		private_key;
 	Setting		address;
 	Setting		preshared_key;	/* of the [Peer] that is read */
@@ -102,14 +102,14 @@ typedef struct WireguardConfig
 	bool		preshared_keys_differ;	/* or one [Peer] has none */
 	bool		has_up_hook;	/* PreUp or PostUp runs something */
 	int			table_line;		/* where Table is set to one that has no routes by itself, 0 otherwise */
-	ConfigImport *import;		/* NULL unless it is one */
-	ConfigEdits edits;
+	EgressConfigImport *import;		/* NULL unless it is one */
+	EgressConfigEdits edits;
 } WireguardConfig;
 
 /* A line "key = value" that is read, without white space around its parts; with no "=" the value is empty. */
 typedef struct Assignment
 {
-	const ConfigLine *line;
+	const EgressConfigLine *line;
 	const char *start;
 	const char *key_end;
 	const char *equals;			/* or NULL */
@@ -137,8 +137,8 @@ is_key(char *value)
 	bool		valid = strlen(value) == KEY_LENGTH && value[KEY_LENGTH - 1] == '=';
 
 	for (int i = 0; valid && i < KEY_LENGTH - 1; i++)
-		valid = base64_value(value[i]) >= 0;
-	return valid && base64_value(value[KEY_LENGTH - 2]) % 4 == 0;
+		valid = config_base64_value(value[i]) >= 0;
+	return valid && config_base64_value(value[KEY_LENGTH - 2]) % 4 == 0;
 }
 
 /* next_item -- cut the next item off a list; NULL at the end */
@@ -162,7 +162,7 @@ is_address_list(char *value)
 	char	   *item;
 
 	while ((item = next_item(&value, ", \t")) != NULL)
-		if (!is_address_range(item))
+		if (!config_is_address_range(item))
 			return false;
 	return true;
 }
@@ -174,8 +174,8 @@ is_dns_list(char *value)
 	char	   *item;
 
 	while ((item = next_item(&value, ", \t")) != NULL)
-		if (!is_address(AF_UNSPEC, item) &&
-			(item[strspn(item, "0123456789.")] == '\0' || !is_plain_name(item)))
+		if (!config_is_address(AF_UNSPEC, item) &&
+			(item[strspn(item, "0123456789.")] == '\0' || !config_is_plain_name(item)))
 			return false;
 	return true;
 }
@@ -184,21 +184,21 @@ is_dns_list(char *value)
 static bool
 is_mtu(char *value)
 {
-	return *value == '\0' || is_number(value, 68, 65535);
+	return *value == '\0' || config_is_number(value, 68, 65535);
 }
 
 /* is_table -- a routing table by number or name, auto, or off; empty is auto */
 static bool
 is_table(char *value)
 {
-	return *value == '\0' || is_plain_name(value);
+	return *value == '\0' || config_is_plain_name(value);
 }
 
 /* is_listen_port -- as getaddrinfo() has it */
 static bool
 is_listen_port(char *value)
 {
-	return is_port(value);
+	return config_is_port(value);
 }
 
 /* is_fwmark -- 32 bits, decimal or hexadecimal, or off */
@@ -208,7 +208,7 @@ is_fwmark(char *value)
 	if (strncmp(value, "0x", 2) == 0)
 		return value[2] != '\0' && value[2 + strspn(value + 2, "0123456789abcdefABCDEF")] == '\0' &&
 			strlen(value + 2 + strspn(value + 2, "0")) <= 8;
-	return is_same(value, value + strlen(value), "off") || is_number(value, 0, PG_UINT32_MAX);
+	return is_same(value, value + strlen(value), "off") || config_is_number(value, 0, PG_UINT32_MAX);
 }
 
 /* is_endpoint -- host:port or [address]:port */
@@ -217,7 +217,7 @@ is_endpoint(char *value)
 {
 	char	   *colon = strrchr(value, ':');
 
-	if (colon == NULL || !is_port(colon + 1))
+	if (colon == NULL || !config_is_port(colon + 1))
 		return false;
 	*colon = '\0';
 	if (*value == '[')
@@ -227,7 +227,7 @@ is_endpoint(char *value)
 		colon[-1] = '\0';
 		value++;
 	}
-	return is_host(value);
+	return config_is_host(value);
 }
 
 /* is_allowed_ips -- addresses with or without a prefix, separated by one comma each */
@@ -239,18 +239,18 @@ is_allowed_ips(char *value)
 	while ((comma = strchr(value, ',')) != NULL)
 	{
 		*comma = '\0';
-		if (!is_address_range(value))
+		if (!config_is_address_range(value))
 			return false;
 		value = comma + 1;
 	}
-	return is_address_range(value);
+	return config_is_address_range(value);
 }
 
 /* is_keepalive -- seconds, or off */
 static bool
 is_keepalive(char *value)
 {
-	return is_same(value, value + strlen(value), "off") || is_number(value, 0, 65535);
+	return is_same(value, value + strlen(value), "off") || config_is_number(value, 0, 65535);
 }
 
 static const WireguardKey wireguard_keys[] = {
@@ -299,9 +299,9 @@ static const WireguardKey wireguard_keys[] = {
 static void
 trim(const char **start, const char **end)
 {
-	while (*start < *end && is_config_space(**start))
+	while (*start < *end && config_is_space(**start))
 		(*start)++;
-	while (*end > *start && is_config_space((*end)[-1]))
+	while (*end > *start && config_is_space((*end)[-1]))
 		(*end)--;
 }
 
@@ -313,7 +313,7 @@ copy_part(const char *start, const char *end, bool for_wg)
 	char	   *to = copy;
 
 	for (const char *c = start; c < end; c++)
-		if (!for_wg || !is_config_space(*c))
+		if (!for_wg || !config_is_space(*c))
 			*to++ = *c;
 	*to = '\0';
 	return copy;
@@ -344,7 +344,7 @@ find_key(Section section, const char *start, const char *end)
 
 /* refuse_key -- note a line that sets what the section has not, or that sets nothing */
 static void
-refuse_key(ConfigReader *reader, int number, Section section, const char *start, const char *end, const char *key_end)
+refuse_key(EgressConfigReader *reader, int number, Section section, const char *start, const char *end, const char *key_end)
 {
 	static const Section sections[] = {SECTION_INTERFACE, SECTION_PEER};
 	const char *reason =
@@ -365,7 +365,7 @@ refuse_key(ConfigReader *reader, int number, Section section, const char *start,
 			return;
 		}
 	}
-	if (section == SECTION_NONE && openvpn_has_directive(start, end))
+	if (section == SECTION_NONE && config_openvpn_has_directive(start, end))
 	{
 		config_problem(reader, number, NULL, "It is a directive of OpenVPN.",
 					   "The gateway of an OpenVPN config is one of a provider of type openvpn.");
@@ -380,7 +380,7 @@ refuse_key(ConfigReader *reader, int number, Section section, const char *start,
 
 /* reserve_line -- a section begins: keep the place under its name for a line that may have to be added */
 static void
-reserve_line(WireguardConfig *config, Setting *setting, const ConfigLine *header)
+reserve_line(WireguardConfig *config, Setting *setting, const EgressConfigLine *header)
 {
 	const char *place = header->next[-1] == '\n' ? header->next : header->end;
 
@@ -423,7 +423,7 @@ set_value(WireguardConfig *config, Setting *setting, const Assignment *assignmen
 static void
 add_line(WireguardConfig *config, const Setting *setting)
 {
-	const ConfigLine *header = &setting->header;
+	const EgressConfigLine *header = &setting->header;
 	bool		has_newline;
 
 	if (header->number == 0 || setting->is_set || setting->value == NULL || *setting->value == '\0')
@@ -437,7 +437,7 @@ add_line(WireguardConfig *config, const Setting *setting)
 
 /* split_assignment -- find the parts of a line, which is neither empty nor a section's name */
 static void
-split_assignment(Assignment *assignment, const ConfigLine *line, const char *start, const char *end, const char *comment)
+split_assignment(Assignment *assignment, const EgressConfigLine *line, const char *start, const char *end, const char *comment)
 {
 	const char *equals = memchr(start, '=', end - start);
 
@@ -456,7 +456,7 @@ split_assignment(Assignment *assignment, const ConfigLine *line, const char *sta
 		const char *place = equals + 1;
 
 		/* where it was, if only the value was taken out */
-		if (place < line_end && is_config_space(*place) && (place + 1 == line_end || is_config_space(place[1])))
+		if (place < line_end && config_is_space(*place) && (place + 1 == line_end || config_is_space(place[1])))
 			place++;
 		assignment->value = assignment->end = place;
 	}
@@ -466,7 +466,7 @@ split_assignment(Assignment *assignment, const ConfigLine *line, const char *sta
 static const WireguardKey *
 read_setting(WireguardConfig *config, Section section, const Assignment *assignment)
 {
-	ConfigReader *reader = &config->reader;
+	EgressConfigReader *reader = &config->reader;
 	int			number = assignment->line->number;
 	const WireguardKey *key = find_key(section, assignment->start, assignment->key_end);
 
@@ -513,7 +513,7 @@ note_routes(WireguardConfig *config, const WireguardKey *key, const Assignment *
 
 /* keep_address -- keep the addresses of a line for a credential, as it has them, behind those of lines before */
 static void
-keep_address(ConfigImport *import, const Assignment *assignment)
+keep_address(EgressConfigImport *import, const Assignment *assignment)
 {
 	char	   *list = copy_part(assignment->value, assignment->end, false);
 	char	   *item;
@@ -538,7 +538,7 @@ static const char PRESHARED_KEY_TAKEN_OUT[] = "";
 static void
 keep_preshared_key(WireguardConfig *config, const Assignment *assignment)
 {
-	ConfigImport *import = config->import;
+	EgressConfigImport *import = config->import;
 	char	   *key = copy_part(assignment->value, assignment->end, true);
 
 	if (import->preshared_key && strcmp(import->preshared_key, key) != 0)
@@ -563,7 +563,7 @@ end_preshared_keys(WireguardConfig *config)
 static void
 import_setting(WireguardConfig *config, const WireguardKey *key, const Assignment *assignment)
 {
-	ConfigImport *import = config->import;
+	EgressConfigImport *import = config->import;
 
 	note_routes(config, key, assignment);
 	if (strcmp(key->name, "PrivateKey") == 0 && assignment->value < assignment->end)
@@ -586,7 +586,7 @@ import_setting(WireguardConfig *config, const WireguardKey *key, const Assignmen
 
 /* begin_section -- read a section's name; returns which it is */
 static Section
-begin_section(WireguardConfig *config, const ConfigLine *line, const char *start, const char *end)
+begin_section(WireguardConfig *config, const EgressConfigLine *line, const char *start, const char *end)
 {
 	if (is_same(start, end, "[Interface]"))
 	{
@@ -611,7 +611,7 @@ begin_section(WireguardConfig *config, const ConfigLine *line, const char *start
 static void
 end_peer(WireguardConfig *config, bool has_public_key)
 {
-	const ConfigLine *header = &config->preshared_key.header;
+	const EgressConfigLine *header = &config->preshared_key.header;
 
 	if (header->number > 0 && !has_public_key)
 		config_problem(&config->reader, header->number, "[Peer]", "It has no PublicKey.", NULL);
@@ -627,9 +627,9 @@ end_peer(WireguardConfig *config, bool has_public_key)
  * What is wrong with it is noted, and for the caller to raise.
  */
 static void
-read_config(text *config_text, const WireguardCredential *credential, ConfigImport *import, WireguardConfig *config)
+read_config(text *config_text, const EgressWireguardCredential *credential, EgressConfigImport *import, WireguardConfig *config)
 {
-	ConfigLine	line;
+	EgressConfigLine	line;
 	Section		section = SECTION_NONE;
 	bool		has_public_key = false;
 	bool		has_unknown_section = false;
@@ -646,7 +646,7 @@ read_config(text *config_text, const WireguardCredential *credential, ConfigImpo
 		const char *comment = memchr(start, '#', line.end - start);
 		const char *end = comment ? comment : line.end;
 
-		if (import && line.number == 1 && begins_with(start, line.end, "\xEF\xBB\xBF"))
+		if (import && line.number == 1 && config_begins_with(start, line.end, "\xEF\xBB\xBF"))
 		{
 			config_removed(import, line.number, "byte order mark", NOT_READ);
 			config_replace(&config->edits, start, start + 3, "");
@@ -718,9 +718,9 @@ apply(text *config_text, WireguardConfig *config)
 	return result;
 }
 
-/* wireguard_check_config -- refuse a config that wg or wg-quick would not take, or that runs commands */
+/* config_wireguard_check -- refuse a config that wg or wg-quick would not take, or that runs commands */
 void
-wireguard_check_config(text *config_text)
+config_wireguard_check(text *config_text)
 {
 	WireguardConfig config;
 
@@ -738,9 +738,9 @@ refuse_part(const char *name, const char *takes)
 			 errdetail("%s", takes)));
 }
 
-/* wireguard_check_credential -- refuse a credential that wg or wg-quick would not take; parts that are NULL are not looked at */
+/* config_wireguard_check_credential -- refuse a credential that wg or wg-quick would not take; parts that are NULL are not looked at */
 void
-wireguard_check_credential(const WireguardCredential *credential)
+config_wireguard_check_credential(const EgressWireguardCredential *credential)
 {
 	if (credential->private_key && !is_key(unconstify(char *, credential->private_key)))
 		ereport(ERROR,
@@ -752,7 +752,7 @@ wireguard_check_credential(const WireguardCredential *credential)
 	{
 		char	   *copy = copy_part(credential->address, credential->address + strlen(credential->address), false);
 
-		if (has_control_character(copy, false) || copy[strspn(copy, ", ")] == '\0' || !is_address_list(copy))
+		if (config_has_control_character(copy, false) || copy[strspn(copy, ", ")] == '\0' || !is_address_list(copy))
 			refuse_part("address", ADDRESSES);
 		pfree(copy);
 	}
@@ -761,32 +761,32 @@ wireguard_check_credential(const WireguardCredential *credential)
 }
 
 /*
- * wireguard_render_config -- the config with the credential, whose private key is not NULL
+ * config_wireguard_render -- the config with the credential, whose private key is not NULL
  *
  * The result holds the keys: the caller wipes it.
  */
 text *
-wireguard_render_config(text *config_text, const WireguardCredential *credential)
+config_wireguard_render(text *config_text, const EgressWireguardCredential *credential)
 {
 	WireguardConfig config;
 
-	wireguard_check_credential(credential);
+	config_wireguard_check_credential(credential);
 	read_config(config_text, credential, NULL, &config);
 	config_finish(&config.reader);
 	return apply(config_text, &config);
 }
 
 /*
- * wireguard_stored_config -- the config as it is stored, without the value of its PrivateKey; NG007 as the check has it
+ * config_wireguard_stored -- the config as it is stored, without the value of its PrivateKey; NG007 as the check has it
  *
  * Adds to *secrets the names of what is secret in it all the same. *had_private_key: it had such a value.
  */
 text *
-wireguard_stored_config(text *config_text, List **secrets, bool *had_private_key)
+config_wireguard_stored(text *config_text, List **secrets, bool *had_private_key)
 {
 	WireguardConfig config;
 
-	read_config(config_text, &(WireguardCredential) {.private_key = ""}, NULL, &config);
+	read_config(config_text, &(EgressWireguardCredential) {.private_key = ""}, NULL, &config);
 	config_finish(&config.reader);
 	if (config.has_preshared_key)
 		*secrets = lappend(*secrets, unconstify(char *, PRESHARED_KEY));
@@ -794,9 +794,9 @@ wireguard_stored_config(text *config_text, List **secrets, bool *had_private_key
 	return config.edits.count > 0 ? apply(config_text, &config) : config_text;
 }
 
-/* wireguard_has_secret -- has a config something secret in it? Also one that could not be stored now */
+/* config_wireguard_has_secret -- has a config something secret in it? Also one that could not be stored now */
 bool
-wireguard_has_secret(text *config_text)
+config_wireguard_has_secret(text *config_text)
 {
 	WireguardConfig config;
 
@@ -804,13 +804,13 @@ wireguard_has_secret(text *config_text)
 	return config.has_private_key || config.has_preshared_key;
 }
 
-/* wireguard_import_config -- a config that passes the check, from a file as a provider publishes it; or NG007 */
+/* config_wireguard_import -- a config that passes the check, from a file as a provider publishes it; or NG007 */
 text *
-wireguard_import_config(text *source, ConfigImport *import)
+config_wireguard_import(text *source, EgressConfigImport *import)
 {
 	WireguardConfig config;
 
-	read_config(source, &(WireguardCredential) {.private_key = ""}, import, &config);
+	read_config(source, &(EgressWireguardCredential) {.private_key = ""}, import, &config);
 	config_finish(&config.reader);
 	return apply(source, &config);
 }

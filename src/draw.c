@@ -77,7 +77,7 @@ first_of(const DrawRange *range, Buffer buffer, OffsetNumber from, int order)
  *
  * *spread is whether the range has entries on other pages, too, before and after.
  */
-static DrawOutcome
+static EgressDrawOutcome
 draw_item(const DrawRange *range, Buffer buffer, bool *spread, OffsetNumber *drawn)
 {
 	Page		page = BufferGetPage(buffer);
@@ -133,11 +133,11 @@ root(Relation index, uint32 *level)
  *
  * Before: the index is a btree, open and locked. After DRAW_DRAWN, *id is the entry's column of that number, a bigint.
  */
-DrawOutcome
+EgressDrawOutcome
 draw_id(Relation index, const Datum *keys, int nkeys, AttrNumber column, int64 *id)
 {
 	DrawRange	range = {.index = index, .keys = keys, .nkeys = nkeys};
-	DrawOutcome outcome = DRAW_DRAWN;
+	EgressDrawOutcome outcome = DRAW_DRAWN;
 	bool		spread = false;
 	uint32		level;
 	BlockNumber block = root(index, &level);

@@ -8,13 +8,13 @@
 #include "utils/rel.h"
 
 /* What came of a draw. */
-typedef enum DrawOutcome
+typedef enum EgressDrawOutcome
 {
 	DRAW_NOTHING,				/* no entry has the keys */
 	DRAW_MISSED,				/* none this time: draw again */
 	DRAW_DRAWN
-} DrawOutcome;
+} EgressDrawOutcome;
 
-extern DrawOutcome draw_id(Relation index, const Datum *keys, int nkeys, AttrNumber column, int64 *id);
+extern EgressDrawOutcome draw_id(Relation index, const Datum *keys, int nkeys, AttrNumber column, int64 *id);
 
 #endif							/* EGRESS_DRAW_H */

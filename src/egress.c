@@ -7,7 +7,8 @@
  *	lock.c				the six short locks and their order
  *	pool_index.c		the access method egress_pool: the index of credentials that may have a connection free
  *	shape.c				whether tables, indexes and row types are as the C code has them
- *	arguments.c			checking what a caller gave
+ *	value.c				comparing values, and reckoning with moments and intervals
+ *	argument.c			checking the arguments of a call
  *	application.c		the application's own tables: ids in them, our triggers on them, rights to read them
  *	keyring.c			egress.secret_key_file and the keys in it
  *	secret.c			the type egress_secret: sealing and opening

@@ -21,13 +21,14 @@
 #include "utils/tuplestore.h"
 
 #include "access.h"
-#include "arguments.h"
+#include "argument.h"
 #include "catalog.h"
 #include "compat.h"
 #include "lease.h"
 #include "scan.h"
 #include "sessions.h"
 #include "unentitled.h"
+#include "value.h"
 
 /* what may be said of the leases that are to end: the arguments of the function for text, in their order */
 enum
@@ -106,12 +107,12 @@ get_arguments(FunctionCallInfo fcinfo, int first, Ending *ending)
 	{
 		int			argno = which - first;
 
-		ending->given[which] = is_given(fcinfo, argno);
+		ending->given[which] = argument_is_given(fcinfo, argno);
 		any |= ending->given[which];
 		if (!ending->given[which])
 			continue;
 		if (which < WHICH_GATEWAY_ID)
-			ending->texts[which] = get_id(fcinfo, argno, which_names[which]);
+			ending->texts[which] = argument_id(fcinfo, argno, which_names[which]);
 		else if (which < WHICH_UNENTITLED)
 			ending->ids[which] = PG_GETARG_INT64(argno);
 		else if (!PG_GETARG_BOOL(argno))
@@ -172,7 +173,7 @@ is_orphaned(EgressScan *lease)
 {
 	text	   *session_id = DatumGetTextPCopy(scan_value(lease, Anum_egress_lease_session_id));
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	bool		result = session_is_orphaned(session_id, snapshot);
+	bool		result = sessions_is_orphaned(session_id, snapshot);
 
 	UnregisterSnapshot(snapshot);
 	return result;
@@ -185,7 +186,7 @@ fits(EgressScan *lease, Ending *ending)
 	if (lease_is_cooling(lease))
 		return false;
 	for (int which = 0; which < WHICH_GATEWAY_ID; which++)
-		if (ending->given[which] && !same_text(scan_text(lease, which_columns[which]), ending->texts[which]))
+		if (ending->given[which] && !value_same_text(scan_text(lease, which_columns[which]), ending->texts[which]))
 			return false;
 	for (int which = WHICH_GATEWAY_ID; which <= WHICH_CREDENTIAL_ID; which++)
 		if (ending->given[which] && scan_id(lease, which_columns[which]) != ending->ids[which])
@@ -195,7 +196,7 @@ fits(EgressScan *lease, Ending *ending)
 	return !ending->given[WHICH_ORPHANED] || is_orphaned(lease);
 }
 
-/* note_if_fits -- the same, and whether it is the one that was judged, and note what comes back of it; a LeaseCheck */
+/* note_if_fits -- the same, and whether it is the one that was judged, and note what comes back of it; a EgressLeaseCheck */
 static bool
 note_if_fits(EgressScan *lease, void *arg)
 {
@@ -263,7 +264,7 @@ static void
 end_fitting(Ending *ending, ReturnSetInfo *result)
 {
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "egress ended leases", ALLOCSET_DEFAULT_SIZES);
-	Unentitled *unentitled = NULL;
+	EgressUnentitled *unentitled = NULL;
 	EgressScan	leases;
 	Snapshot	snapshot;
 

@@ -21,13 +21,14 @@
 #include "utils/tuplestore.h"
 
 #include "access.h"
-#include "arguments.h"
+#include "argument.h"
 #include "capacity.h"
 #include "compat.h"
 #include "keyring.h"
 #include "scan.h"
 #include "secret.h"
 #include "shape.h"
+#include "value.h"
 
 #define EXPLANATION_COLUMNS 6
 #define EXPLANATION_TYPES "itttit"
@@ -213,7 +214,7 @@ passed_over(List *credentials, EgressEntitlement *before, bool lack)
 
 /* benched -- how a gateway or credential is benched, after whose report, and when that was */
 static char *
-benched(const Bench *bench)
+benched(const EgressBench *bench)
 {
 	char	   *label = bench_label(bench);
 
@@ -394,7 +395,7 @@ user_at_limit(Explanation *explanation)
 		return psprintf("the limit of %s is %d: raise it in egress_user_limit", whose, user->limit.connections);
 	return psprintf("the limit of %s is %d, and user '%s' has " INT64_FORMAT "%s, by %s: raise it in egress_user_limit, or wait until enough of these have ended",
 					whose, user->limit.connections, text_to_cstring(explanation->call.user_id), user->sessions.count,
-					user->sessions.count == 1 ? " connection" : " connections", user_sessions_label(&user->sessions, "'"));
+					user->sessions.count == 1 ? " connection" : " connections", user_limit_sessions_label(&user->sessions, "'"));
 }
 
 /* put_row -- one row of the explanation */
@@ -421,7 +422,7 @@ answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials, i
 	EgressAccess *access = explanation->access;
 	const char *provider = access->provider_name;
 	EgressEntitlement *credential;
-	Bench		bench;
+	EgressBench		bench;
 
 	switch (verdict)
 	{
@@ -561,8 +562,8 @@ explain_all(Explanation *explanation)
 Datum
 egress_explain_access(PG_FUNCTION_ARGS)
 {
-	text	   *user_id = get_id(fcinfo, 0, "user_id");
-	text	   *workspace_id = get_optional_id(fcinfo, 1, "workspace_id");
+	text	   *user_id = argument_id(fcinfo, 0, "user_id");
+	text	   *workspace_id = argument_optional_id(fcinfo, 1, "workspace_id");
 	Explanation explanation;
 
 	catalog_use(fcinfo->flinfo->fn_oid);
@@ -572,7 +573,7 @@ egress_explain_access(PG_FUNCTION_ARGS)
 	explanation.context = CurrentMemoryContext;
 	explanation.row_context = AllocSetContextCreate(CurrentMemoryContext, "egress explanation", ALLOCSET_DEFAULT_SIZES);
 
-	access_begin(&explanation.call, user_id, workspace_id, GetActiveSnapshot(), query_moment(fcinfo), ACCESS_TO_EXPLAIN);
+	access_begin(&explanation.call, user_id, workspace_id, GetActiveSnapshot(), value_query_moment(fcinfo), ACCESS_TO_EXPLAIN);
 	capacity_begin(&explanation.capacity, explanation.call.snapshot, explanation.call.moment);
 	capacity_user(&explanation.capacity, &explanation.call, &explanation.user);
 	/* the keys that an acquire would have */

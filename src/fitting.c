@@ -11,8 +11,8 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 
-#include "arguments.h"
 #include "lease.h"
+#include "value.h"
 
 /* so many selections of a gateway are read before a big pool is searched */
 #define FEW_SELECTIONS 8
@@ -26,7 +26,7 @@ sort_ids(int64 *ids, int count)
 {
 	int			kept = 0;
 
-	qsort(ids, count, sizeof(int64), compare_ids);
+	qsort(ids, count, sizeof(int64), value_compare_ids);
 	for (int i = 0; i < count; i++)
 		if (kept == 0 || ids[kept - 1] != ids[i])
 			ids[kept++] = ids[i];
@@ -81,7 +81,7 @@ count_below(const EgressFitting *fitting, int64 id)
 static void
 go_on_listed(EgressFitting *fitting, int64 id)
 {
-	Pool	   *pool = fitting->pool;
+	EgressPool	   *pool = fitting->pool;
 	int			before = count_below(fitting, id);
 	int			before_start = count_below(fitting, pool->start);
 
@@ -91,7 +91,7 @@ go_on_listed(EgressFitting *fitting, int64 id)
 
 /* fitting_begin -- begin to go through the credentials that fit a gateway, for an acquire; pool is open and has begun */
 void
-fitting_begin(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, Pool *pool)
+fitting_begin(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, EgressPool *pool)
 {
 	memset(fitting, 0, sizeof(EgressFitting));
 	fitting->access = access;
@@ -134,7 +134,7 @@ static EgressEntitlement *
 next_listed(EgressFitting *fitting)
 {
 	EgressAccess *access = fitting->access;
-	Pool	   *pool = fitting->pool;
+	EgressPool	   *pool = fitting->pool;
 
 	for (; fitting->left > 0; fitting->left--)
 	{
@@ -243,7 +243,7 @@ fitting_end(EgressFitting *fitting, bool none_left)
 bool
 fitting_is_full(EgressFitting *fitting, EgressEntitlement *credential)
 {
-	Bench		bench;
+	EgressBench		bench;
 
 	if (access_is_benched(fitting->access, BENCH_CREDENTIAL, credential->id, &bench))
 	{
@@ -322,7 +322,7 @@ hope_for(EgressAccess *access, int64 credential_id, int *max)
  * Pool is open, and nobody searches it.
  */
 void
-fitting_look_around(EgressAccess *access, Pool *pool)
+fitting_look_around(EgressAccess *access, EgressPool *pool)
 {
 	int			left;
 	int			group;
@@ -341,7 +341,7 @@ fitting_look_around(EgressAccess *access, Pool *pool)
 	{
 		EgressEntitlement *credential = access_found_credential(access, pool, group, id);
 		int			hopes = list_length(access->hopes);
-		Bench		bench;
+		EgressBench		bench;
 
 		CHECK_FOR_INTERRUPTS();
 		access->looked_to = id;
@@ -371,7 +371,7 @@ fitting_is_spent(EgressAccess *access, int64 gateway_id)
 
 	if (access->looked_around)
 		return access->hope_count == 0 ||
-			bsearch(&gateway_id, access->hoped, access->hope_count, sizeof(int64), compare_ids) == NULL;
+			bsearch(&gateway_id, access->hoped, access->hope_count, sizeof(int64), value_compare_ids) == NULL;
 	if (access->big || !access->spent)
 		return false;
 	entry = access->selected == NULL ? NULL : hash_search(access->selected, &gateway_id, HASH_FIND, NULL);

@@ -11,7 +11,7 @@ typedef struct EgressFitting
 {
 	EgressAccess *access;
 	int64		gateway_id;
-	Pool	   *pool;
+	EgressPool	   *pool;
 	List	   *list;			/* unless it is a big pool; */
 	int			first;			/* where in it the search begins, */
 	int			position;		/* and how far it is from there */
@@ -21,7 +21,7 @@ typedef struct EgressFitting
 	int			next;			/* is the next, */
 	int			left;			/* and so many are left */
 	int			patience;		/* unless it is listed: how many may be elsewhere before that is tried */
-	OnceLook	once;
+	EgressOnceLook	once;
 	bool		at_gateway;		/* one was passed over because it is there, */
 	int			elsewhere;		/* or, so many, because they do not select the gateway: another may get them; */
 	bool		benched;		/* or because it is benched; */
@@ -30,14 +30,14 @@ typedef struct EgressFitting
 	bool		everywhere;		/* one that allows all gateways is not spent, though it was not taken */
 } EgressFitting;
 
-extern void fitting_begin(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, Pool *pool);
+extern void fitting_begin(EgressFitting *fitting, EgressAccess *access, int64 gateway_id, EgressPool *pool);
 extern EgressEntitlement *fitting_next(EgressFitting *fitting);
 extern bool fitting_is_full(EgressFitting *fitting, EgressEntitlement *credential);
 extern void fitting_found_full(EgressFitting *fitting, EgressEntitlement *credential, bool at_gateway);
 extern void fitting_found_unopened(EgressFitting *fitting, EgressEntitlement *credential);
 extern bool fitting_any_full(EgressFitting *fitting, int given);
 extern void fitting_end(EgressFitting *fitting, bool none_left);
-extern void fitting_look_around(EgressAccess *access, Pool *pool);
+extern void fitting_look_around(EgressAccess *access, EgressPool *pool);
 extern bool fitting_is_spent(EgressAccess *access, int64 gateway_id);
 extern bool fitting_is_all_spent(EgressAccess *access);
 

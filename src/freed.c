@@ -31,7 +31,7 @@ freed_lock_index(void)
 uint64
 freed_group(EgressScan *credential)
 {
-	return pool_group(scan_value(credential, Anum_egress_credential_subject_type),
+	return pool_index_group(scan_value(credential, Anum_egress_credential_subject_type),
 					  scan_text(credential, Anum_egress_credential_subject_id),
 					  scan_id(credential, Anum_egress_credential_egress_provider_id));
 }
@@ -71,7 +71,7 @@ freed_all_connections(void)
 
 	if (!freed_is_told())
 		return;
-	table_close(open_table(TABLE_CREDENTIAL, AccessShareLock), NoLock);
+	table_close(scan_open_table(TABLE_CREDENTIAL, AccessShareLock), NoLock);
 	index = scan_open_pool_index();
 	pool_index_all_opened(index);
 	index_close(index, NoLock);

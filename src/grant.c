@@ -20,7 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/regproc.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "catalog.h"
 #include "compat.h"
 #include "query.h"
@@ -213,8 +213,8 @@ egress_grant_access(PG_FUNCTION_ARGS)
 	const char *schema;
 	bool		known = false;
 
-	check_not_null(fcinfo, 0, "role");
-	check_not_null(fcinfo, 1, "access");
+	argument_check_not_null(fcinfo, 0, "role");
+	argument_check_not_null(fcinfo, 1, "access");
 	role = NameStr(*PG_GETARG_NAME(0));
 	access = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	PreventCommandIfReadOnly("egress_grant_access()");

@@ -44,11 +44,11 @@
 #include "utils/snapmgr.h"
 
 #include "application.h"
-#include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
 #include "query.h"
 #include "trigger.h"
+#include "value.h"
 
 /* how many rows of the source are read at a time */
 #define REFILL_BATCH 1000
@@ -130,11 +130,11 @@ mirror_query(const char *format)
 static uint64
 run(Oid table, SPIPlanPtr plan, Datum *values, long limit)
 {
-	Rights		rights;
+	EgressRights		rights;
 
-	act_as_owner(table, &rights);
+	application_act_as_owner(table, &rights);
 	query_run(plan, values, NULL, GetLatestSnapshot(), false, limit);
-	act_again(&rights);
+	application_act_again(&rights);
 	SPI_freetuptable(SPI_tuptable);
 	return SPI_processed;
 }
@@ -168,24 +168,24 @@ run_query(Follow *follow, FollowQuery query, Pair *pair)
 	if (follow->plans[query] == NULL)
 	{
 		Oid			types[PAIR + PAIR] = {TEXTOID, TEXTOID, follow->types[0], follow->types[1]};
-		Rights		rights;
+		EgressRights		rights;
 		SPIPlanPtr	plan;
 
-		act_as_owner(table, &rights);
+		application_act_as_owner(table, &rights);
 		if (query == QUERY_SOURCE)
 			plan = query_prepare(source_query(follow), PAIR + PAIR, types, 0);
 		else
 			plan = query_prepare(mirror_query(mirror_queries[query]), PAIR, types, 0);
-		act_again(&rights);
+		application_act_again(&rights);
 		SPI_keepplan(plan);
 		follow->plans[query] = plan;
 	}
 	/* the query on the source compares text forms, as application_id() writes them */
 	if (query == QUERY_SOURCE)
 		for (int i = 0; i < PAIR && settings == 0; i++)
-			settings = id_settings_begin(follow->types[i]);
+			settings = application_settings_begin(follow->types[i]);
 	found = run(table, follow->plans[query], values, 1) > 0;
-	id_settings_end(settings);
+	application_settings_end(settings);
 	return found;
 }
 
@@ -298,13 +298,13 @@ group_members_refill(Oid source, const char *user_column, const char *group_colu
 	Oid			types[PAIR] = {TEXTARRAYOID, TEXTARRAYOID};
 	SPIPlanPtr	insert;
 	Portal		portal;
-	Rights		rights;
+	EgressRights		rights;
 
 	group_members_forget();
 
 	query_connect();
 	insert = query_prepare(mirror_query(REFILL_QUERY), PAIR, types, 0);
-	act_as_owner(source, &rights);
+	application_act_as_owner(source, &rights);
 	portal = query_open_latest(query_prepare(psprintf("SELECT %s, %s FROM %s", quote_identifier(user_column),
 													  quote_identifier(group_column), application_rows(source)),
 											 0, NULL, 0));
@@ -313,15 +313,15 @@ group_members_refill(Oid source, const char *user_column, const char *group_colu
 	{
 		SPITupleTable *rows = SPI_tuptable;
 
-		act_again(&rights);
+		application_act_again(&rights);
 		CHECK_FOR_INTERRUPTS();
 		add_members(insert);
 		SPI_freetuptable(rows);
-		act_as_owner(source, &rights);
+		application_act_as_owner(source, &rights);
 		SPI_cursor_fetch(portal, true, REFILL_BATCH);
 	}
 	SPI_cursor_close(portal);
-	act_again(&rights);
+	application_act_again(&rights);
 	SPI_finish();
 }
 
@@ -536,7 +536,7 @@ follow_row(Follow *follow, TriggerData *trigger)
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		has_come = read_pair(follow, trigger, trigger->tg_newtuple, &come);
 
-	if (has_gone && has_come && same_text(gone.ids[0], come.ids[0]) && same_text(gone.ids[1], come.ids[1]))
+	if (has_gone && has_come && value_same_text(gone.ids[0], come.ids[0]) && value_same_text(gone.ids[1], come.ids[1]))
 		return;
 
 	query_connect();

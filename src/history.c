@@ -20,10 +20,11 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "catalog.h"
 #include "compat.h"
 #include "query.h"
+#include "value.h"
 
 /*
  * How long a connection lasted, as a number below LENGTH_CLASSES: the first column of the index
@@ -167,7 +168,7 @@ history_write(EgressScan *lease, EgressScan *credential, const char *reason, Tim
 	/* the snapshot comes after the tables' locks: it has to see what a rewrite of a table did */
 	scan_open(&gateway, INDEX_GATEWAY_ID, AccessShareLock);
 	scan_open(&provider, INDEX_PROVIDER_ID, AccessShareLock);
-	history = open_table(TABLE_LEASE_HISTORY, RowExclusiveLock);
+	history = scan_open_table(TABLE_LEASE_HISTORY, RowExclusiveLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (!find_named(credential, scan_id(lease, Anum_egress_lease_egress_credential_id), snapshot) ||
 		!find_named(&gateway, scan_id(lease, Anum_egress_lease_egress_gateway_id), snapshot) ||
@@ -196,7 +197,7 @@ history_write(EgressScan *lease, EgressScan *credential, const char *reason, Tim
 	values[HISTORY(release_reason)] = CStringGetTextDatum(reason);
 #undef HISTORY
 
-	insert_row(history, Natts_egress_lease_history, values, nulls);
+	scan_insert_row(history, Natts_egress_lease_history, values, nulls);
 	table_close(history, NoLock);
 
 	scan_close(&provider);
@@ -313,9 +314,9 @@ egress_connections_at(PG_FUNCTION_ARGS)
 	Datum	   *values;
 	bool	   *nulls;
 
-	check_not_null(fcinfo, 0, "moment");
+	argument_check_not_null(fcinfo, 0, "moment");
 	catalog_use(fcinfo->flinfo->fn_oid);
-	table_close(open_table(TABLE_LEASE_HISTORY, AccessShareLock), NoLock);
+	table_close(scan_open_table(TABLE_LEASE_HISTORY, AccessShareLock), NoLock);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	result = (ReturnSetInfo *) fcinfo->resultinfo;
 
@@ -355,20 +356,20 @@ older_than_bound(FunctionCallInfo fcinfo)
 	Interval	nothing = {0};
 	Interval   *older_than;
 
-	check_not_null(fcinfo, 0, "older_than");
+	argument_check_not_null(fcinfo, 0, "older_than");
 	older_than = PG_GETARG_INTERVAL_P(0);
 	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(older_than), IntervalPGetDatum(&nothing))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("older_than must not be negative"),
 				 errdetail("It says how long ago a connection has to have ended to be removed.")));
-	if (!interval_within(older_than, MAX_AGE_YEARS * MONTHS_PER_YEAR, MAX_AGE_YEARS * MAX_DAYS_PER_YEAR,
+	if (!value_interval_within(older_than, MAX_AGE_YEARS * MONTHS_PER_YEAR, MAX_AGE_YEARS * MAX_DAYS_PER_YEAR,
 						 MAX_AGE_YEARS * MAX_DAYS_PER_YEAR * USECS_PER_DAY))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("older_than is too long"),
 				 errdetail("It may be up to %d years.", MAX_AGE_YEARS)));
-	return TimestampTzGetDatum(moment_before(GetCurrentTimestamp(), older_than));
+	return TimestampTzGetDatum(value_moment_before(GetCurrentTimestamp(), older_than));
 }
 
 /* run_prune -- run the removal of what is older than the bound, at most max_rows rows of it, or all for 0; returns how many */
@@ -414,7 +415,7 @@ egress_prune_history_batch(PG_FUNCTION_ARGS)
 {
 	Datum		bound = older_than_bound(fcinfo);
 
-	check_not_null(fcinfo, 1, "max_rows");
-	check_above_0(PG_GETARG_INT64(1), "max_rows");
+	argument_check_not_null(fcinfo, 1, "max_rows");
+	argument_check_above_0(PG_GETARG_INT64(1), "max_rows");
 	PG_RETURN_INT64(prune(fcinfo->flinfo->fn_oid, bound, PG_GETARG_INT64(1)));
 }

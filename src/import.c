@@ -15,7 +15,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "compat.h"
 #include "secret.h"
 #include "shape.h"
@@ -55,7 +55,7 @@ refuse_files(const char *detail)
 
 /* read_base64 -- the bytes of a binary file */
 static void
-read_base64(ConfigFile *file, JsonbContainer *object)
+read_base64(EgressConfigFile *file, JsonbContainer *object)
 {
 	JsonbValue	found;
 	const char *stopped;
@@ -67,7 +67,7 @@ read_base64(ConfigFile *file, JsonbContainer *object)
 		refuse_files("One of the files is neither a string nor an object with base64 alone.");
 	end = found.val.string.val + found.val.string.len;
 	bytes = palloc(found.val.string.len + 1);
-	file->length = base64_decode(found.val.string.val, end, bytes, &stopped);
+	file->length = config_base64_decode(found.val.string.val, end, bytes, &stopped);
 	if (stopped < end)
 		refuse_files("The base64 of one of the files cannot be read.");
 	bytes[file->length] = '\0';
@@ -78,22 +78,22 @@ read_base64(ConfigFile *file, JsonbContainer *object)
 }
 
 /* import_files -- files beside a config, or beside those of a list, as an import looks them up; 22023 for what is none */
-ConfigFiles *
+EgressConfigFiles *
 import_files(Jsonb *files)
 {
-	ConfigFiles *list;
+	EgressConfigFiles *list;
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
 	JsonbValue	value;
 
 	if (!JB_ROOT_IS_OBJECT(files))
 		refuse_files("It is no object.");
-	list = palloc0(sizeof(ConfigFiles));
-	list->items = palloc0((JB_ROOT_COUNT(files) + 1) * sizeof(ConfigFile));
+	list = palloc0(sizeof(EgressConfigFiles));
+	list->items = palloc0((JB_ROOT_COUNT(files) + 1) * sizeof(EgressConfigFile));
 	iterator = JsonbIteratorInit(&files->root);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
-		ConfigFile *file = &list->items[list->count];
+		EgressConfigFile *file = &list->items[list->count];
 
 		CHECK_FOR_INTERRUPTS();
 		if (token == WJB_KEY)
@@ -118,14 +118,14 @@ import_files(Jsonb *files)
 
 /* import -- make a config that passes the check of a provider's type, as the import says; NG007 if that cannot be */
 static text *
-import(EgressProviderType type, text *source, ConfigImport *state)
+import(EgressProviderType type, text *source, EgressConfigImport *state)
 {
 	switch (type)
 	{
 		case PROVIDER_OPENVPN:
-			return openvpn_import_config(source, state);
+			return config_openvpn_import(source, state);
 		case PROVIDER_WIREGUARD:
-			return wireguard_import_config(source, state);
+			return config_wireguard_import(source, state);
 		case PROVIDER_CUSTOM:
 			return source;
 	}
@@ -135,13 +135,13 @@ import(EgressProviderType type, text *source, ConfigImport *state)
 /*
  * import_config -- a config that passes the check of a provider's type, from a file as the provider publishes it
  *
- * files has its own, shared_files those for what it has none of its own; each may be NULL. *removed is a list of ConfigRemoval,
+ * files has its own, shared_files those for what it has none of its own; each may be NULL. *removed is a list of EgressConfigRemoval,
  * by line.
  */
 text *
-import_config(EgressProviderType type, text *source, const ConfigFiles *files, const ConfigFiles *shared_files, List **removed)
+import_config(EgressProviderType type, text *source, const EgressConfigFiles *files, const EgressConfigFiles *shared_files, List **removed)
 {
-	ConfigImport state = {.files = files,.shared_files = shared_files};
+	EgressConfigImport state = {.files = files,.shared_files = shared_files};
 	text	   *config = import(type, source, &state);
 
 	*removed = state.removed;
@@ -150,7 +150,7 @@ import_config(EgressProviderType type, text *source, const ConfigFiles *files, c
 
 /* import_removal -- a line that was taken out, as users are told of it */
 char *
-import_removal(const ConfigRemoval *removal)
+import_removal(const EgressConfigRemoval *removal)
 {
 	return psprintf("line %d: %s: %s", removal->number, removal->directive ? removal->directive : "unknown directive",
 					removal->reason);
@@ -171,16 +171,16 @@ removal_array(List *removed)
 static Datum
 import_result(FunctionCallInfo fcinfo, bool apart, const char *type_name, const char *types)
 {
-	ConfigImport state = {.apart = apart};
+	EgressConfigImport state = {.apart = apart};
 	Datum		values[IMPORTED_COLUMNS];
 	bool		nulls[IMPORTED_COLUMNS] = {false};
-	SecretHush	hush;
+	EgressSecretHush	hush;
 	TupleDesc	desc;
 	HeapTuple	row;
 	char	   *parts[IMPORTED_COLUMNS];
 
-	check_not_null(fcinfo, 0, "provider_type");
-	check_not_null(fcinfo, 1, "source");
+	argument_check_not_null(fcinfo, 0, "provider_type");
+	argument_check_not_null(fcinfo, 1, "source");
 	catalog_use(fcinfo->flinfo->fn_oid);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");

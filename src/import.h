@@ -11,9 +11,9 @@
 #include "catalog.h"
 #include "config.h"
 
-extern ConfigFiles *import_files(Jsonb *files);
-extern text *import_config(EgressProviderType type, text *source, const ConfigFiles *files,
-						   const ConfigFiles *shared_files, List **removed);
-extern char *import_removal(const ConfigRemoval *removal);
+extern EgressConfigFiles *import_files(Jsonb *files);
+extern text *import_config(EgressProviderType type, text *source, const EgressConfigFiles *files,
+						   const EgressConfigFiles *shared_files, List **removed);
+extern char *import_removal(const EgressConfigRemoval *removal);
 
 #endif							/* EGRESS_IMPORT_H */

@@ -126,7 +126,7 @@ Datum
 egress_fill_provider_type(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	SecretHush	hush;
+	EgressSecretHush	hush;
 	bool		is_gateway;
 	HeapTuple	row;
 	AttrNumber	column;
@@ -243,7 +243,7 @@ Datum
 egress_refuse_move(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	SecretHush	hush;
+	EgressSecretHush	hush;
 	EgressTable table;
 	const char *what;
 
@@ -274,7 +274,7 @@ used_by(EgressTable table)
 
 /* refuse_delete -- raise 23503: something uses a provider, gateway or credential; detail says what, if it is a lease */
 pg_noreturn static void
-refuse_delete(TriggerData *trigger, EgressTable table, int64 id, LeaseHeld held, const char *detail)
+refuse_delete(TriggerData *trigger, EgressTable table, int64 id, EgressLeaseHeld held, const char *detail)
 {
 	const char *what = table == TABLE_PROVIDER ? "provider" : table == TABLE_GATEWAY ? "gateway" : "credential";
 
@@ -302,7 +302,7 @@ refuse_delete(TriggerData *trigger, EgressTable table, int64 id, LeaseHeld held,
 static void
 end_or_refuse(TriggerData *trigger, EgressTable table, int64 id, int64 used_id)
 {
-	LeaseHeld	held;
+	EgressLeaseHeld	held;
 
 	lease_end_expired_of(used_by(table), used_id, table != TABLE_GATEWAY);
 	held = lease_held(used_by(table), used_id, true);
@@ -356,7 +356,7 @@ egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	EgressTable table = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL);
 	EgressLock	lock = table == TABLE_GATEWAY ? LOCK_GATEWAY : LOCK_CREDENTIAL;
-	LeaseHeld	held = LEASE_HELD_NONE;
+	EgressLeaseHeld	held = LEASE_HELD_NONE;
 	int64		id;
 
 	/* the id is the first column of both tables */

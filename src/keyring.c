@@ -44,7 +44,7 @@
 static char *secret_key_file;	/* the setting */
 static bool masked;				/* this session replaced the configuration's value; see the top of this file */
 
-static SecretKey *keys;			/* in sodium_malloc() memory, or NULL */
+static EgressSecretKey *keys;			/* in sodium_malloc() memory, or NULL */
 static int	key_count;
 static bool loaded;				/* keys are those of the file, as of this reload: */
 static TimestampTz loaded_at;
@@ -128,7 +128,7 @@ read_file(int fd, const char *path, char *buffer, size_t *size)
 static bool
 add_key(const char *line, size_t length)
 {
-	SecretKey  *key = &keys[key_count];
+	EgressSecretKey  *key = &keys[key_count];
 	unsigned char fingerprint[crypto_generichash_BYTES_MIN];
 	size_t		size = 0;
 
@@ -153,7 +153,7 @@ parse(const char *path, const char *buffer, size_t size)
 	int			line_number = 1;
 
 	/* a line with a key is longer than a key */
-	keys = sodium_allocarray(size / crypto_aead_xchacha20poly1305_ietf_KEYBYTES + 1, sizeof(SecretKey));
+	keys = sodium_allocarray(size / crypto_aead_xchacha20poly1305_ietf_KEYBYTES + 1, sizeof(EgressSecretKey));
 	if (keys == NULL)
 		return fail("There is not enough memory for the keys of \"%s\".", path);
 
@@ -211,7 +211,7 @@ read_keys(const char *path)
  * Called before any other function of this file, and by itself raises no error: what an unusable key file means is the
  * caller's to say.
  */
-KeyringState
+EgressKeyringState
 keyring_load(void)
 {
 	char		path[MAXPGPATH];
@@ -266,14 +266,14 @@ keyring_problem_for_client(void)
 }
 
 /* keyring_active -- the key that seals; before: KEYRING_READY */
-const SecretKey *
+const EgressSecretKey *
 keyring_active(void)
 {
 	return &keys[0];
 }
 
 /* keyring_find -- the key with this id, NULL when there is none; reads no file */
-const SecretKey *
+const EgressSecretKey *
 keyring_find(const char *id)
 {
 	for (int i = 0; i < key_count; i++)

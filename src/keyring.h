@@ -11,25 +11,25 @@
 /* hexadecimal digits of a key's id */
 #define KEY_ID_LENGTH 16
 
-typedef struct SecretKey
+typedef struct EgressSecretKey
 {
 	char		id[KEY_ID_LENGTH + 1];	/* a fingerprint that does not reveal the key */
 	unsigned char bytes[crypto_aead_xchacha20poly1305_ietf_KEYBYTES];
-} SecretKey;
+} EgressSecretKey;
 
-typedef enum KeyringState
+typedef enum EgressKeyringState
 {
 	KEYRING_UNSET,				/* no key file is configured: secrets are stored as they are */
 	KEYRING_READY,				/* there is at least one key */
 	KEYRING_UNUSABLE			/* a key file is configured, but keyring_problem() */
-} KeyringState;
+} EgressKeyringState;
 
 extern void keyring_init(void);
-extern KeyringState keyring_load(void);
+extern EgressKeyringState keyring_load(void);
 extern void keyring_load_anew(void);
 extern const char *keyring_problem(void);
 extern const char *keyring_problem_for_client(void);
-extern const SecretKey *keyring_active(void);
-extern const SecretKey *keyring_find(const char *id);
+extern const EgressSecretKey *keyring_active(void);
+extern const EgressSecretKey *keyring_find(const char *id);
 
 #endif							/* EGRESS_KEYRING_H */

@@ -43,13 +43,14 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "compat.h"
 #include "freed.h"
 #include "history.h"
 #include "lock.h"
 #include "notify.h"
 #include "shape.h"
+#include "value.h"
 
 /* a ttl may have this many months, days or hours; longer ones are mistakes, and infinite ones what NULL is for */
 #define TTL_MAX_MONTHS	(100 * MONTHS_PER_YEAR)
@@ -86,7 +87,7 @@ lease_lock_tables(void)
 
 /* lease_open -- get ready to look at leases; before: lease_lock_tables() */
 void
-lease_open(LeaseLook *look)
+lease_open(EgressLeaseLook *look)
 {
 	scan_open(&look->lease, INDEX_LEASE_SESSION, RowExclusiveLock);
 	look->expiry_opened = false;
@@ -94,7 +95,7 @@ lease_open(LeaseLook *look)
 
 /* lease_close -- the rows that were looked at are gone, the tables' locks stay */
 void
-lease_close(LeaseLook *look)
+lease_close(EgressLeaseLook *look)
 {
 	if (look->expiry_opened)
 		scan_close(&look->expiry);
@@ -103,7 +104,7 @@ lease_close(LeaseLook *look)
 
 /* find -- find a session's row as it is now, dirty; notes the other open transaction that changes it */
 static bool
-find(LeaseLook *look, EgressScan *scan, text *session_id)
+find(EgressLeaseLook *look, EgressScan *scan, text *session_id)
 {
 	scan_key_text(scan, session_id);
 	scan_start_dirty(scan);
@@ -129,8 +130,8 @@ is_over(EgressScan *expiry)
  * look->busy is valid when it is LEASE_BUSY or LEASE_EXPIRED_BUSY, and also when it is LEASE_LIVE and another open
  * transaction renews it.
  */
-LeaseState
-lease_look(LeaseLook *look, text *session_id)
+EgressLeaseState
+lease_look(EgressLeaseLook *look, text *session_id)
 {
 	TransactionId changer;
 
@@ -171,7 +172,7 @@ lease_look(LeaseLook *look, text *session_id)
  * Before: it is valid, and the caller holds none of the short locks. After: look again.
  */
 void
-lease_wait(LeaseLook *look, XLTW_Oper purpose)
+lease_wait(EgressLeaseLook *look, XLTW_Oper purpose)
 {
 	ItemPointerData tid = look->busy_row->slot->tts_tid;
 
@@ -185,14 +186,14 @@ lease_wait(LeaseLook *look, XLTW_Oper purpose)
 void
 lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at)
 {
-	Relation	table = open_table(TABLE_LEASE_EXPIRY, RowExclusiveLock);
+	Relation	table = scan_open_table(TABLE_LEASE_EXPIRY, RowExclusiveLock);
 	Datum		values[Natts_egress_lease_expiry];
 	bool		nulls[Natts_egress_lease_expiry] = {false};
 
 	values[Anum_egress_lease_expiry_session_id - 1] = PointerGetDatum(session_id);
 	values[Anum_egress_lease_expiry_egress_credential_id - 1] = Int64GetDatum(credential_id);
 	values[Anum_egress_lease_expiry_expires_at - 1] = TimestampTzGetDatum(expires_at);
-	insert_row(table, Natts_egress_lease_expiry, values, nulls);
+	scan_insert_row(table, Natts_egress_lease_expiry, values, nulls);
 	table_close(table, NoLock);
 }
 
@@ -215,7 +216,7 @@ lease_cool_down(EgressScan *credential)
 TimestampTz
 lease_free_at(TimestampTz ended_at, const Interval *cool_down)
 {
-	return cool_down == NULL || TIMESTAMP_NOT_FINITE(ended_at) ? ended_at : moment_after(ended_at, cool_down);
+	return cool_down == NULL || TIMESTAMP_NOT_FINITE(ended_at) ? ended_at : value_moment_after(ended_at, cool_down);
 }
 
 /* lease_is_cooling -- is the lease in a scan's current row one that nobody holds, whose connection cools down or has done so? */
@@ -354,7 +355,7 @@ insert_cooling(EgressScan *lease, TimestampTz ended_at)
 	nulls[Anum_egress_lease_slot - 1] = false;
 	values[Anum_egress_lease_cooling - 1] = BoolGetDatum(true);
 	nulls[Anum_egress_lease_user_slot - 1] = true;
-	insert_row(lease->table, Natts_egress_lease, values, nulls);
+	scan_insert_row(lease->table, Natts_egress_lease, values, nulls);
 }
 
 /*
@@ -389,7 +390,7 @@ cool(EgressScan *lease, EgressScan *credential, TimestampTz ended_at, TimestampT
  * cascade takes the other row. cools: its connection may have to cool down.
  */
 static bool
-end_lease(LeaseLook *look, const char *reason, TimestampTz released_at, bool cools)
+end_lease(EgressLeaseLook *look, const char *reason, TimestampTz released_at, bool cools)
 {
 	TimestampTz now;
 	EgressScan	credential;
@@ -410,7 +411,7 @@ end_lease(LeaseLook *look, const char *reason, TimestampTz released_at, bool coo
 
 /* end_now -- end the lease that was looked at; before: as for end_lease(). If it has expired since the look, it ended then */
 static bool
-end_now(LeaseLook *look, const char *reason)
+end_now(EgressLeaseLook *look, const char *reason)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -421,23 +422,23 @@ end_now(LeaseLook *look, const char *reason)
 
 /* end_expired -- end the lease that was looked at; before: as for end_lease(), and the look said LEASE_EXPIRED */
 static void
-end_expired(LeaseLook *look, bool cools)
+end_expired(EgressLeaseLook *look, bool cools)
 {
 	(void) end_lease(look, "expired", scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at), cools);
 }
 
 /* lease_end_expired -- the same, and let its connection cool down; for the session itself: nobody is told */
 void
-lease_end_expired(LeaseLook *look)
+lease_end_expired(EgressLeaseLook *look)
 {
 	end_expired(look, true);
 }
 
-/* ttl_end -- when a ttl is over; 22023 when it is not above 0 */
+/* lease_ttl_end -- when a ttl is over; 22023 when it is not above 0 */
 TimestampTz
-ttl_end(TimestampTz from, Interval *ttl)
+lease_ttl_end(TimestampTz from, Interval *ttl)
 {
-	TimestampTz end = moment_after(from, ttl);
+	TimestampTz end = value_moment_after(from, ttl);
 
 	if (end <= from)
 		ereport(ERROR,
@@ -447,27 +448,27 @@ ttl_end(TimestampTz from, Interval *ttl)
 	return end;
 }
 
-/* get_ttl -- the argument ttl, NULL when it is; 22023 when no lease can have it */
+/* lease_get_ttl -- the argument ttl, NULL when it is; 22023 when no lease can have it */
 Interval *
-get_ttl(FunctionCallInfo fcinfo, int argno)
+lease_get_ttl(FunctionCallInfo fcinfo, int argno)
 {
 	Interval   *ttl;
 
 	if (PG_ARGISNULL(argno))
 		return NULL;
 	ttl = PG_GETARG_INTERVAL_P(argno);
-	if (!interval_within(ttl, TTL_MAX_MONTHS, TTL_MAX_DAYS, TTL_MAX_HOURS * USECS_PER_HOUR))
+	if (!value_interval_within(ttl, TTL_MAX_MONTHS, TTL_MAX_DAYS, TTL_MAX_HOURS * USECS_PER_HOUR))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ttl is too long"),
 				 errdetail("A lease lasts 100 years at most; with a ttl of NULL it lasts until it is released.")));
-	(void) ttl_end(GetCurrentTimestamp(), ttl);
+	(void) lease_ttl_end(GetCurrentTimestamp(), ttl);
 	return ttl;
 }
 
 /* is_free -- has the connection of the lease that was looked at, which has expired, cooled down? By the cool_down as it is now */
 static bool
-is_free(LeaseLook *look)
+is_free(EgressLeaseLook *look)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -494,7 +495,7 @@ end_if_expired(EgressScan *row, AttrNumber session_column, Connection connection
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "egress expiry", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(context);
 	text	   *session_id = DatumGetTextPCopy(scan_value(row, session_column));
-	LeaseLook	look;
+	EgressLeaseLook	look;
 	bool		expired = false;
 
 	if (lock_try_text(LOCK_SESSION, session_id, ExclusiveLock))
@@ -589,14 +590,14 @@ lease_next_expired(EgressScan *expiries, const Interval *cool_down)
 
 /* lease_ends_begin -- the ends are not open yet */
 void
-lease_ends_begin(LeaseEnds *ends)
+lease_ends_begin(EgressLeaseEnds *ends)
 {
 	ends->opened = false;
 }
 
 /* lease_ends_end -- close them, if they were opened */
 void
-lease_ends_end(LeaseEnds *ends)
+lease_ends_end(EgressLeaseEnds *ends)
 {
 	if (ends->opened)
 		scan_close(&ends->expiries);
@@ -609,7 +610,7 @@ lease_ends_end(LeaseEnds *ends)
  * Whoever takes one of the short locks has locked the tables (lease_lock_tables()), so to open the index here waits for nothing.
  */
 static void
-find_end(LeaseEnds *ends, EgressScan *lease)
+find_end(EgressLeaseEnds *ends, EgressScan *lease)
 {
 	if (!ends->opened)
 		scan_open(&ends->expiries, INDEX_LEASE_EXPIRY_SESSION, AccessShareLock);
@@ -620,7 +621,7 @@ find_end(LeaseEnds *ends, EgressScan *lease)
 
 /* lease_has_expired -- has the lease in the current row, and cooled down, while no other open transaction does something with its end? */
 bool
-lease_has_expired(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
+lease_has_expired(EgressLeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
 {
 	find_end(ends, lease);
 	return lease_next_expired(&ends->expiries, cool_down);
@@ -638,7 +639,7 @@ lease_has_expired(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
  * That it is not over says nothing when the other transaction has ended meanwhile: the row is to be visited again then.
  */
 bool
-lease_is_over(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
+lease_is_over(EgressLeaseEnds *ends, EgressScan *lease, const Interval *cool_down)
 {
 	EgressScan *expiry = &ends->expiries;
 	TimestampTz now = GetCurrentTimestamp();
@@ -723,10 +724,10 @@ lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number, c
  * index is the one by credential or by gateway. settled: only what no other open transaction is taking or ending. For an answer
  * that stays right, the caller holds that credential's or gateway's lock, exclusive.
  */
-LeaseHeld
+EgressLeaseHeld
 lease_held(EgressIndex index, int64 id, bool settled)
 {
-	LeaseHeld	held = LEASE_HELD_NONE;
+	EgressLeaseHeld	held = LEASE_HELD_NONE;
 	EgressScan	leases;
 
 	scan_open(&leases, index, AccessShareLock);
@@ -747,10 +748,10 @@ lease_held(EgressIndex index, int64 id, bool settled)
  *
  * After: the caller holds LOCK_SESSION, and look->busy is not valid, or the state is LEASE_EXPIRED_BUSY.
  */
-static LeaseState
-look_and_wait(LeaseLook *look, text *session_id)
+static EgressLeaseState
+look_and_wait(EgressLeaseLook *look, text *session_id)
 {
-	LeaseState	state;
+	EgressLeaseState	state;
 
 	lock_take_text(LOCK_SESSION, session_id, ExclusiveLock);
 	state = lease_look(look, session_id);
@@ -774,8 +775,8 @@ look_and_wait(LeaseLook *look, text *session_id)
 bool
 lease_end(text *session_id, const char *reason)
 {
-	LeaseLook	look;
-	LeaseState	state;
+	EgressLeaseLook	look;
+	EgressLeaseState	state;
 	bool		ended = false;
 
 	lease_lock_tables();
@@ -800,9 +801,9 @@ lease_end(text *session_id, const char *reason)
  * short locks. After: at commit, who listens is told.
  */
 bool
-lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason)
+lease_end_if(text *session_id, EgressLeaseCheck check, void *arg, const char *reason)
 {
-	LeaseLook	look;
+	EgressLeaseLook	look;
 	bool		ended = false;
 
 	lease_lock_tables();
@@ -836,7 +837,7 @@ lease_confirm(void)
 Datum
 egress_release_credential(PG_FUNCTION_ARGS)
 {
-	text	   *session_id = get_id(fcinfo, 0, "session_id");
+	text	   *session_id = argument_id(fcinfo, 0, "session_id");
 	bool		ended;
 
 	PreventCommandIfReadOnly("egress_release_credential()");
@@ -851,9 +852,9 @@ egress_release_credential(PG_FUNCTION_ARGS)
 
 /* renew -- let the lease that was looked at, which is live, end with the ttl; returns when that is */
 static TimestampTz
-renew(LeaseLook *look, text *session_id, Interval *ttl)
+renew(EgressLeaseLook *look, text *session_id, Interval *ttl)
 {
-	TimestampTz expires_at = ttl == NULL ? DT_NOEND : ttl_end(GetCurrentTimestamp(), ttl);
+	TimestampTz expires_at = ttl == NULL ? DT_NOEND : lease_ttl_end(GetCurrentTimestamp(), ttl);
 	TimestampTz before = look->has_expiry ? scan_timestamp(&look->expiry, Anum_egress_lease_expiry_expires_at) : DT_NOEND;
 	int64		credential_id = scan_id(&look->lease, Anum_egress_lease_egress_credential_id);
 
@@ -872,9 +873,9 @@ renew(LeaseLook *look, text *session_id, Interval *ttl)
 Datum
 egress_renew_lease(PG_FUNCTION_ARGS)
 {
-	text	   *session_id = get_id(fcinfo, 0, "session_id");
-	Interval   *ttl = get_ttl(fcinfo, 1);
-	LeaseLook	look;
+	text	   *session_id = argument_id(fcinfo, 0, "session_id");
+	Interval   *ttl = lease_get_ttl(fcinfo, 1);
+	EgressLeaseLook	look;
 	bool		live;
 	TimestampTz expires_at = 0;
 

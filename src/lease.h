@@ -13,7 +13,7 @@
 #include "scan.h"
 
 /* What a session has. */
-typedef enum LeaseState
+typedef enum EgressLeaseState
 {
 	LEASE_NONE,
 	LEASE_LIVE,
@@ -21,10 +21,10 @@ typedef enum LeaseState
 	LEASE_EXPIRED_BUSY,			/* the same, and another open transaction ends it */
 	LEASE_BUSY,					/* another open transaction takes or ends it */
 	LEASE_COOLING				/* no session has this id: the connection of a lease that has ended cools down */
-} LeaseState;
+} EgressLeaseState;
 
 /* A look at the lease of a session. */
-typedef struct LeaseLook
+typedef struct EgressLeaseLook
 {
 	EgressScan	lease;			/* current row: the lease */
 	EgressScan	expiry;			/* current row: when it ends, if has_expiry */
@@ -32,49 +32,49 @@ typedef struct LeaseLook
 	bool		has_expiry;
 	TransactionId busy;			/* the open transaction that takes, ends or renews it, if any */
 	EgressScan *busy_row;		/* and what it changes: one of the above */
-} LeaseLook;
+} EgressLeaseLook;
 
 /* Looking for the ends of leases, which are opened when they are first needed. */
-typedef struct LeaseEnds
+typedef struct EgressLeaseEnds
 {
 	bool		opened;
 	EgressScan	expiries;		/* by session */
-} LeaseEnds;
+} EgressLeaseEnds;
 
 /* What there is of a credential's or gateway's connections. */
-typedef enum LeaseHeld
+typedef enum EgressLeaseHeld
 {
 	LEASE_HELD_NONE,
 	LEASE_HELD_COOLING,			/* only such as cool down */
 	LEASE_HELD_LEASE
-} LeaseHeld;
+} EgressLeaseHeld;
 
 /* asked by lease_end_if() whether the lease in a scan's current row is to end */
-typedef bool (*LeaseCheck) (EgressScan *lease, void *arg);
+typedef bool (*EgressLeaseCheck) (EgressScan *lease, void *arg);
 
 extern void lease_lock_tables(void);
-extern void lease_open(LeaseLook *look);
-extern LeaseState lease_look(LeaseLook *look, text *session_id);
-extern void lease_wait(LeaseLook *look, XLTW_Oper purpose);
-extern void lease_end_expired(LeaseLook *look);
-extern void lease_close(LeaseLook *look);
+extern void lease_open(EgressLeaseLook *look);
+extern EgressLeaseState lease_look(EgressLeaseLook *look, text *session_id);
+extern void lease_wait(EgressLeaseLook *look, XLTW_Oper purpose);
+extern void lease_end_expired(EgressLeaseLook *look);
+extern void lease_close(EgressLeaseLook *look);
 
 extern void lease_expires(text *session_id, int64 credential_id, TimestampTz expires_at);
-extern Interval *get_ttl(FunctionCallInfo fcinfo, int argno);
-extern TimestampTz ttl_end(TimestampTz from, Interval *ttl);
+extern Interval *lease_get_ttl(FunctionCallInfo fcinfo, int argno);
+extern TimestampTz lease_ttl_end(TimestampTz from, Interval *ttl);
 
 extern bool lease_end(text *session_id, const char *reason);
-extern bool lease_end_if(text *session_id, LeaseCheck check, void *arg, const char *reason);
+extern bool lease_end_if(text *session_id, EgressLeaseCheck check, void *arg, const char *reason);
 extern void lease_confirm(void);
 extern const Interval *lease_cool_down(EgressScan *credential);
 extern TimestampTz lease_free_at(TimestampTz ended_at, const Interval *cool_down);
 extern bool lease_is_cooling(EgressScan *lease);
 extern bool lease_entry_is_cooling(EgressScan *leases);
 extern bool lease_has_cooled(EgressScan *lease, const Interval *cool_down);
-extern void lease_ends_begin(LeaseEnds *ends);
-extern void lease_ends_end(LeaseEnds *ends);
-extern bool lease_has_expired(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
-extern bool lease_is_over(LeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
+extern void lease_ends_begin(EgressLeaseEnds *ends);
+extern void lease_ends_end(EgressLeaseEnds *ends);
+extern bool lease_has_expired(EgressLeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
+extern bool lease_is_over(EgressLeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
 extern bool lease_expired_by(EgressScan *expiries, text *session_id, Snapshot snapshot, TimestampTz moment);
 extern List *lease_note_ender(List *transactions, TransactionId transaction);
 extern bool lease_any_ended(List *transactions);
@@ -84,6 +84,6 @@ extern bool lease_end_if_free(EgressScan *row, AttrNumber session_column);
 extern bool lease_so_many_expired(EgressScan *expiries, int64 credential_id, int64 number, const Interval *cool_down);
 extern bool lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number, const Interval *cool_down);
 extern void lease_end_expired_of(EgressIndex index, int64 id, bool gone);
-extern LeaseHeld lease_held(EgressIndex index, int64 id, bool settled);
+extern EgressLeaseHeld lease_held(EgressIndex index, int64 id, bool settled);
 
 #endif							/* EGRESS_LEASE_H */

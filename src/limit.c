@@ -24,7 +24,7 @@
  * Without a limit there is no slot, and B3 and B4 fall away. The moment at which the connection was free is B5. L stays until
  * then: whoever changes it takes LOCK_CREDENTIAL for a moment when the new row is written (pool_insert()), and commits later.
  * That nothing came of it does not mean that the credential is full: the acquire then goes alone. In both ways, when there is
- * a slot, the caller is asked whether the credential can be used at all (LimitUsable); if not, nothing is taken.
+ * a slot, the caller is asked whether the credential can be used at all (EgressLimitUsable); if not, nothing is taken.
  *
  * Alone: lease_alone()
  * --------------------
@@ -61,7 +61,7 @@
  * decides. So it is when a transaction that was ending one of the leases has ended between the look at the leases and that at
  * their ends: the lease may have been over, and its end is gone.
  * What an open transaction ends, and what the caller's own has taken, is held, but may change without a word, by a commit or a
- * rollback: LimitSeen says so. pool.c remembers only what is certain for everybody.
+ * rollback: EgressLimitSeen says so. pool.c remembers only what is certain for everybody.
  * It costs one pass over the index of slots: the credentials are asked about by ascending id, which is the order of the
  * index. Nothing is looked up where the next credential's entries are near.
  */
@@ -95,7 +95,7 @@
  * credentials is open, by id. usable is asked with arg.
  */
 void
-limit_open(LimitSearch *search, EgressScan *credentials, LimitUsable usable, void *arg)
+limit_open(EgressLimitSearch *search, EgressScan *credentials, EgressLimitUsable usable, void *arg)
 {
 	search->credentials = credentials;
 	search->usable = usable;
@@ -106,7 +106,7 @@ limit_open(LimitSearch *search, EgressScan *credentials, LimitUsable usable, voi
 
 /* limit_close -- close what limit_open() opened */
 void
-limit_close(LimitSearch *search)
+limit_close(EgressLimitSearch *search)
 {
 	once_end(&search->once);
 	slots_close(&search->slots);
@@ -126,7 +126,7 @@ slot_unclaim(int64 credential_id, int32 slot)
  * slots at the same time, so that none is found does not mean that the credential is full.
  */
 static int32
-slot_claim(LimitSearch *search, int64 credential_id, int32 limit)
+slot_claim(EgressLimitSearch *search, int64 credential_id, int32 limit)
 {
 	int32		slot = limit == 0 ? SLOT_NONE : slots_random(limit);
 
@@ -158,7 +158,7 @@ credential_limit(EgressScan *credential)
 
 /* start_credential -- let the slots that are looked at be those of the credential that is the current row */
 static void
-start_credential(LimitSearch *search, int64 credential_id)
+start_credential(EgressLimitSearch *search, int64 credential_id)
 {
 	search->slots.credential_id = credential_id;
 	search->slots.cool_down = lease_cool_down(search->credentials);
@@ -167,7 +167,7 @@ start_credential(LimitSearch *search, int64 credential_id)
 
 /* is_usable -- can the credential that is the current row be used? After: search->unusable says so, too */
 static bool
-is_usable(LimitSearch *search)
+is_usable(EgressLimitSearch *search)
 {
 	search->unusable = !search->usable(search->arg);
 	return !search->unusable;
@@ -175,9 +175,9 @@ is_usable(LimitSearch *search)
 
 /* insert_lease -- insert the row of the lease; slot SLOT_NONE for a credential without a limit */
 static void
-insert_lease(LimitSearch *search, int64 credential_id, int32 slot)
+insert_lease(EgressLimitSearch *search, int64 credential_id, int32 slot)
 {
-	LimitLease *lease = search->lease;
+	EgressLimitLease *lease = search->lease;
 	Datum		values[Natts_egress_lease];
 	bool		nulls[Natts_egress_lease] = {false};
 
@@ -195,7 +195,7 @@ insert_lease(LimitSearch *search, int64 credential_id, int32 slot)
 	values[Anum_egress_lease_cooling - 1] = BoolGetDatum(false);
 	values[Anum_egress_lease_user_slot - 1] = Int32GetDatum(lease->user_slot);
 	nulls[Anum_egress_lease_user_slot - 1] = lease->user_slot == SLOT_NONE;
-	insert_row(search->slots.all.table, shape_columns(TABLE_LEASE), values, nulls);
+	scan_insert_row(search->slots.all.table, shape_columns(TABLE_LEASE), values, nulls);
 }
 
 /*
@@ -204,7 +204,7 @@ insert_lease(LimitSearch *search, int64 credential_id, int32 slot)
  * Before: the caller holds the credential's lock, shared, and its lock on the place where that matters.
  */
 static bool
-lease_in_slot(LimitSearch *search, int64 credential_id)
+lease_in_slot(EgressLimitSearch *search, int64 credential_id)
 {
 	int32		limit = credential_limit(search->credentials);
 	int32		slot = SLOT_NONE;
@@ -226,10 +226,10 @@ lease_in_slot(LimitSearch *search, int64 credential_id)
 
 /* lease_in_place -- the same for a credential that may be at each gateway once */
 static bool
-lease_in_place(LimitSearch *search, int64 credential_id)
+lease_in_place(EgressLimitSearch *search, int64 credential_id)
 {
 	int64		gateway_id = search->lease->gateway_id;
-	OnceState	state;
+	EgressOnceState	state;
 	bool		leased;
 
 	if (!lock_try_part(LOCK_PLACE, credential_id, gateway_id, ExclusiveLock))
@@ -247,7 +247,7 @@ lease_in_place(LimitSearch *search, int64 credential_id)
  * Returns whether it did. That it did not says nothing about the credential, unless search->unusable or at_gateway is set.
  */
 static bool
-lease_beside_others(LimitSearch *search, int64 credential_id)
+lease_beside_others(EgressLimitSearch *search, int64 credential_id)
 {
 	EgressScan *credential = search->credentials;
 	Snapshot	snapshot;
@@ -278,7 +278,7 @@ lease_beside_others(LimitSearch *search, int64 credential_id)
  * use then. Returns whether they have ended; some may have, where another transaction was quicker.
  */
 static bool
-end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in_all)
+end_expired(EgressLimitSearch *search, int64 credential_id, int64 at_gateway, int64 in_all)
 {
 	const Interval *cool_down = search->slots.cool_down;
 	EgressScan	expiries;
@@ -295,7 +295,7 @@ end_expired(LimitSearch *search, int64 credential_id, int64 at_gateway, int64 in
 
 /* slot_above -- a slot above the limit, if fewer connections are held than that; SLOT_NONE if not */
 static int32
-slot_above(LimitSearch *search, int32 limit)
+slot_above(EgressLimitSearch *search, int32 limit)
 {
 	int64		excess = slots_excess(&search->slots, limit);
 
@@ -308,7 +308,7 @@ slot_above(LimitSearch *search, int32 limit)
  * Counted anew: what was over may have come back meanwhile, and been ended by this very transaction.
  */
 static bool
-find_after_ends(LimitSearch *search, int32 limit, int32 *slot)
+find_after_ends(EgressLimitSearch *search, int32 limit, int32 *slot)
 {
 	*slot = slots_find(&search->slots, limit);
 	if (*slot == SLOT_NONE)
@@ -318,7 +318,7 @@ find_after_ends(LimitSearch *search, int32 limit, int32 *slot)
 
 /* find_beside_enders -- slot_alone() where the credential is full, and some of its leases are being ended by other transactions */
 static bool
-find_beside_enders(LimitSearch *search, int64 credential_id, int32 limit, int64 at_gateway, int64 excess, int32 *slot)
+find_beside_enders(EgressLimitSearch *search, int64 credential_id, int32 limit, int64 at_gateway, int64 excess, int32 *slot)
 {
 	int64		left = excess - slots_over(&search->slots, excess);
 
@@ -330,9 +330,9 @@ find_beside_enders(LimitSearch *search, int64 credential_id, int32 limit, int64 
 
 /* find_alone -- slot_alone(); it may have to be asked again, when search->slots.ending */
 static bool
-find_alone(LimitSearch *search, int64 credential_id, int32 limit, int32 *slot)
+find_alone(EgressLimitSearch *search, int64 credential_id, int32 limit, int32 *slot)
 {
-	OnceState	place = ONCE_FREE;
+	EgressOnceState	place = ONCE_FREE;
 	int64		at_gateway;
 	int64		excess;
 
@@ -364,7 +364,7 @@ find_alone(LimitSearch *search, int64 credential_id, int32 limit, int32 *slot)
  * Before: the caller holds the credential's lock, exclusive, and it is the current row.
  */
 static bool
-slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
+slot_alone(EgressLimitSearch *search, int64 credential_id, int32 *slot)
 {
 	int32		limit = credential_limit(search->credentials);
 
@@ -382,11 +382,11 @@ slot_alone(LimitSearch *search, int64 credential_id, int32 *slot)
 }
 
 /* lease_alone -- lease a connection of a credential while nobody else does */
-static LimitOutcome
-lease_alone(LimitSearch *search, int64 credential_id)
+static EgressLimitOutcome
+lease_alone(EgressLimitSearch *search, int64 credential_id)
 {
 	EgressScan *credential = search->credentials;
-	LimitOutcome outcome = LIMIT_GONE;
+	EgressLimitOutcome outcome = LIMIT_GONE;
 	bool		again = true;
 
 	lock_take(LOCK_CREDENTIAL, credential_id, ExclusiveLock);
@@ -425,8 +425,8 @@ lease_alone(LimitSearch *search, int64 credential_id)
  * Before: limit_open(); the caller holds the locks of the lease's session and gateway. After: if it is LIMIT_TAKEN or
  * LIMIT_UNUSABLE, the credential is the current row of search->credentials; if LIMIT_TAKEN, lease->acquired_at is set.
  */
-LimitOutcome
-limit_take(LimitSearch *search, int64 credential_id, LimitLease *lease)
+EgressLimitOutcome
+limit_take(EgressLimitSearch *search, int64 credential_id, EgressLimitLease *lease)
 {
 	search->lease = lease;
 	search->unusable = false;
@@ -438,7 +438,7 @@ limit_take(LimitSearch *search, int64 credential_id, LimitLease *lease)
 
 /* limit_look_open -- open the indexes, before any of the short locks is taken */
 void
-limit_look_open(LimitLook *look)
+limit_look_open(EgressLimitLook *look)
 {
 	scan_open_entries(&look->leases, INDEX_LEASE_SLOT);
 	scan_open_entries(&look->expiries, INDEX_LEASE_EXPIRY_CREDENTIAL);
@@ -446,7 +446,7 @@ limit_look_open(LimitLook *look)
 
 /* limit_look_close -- close what limit_look_open() opened */
 void
-limit_look_close(LimitLook *look)
+limit_look_close(EgressLimitLook *look)
 {
 	scan_close(&look->expiries);
 	scan_close(&look->leases);
@@ -459,7 +459,7 @@ limit_look_close(LimitLook *look)
  * the indexes are read from here on.
  */
 void
-limit_look_begin(LimitLook *look, Snapshot snapshot, int64 last_id)
+limit_look_begin(EgressLimitLook *look, Snapshot snapshot, int64 last_id)
 {
 	look->snapshot = snapshot;
 	look->last_id = last_id;
@@ -474,7 +474,7 @@ limit_look_begin(LimitLook *look, Snapshot snapshot, int64 last_id)
  * when a connection that cools down is free.
  */
 static bool
-was_held(LimitLook *look, const Interval *cool_down, LimitSeen *seen)
+was_held(EgressLimitLook *look, const Interval *cool_down, EgressLimitSeen *seen)
 {
 	EgressScan *leases = &look->leases;
 	bool		cooling = lease_entry_is_cooling(leases);
@@ -509,7 +509,7 @@ was_held(LimitLook *look, const Interval *cool_down, LimitSeen *seen)
  * not have been there yet when the index's page was read.
  */
 static bool
-counts(LimitLook *look, LimitSeen *seen)
+counts(EgressLimitLook *look, EgressLimitSeen *seen)
 {
 	TransactionId inserter;
 	TransactionId ender;
@@ -535,7 +535,7 @@ counts(LimitLook *look, LimitSeen *seen)
 
 /* earliest_end -- when the first of a credential's leases ends by itself, whatever becomes of its open transactions; *seen likewise */
 static TimestampTz
-earliest_end(LimitLook *look, int64 credential_id, LimitSeen *seen)
+earliest_end(EgressLimitLook *look, int64 credential_id, EgressLimitSeen *seen)
 {
 	EgressScan *expiries = &look->expiries;
 	TimestampTz end = DT_NOEND;
@@ -559,12 +559,12 @@ earliest_end(LimitLook *look, int64 credential_id, LimitSeen *seen)
  * outside 1..limit, which takes as long as there are leases. After: until is when the first of the leases ends by itself
  * and has cooled down, unless it is LIMIT_NOT_SEEN_FULL.
  */
-LimitSeen
-limit_look(LimitLook *look, int64 credential_id, int32 limit, const Interval *cool_down, bool patient, bool count,
+EgressLimitSeen
+limit_look(EgressLimitLook *look, int64 credential_id, int32 limit, const Interval *cool_down, bool patient, bool count,
 		   TimestampTz *until)
 {
 	EgressScan *leases = &look->leases;
-	LimitSeen	seen = LIMIT_SEEN_FULL;
+	EgressLimitSeen	seen = LIMIT_SEEN_FULL;
 	int64		held = 0;		/* all slots up to this one; or so many leases, if they are counted */
 	int64		others = 0;		/* rows that prove nothing */
 	TimestampTz now;

@@ -18,11 +18,12 @@
 #include "utils/varlena.h"
 
 #include "access.h"
-#include "arguments.h"
+#include "argument.h"
 #include "capacity.h"
 #include "compat.h"
 #include "scan.h"
 #include "shape.h"
+#include "value.h"
 
 #define MENU_COLUMNS 8
 #define MENU_TYPES "itttitpi"
@@ -267,8 +268,8 @@ put_provider(Menu *menu)
 Datum
 egress_available_gateways(PG_FUNCTION_ARGS)
 {
-	text	   *user_id = get_id(fcinfo, 0, "user_id");
-	text	   *workspace_id = get_optional_id(fcinfo, 1, "workspace_id");
+	text	   *user_id = argument_id(fcinfo, 0, "user_id");
+	text	   *workspace_id = argument_optional_id(fcinfo, 1, "workspace_id");
 	Menu		menu = {0};
 	List	   *providers;
 	ListCell   *cell;
@@ -278,7 +279,7 @@ egress_available_gateways(PG_FUNCTION_ARGS)
 	menu.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	shape_check_result(menu.result->setDesc, "egress_available_gateway", MENU_TYPES);
 
-	access_begin(&menu.call, user_id, workspace_id, GetActiveSnapshot(), query_moment(fcinfo), ACCESS_TO_READ);
+	access_begin(&menu.call, user_id, workspace_id, GetActiveSnapshot(), value_query_moment(fcinfo), ACCESS_TO_READ);
 	capacity_begin(&menu.capacity, menu.call.snapshot, menu.call.moment);
 	capacity_user(&menu.capacity, &menu.call, &menu.user);
 	providers = access_to_providers(&menu.call);
@@ -302,7 +303,7 @@ egress_available_gateways(PG_FUNCTION_ARGS)
 Datum
 egress_gateway_required(PG_FUNCTION_ARGS)
 {
-	text	   *workspace_id = get_optional_id(fcinfo, 0, "workspace_id");
+	text	   *workspace_id = argument_optional_id(fcinfo, 0, "workspace_id");
 
 	catalog_use(fcinfo->flinfo->fn_oid);
 	PG_RETURN_BOOL(workspace_id != NULL && access_gateway_required(workspace_id, GetActiveSnapshot()));

@@ -40,7 +40,7 @@ once_applies(EgressScan *credential)
 
 /* once_begin -- nothing is open yet */
 void
-once_begin(OnceLook *look)
+once_begin(EgressOnceLook *look)
 {
 	look->opened = false;
 	look->cooled_at = DT_NOEND;
@@ -48,7 +48,7 @@ once_begin(OnceLook *look)
 
 /* once_end -- close what was opened */
 void
-once_end(OnceLook *look)
+once_end(EgressOnceLook *look)
 {
 	if (!look->opened)
 		return;
@@ -63,7 +63,7 @@ once_end(OnceLook *look)
  * The tables are locked by whoever takes one of the short locks (lease_lock_tables()), so to open their indexes waits for nothing.
  */
 static void
-start(OnceLook *look, int64 credential_id, int64 gateway_id)
+start(EgressOnceLook *look, int64 credential_id, int64 gateway_id)
 {
 	if (!look->opened)
 	{
@@ -79,7 +79,7 @@ start(OnceLook *look, int64 credential_id, int64 gateway_id)
 
 /* note_cooling -- note until when the connection in the current row cools down, if it does */
 static void
-note_cooling(OnceLook *look, const Interval *cool_down)
+note_cooling(EgressOnceLook *look, const Interval *cool_down)
 {
 	if (lease_is_cooling(&look->leases))
 		look->cooled_at = lease_free_at(scan_timestamp(&look->leases, Anum_egress_lease_acquired_at), cool_down);
@@ -97,8 +97,8 @@ ender_has_ended(EgressScan *leases)
  *
  * It stays so while the caller holds the credential's lock, exclusive, or LOCK_PLACE of the two: nobody inserts one there.
  */
-OnceState
-once_look(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down)
+EgressOnceState
+once_look(EgressOnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down)
 {
 	EgressScan *leases = &look->leases;
 
@@ -133,7 +133,7 @@ once_look(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval 
  * that is open, or has committed since, proves nothing: while it came, another may have gone.
  */
 bool
-once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot snapshot, const Interval *cool_down)
+once_was_taken(EgressOnceLook *look, int64 credential_id, int64 gateway_id, Snapshot snapshot, const Interval *cool_down)
 {
 	EgressScan *leases = &look->leases;
 
@@ -164,7 +164,7 @@ once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot s
  * ended: more than were seen then, where another transaction that was ending one has been rolled back.
  */
 bool
-once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down, int64 *ended)
+once_end_expired(EgressOnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down, int64 *ended)
 {
 	bool		all = true;
 

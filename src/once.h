@@ -8,29 +8,29 @@
 #include "scan.h"
 
 /* What is held of a credential's leases at a gateway. */
-typedef enum OnceState
+typedef enum EgressOnceState
 {
 	ONCE_FREE,					/* nothing */
 	ONCE_EXPIRED,				/* only what has expired, and nobody else is doing something with */
 	ONCE_TAKEN
-} OnceState;
+} EgressOnceState;
 
 /* Looking at the leases of a credential at a gateway. */
-typedef struct OnceLook
+typedef struct EgressOnceLook
 {
 	bool		opened;			/* the leases are: when they are first needed */
 	EgressScan	leases;			/* by gateway and credential */
-	LeaseEnds	ends;
+	EgressLeaseEnds	ends;
 	int			expired;		/* after ONCE_EXPIRED: how many have */
 	TimestampTz cooled_at;		/* a connection that was there cools down until then; DT_NOEND: none does, or nobody looked */
-} OnceLook;
+} EgressOnceLook;
 
 extern bool once_applies(EgressScan *credential);
-extern void once_begin(OnceLook *look);
-extern OnceState once_look(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down);
-extern bool once_was_taken(OnceLook *look, int64 credential_id, int64 gateway_id, Snapshot snapshot,
+extern void once_begin(EgressOnceLook *look);
+extern EgressOnceState once_look(EgressOnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down);
+extern bool once_was_taken(EgressOnceLook *look, int64 credential_id, int64 gateway_id, Snapshot snapshot,
 						   const Interval *cool_down);
-extern bool once_end_expired(OnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down, int64 *ended);
-extern void once_end(OnceLook *look);
+extern bool once_end_expired(EgressOnceLook *look, int64 credential_id, int64 gateway_id, const Interval *cool_down, int64 *ended);
+extern void once_end(EgressOnceLook *look);
 
 #endif							/* EGRESS_ONCE_H */

@@ -40,7 +40,7 @@
 #define NO_BLOCK		"It has to be a block."
 
 /* All directives of openvpn 2.4 to 2.7, by name. */
-static const Directive directives[] = {
+static const EgressDirective directives[] = {
 	{"allow-compression", 0, "no|asym|yes", NULL},
 	{"allow-deprecated-insecure-static-crypto", IGNORABLE | TAKEN_OUT, NULL, IS_NEW},
 	{"allow-nonadmin", 0, NULL, OTHER_TASK},
@@ -398,7 +398,7 @@ is_text(const char *value)
 static bool
 is_any_number(const char *value)
 {
-	return is_number(value, 0, PG_INT32_MAX);
+	return config_is_number(value, 0, PG_INT32_MAX);
 }
 
 /* is_proto -- a client's transport */
@@ -419,28 +419,28 @@ is_proto(const char *value)
 static bool
 is_device(const char *value)
 {
-	return is_plain_name(value) && strlen(value) <= 15;
+	return config_is_plain_name(value) && strlen(value) <= 15;
 }
 
 /* is_ip4 -- an IPv4 address */
 static bool
 is_ip4(const char *value)
 {
-	return is_address(AF_INET, value);
+	return config_is_address(AF_INET, value);
 }
 
 /* is_ip6 -- an IPv6 address */
 static bool
 is_ip6(const char *value)
 {
-	return is_address(AF_INET6, value);
+	return config_is_address(AF_INET6, value);
 }
 
 /* is_network -- an IPv6 network */
 static bool
 is_network(const char *value)
 {
-	return strchr(value, ':') && is_address_range(value);
+	return strchr(value, ':') && config_is_address_range(value);
 }
 
 /* is_ip6_net -- an IPv6 address with a prefix of a length that ifconfig-ipv6 takes */
@@ -449,7 +449,7 @@ is_ip6_net(const char *value)
 {
 	const char *slash = strchr(value, '/');
 
-	return slash && is_network(value) && is_number(slash + 1, 64, 124);
+	return slash && is_network(value) && config_is_number(slash + 1, 64, 124);
 }
 
 /* is_hex_list -- bytes in hexadecimal, separated by colons */
@@ -503,14 +503,14 @@ static const struct
 	{"ANY", is_any},
 	{"DEVICE", is_device},
 	{"FINGERPRINT", is_fingerprint},
-	{"HOST", is_host},
+	{"HOST", config_is_host},
 	{"IP4", is_ip4},
 	{"IP6", is_ip6},
 	{"IP6NET", is_ip6_net},
 	{"MAC", is_mac},
 	{"NETWORK", is_network},
 	{"NUMBER", is_any_number},
-	{"PORT", is_port},
+	{"PORT", config_is_port},
 	{"PROTO", is_proto},
 	{"RELEASE", is_release},
 	{"TEXT", is_text},
@@ -524,7 +524,7 @@ match_alternative(const char *alternative, size_t length, const char *value)
 	size_t		digits = strspn(alternative, "0123456789");
 
 	if (digits + 2 < length && strncmp(alternative + digits, "..", 2) == 0)
-		return is_number(value, strtoll(alternative, NULL, 10), strtoll(alternative + digits + 2, NULL, 10));
+		return config_is_number(value, strtoll(alternative, NULL, 10), strtoll(alternative + digits + 2, NULL, 10));
 	for (size_t i = 0; i < lengthof(kinds); i++)
 		if (strlen(kinds[i].name) == length && strncmp(kinds[i].name, alternative, length) == 0)
 			return kinds[i].is_valid(value);
@@ -532,13 +532,13 @@ match_alternative(const char *alternative, size_t length, const char *value)
 }
 
 /*
- * openvpn_match_parameters -- does a directive take these parameters?
+ * openvpn_directives_match -- does a directive take these parameters?
  *
  * The pattern has an item for each parameter: kinds, ranges and words, separated by "|"; with "?" behind them
  * the parameter may be left out, and with "*" it may be there any number of times.
  */
 bool
-openvpn_match_parameters(const char *pattern, int count, char **parameters)
+openvpn_directives_match(const char *pattern, int count, char **parameters)
 {
 	int			next = 0;
 
@@ -584,18 +584,18 @@ is_name_server(char *value)
 
 	if (*value == '[')
 	{
-		if (port == NULL || port[-1] != ']' || !is_number(port + 1, 1, 65535))
+		if (port == NULL || port[-1] != ']' || !config_is_number(port + 1, 1, 65535))
 			return false;
 		port[-1] = '\0';
-		return is_address(AF_INET6, value + 1);
+		return config_is_address(AF_INET6, value + 1);
 	}
 	if (port && strchr(value, ':') == port)
 	{
-		if (!is_number(port + 1, 1, 65535))
+		if (!config_is_number(port + 1, 1, 65535))
 			return false;
 		*port = '\0';
 	}
-	return is_address(AF_UNSPEC, value);
+	return config_is_address(AF_UNSPEC, value);
 }
 
 /* are_dns_parameters -- what dns takes: search domains, or a property of a server */
@@ -603,8 +603,8 @@ static bool
 are_dns_parameters(int count, char **parameters)
 {
 	if (strcmp(parameters[0], "search-domains") == 0)
-		return openvpn_match_parameters("HOST HOST*", count - 1, parameters + 1);
-	if (strcmp(parameters[0], "server") != 0 || count < 4 || !is_number(parameters[1], 0, 127))
+		return openvpn_directives_match("HOST HOST*", count - 1, parameters + 1);
+	if (strcmp(parameters[0], "server") != 0 || count < 4 || !config_is_number(parameters[1], 0, 127))
 		return false;
 	if (strcmp(parameters[2], "address") == 0)
 	{
@@ -613,30 +613,30 @@ are_dns_parameters(int count, char **parameters)
 				return false;
 		return count - 3 <= 8;
 	}
-	return openvpn_match_parameters("resolve-domains HOST HOST*", count - 2, parameters + 2) ||
-		openvpn_match_parameters("dnssec yes|no|optional", count - 2, parameters + 2) ||
-		openvpn_match_parameters("transport plain|DoH|DoT", count - 2, parameters + 2) ||
-		openvpn_match_parameters("sni HOST", count - 2, parameters + 2);
+	return openvpn_directives_match("resolve-domains HOST HOST*", count - 2, parameters + 2) ||
+		openvpn_directives_match("dnssec yes|no|optional", count - 2, parameters + 2) ||
+		openvpn_directives_match("transport plain|DoH|DoT", count - 2, parameters + 2) ||
+		openvpn_directives_match("sni HOST", count - 2, parameters + 2);
 }
 
-/* openvpn_takes_parameters -- does a directive take these parameters as a line? */
+/* openvpn_directives_take -- does a directive take these parameters as a line? */
 bool
-openvpn_takes_parameters(const Directive *directive, int count, char **parameters)
+openvpn_directives_take(const EgressDirective *directive, int count, char **parameters)
 {
-	if (directive->parameters == NULL || !openvpn_match_parameters(directive->parameters, count, parameters))
+	if (directive->parameters == NULL || !openvpn_directives_match(directive->parameters, count, parameters))
 		return false;
 	if (strcmp(directive->name, "dns") == 0)
 		return are_dns_parameters(count, parameters);
 	if (strcmp(directive->name, "keepalive") == 0)
 		return atoi(parameters[0]) > 0 && atoi(parameters[1]) / 2 >= atoi(parameters[0]);
 	if (strcmp(directive->name, "http-proxy-option") == 0)
-		return strcmp(parameters[0], "AGENT") == 0 || openvpn_match_parameters("1.0|1.1", 1, parameters + 1);
+		return strcmp(parameters[0], "AGENT") == 0 || openvpn_directives_match("1.0|1.1", 1, parameters + 1);
 	return true;
 }
 
-/* openvpn_find_directive -- by name; NULL if openvpn has none of that name */
-const Directive *
-openvpn_find_directive(const char *name)
+/* openvpn_directives_find -- by name; NULL if openvpn has none of that name */
+const EgressDirective *
+openvpn_directives_find(const char *name)
 {
 	size_t		low = 0;
 	size_t		high = lengthof(directives);
@@ -656,25 +656,25 @@ openvpn_find_directive(const char *name)
 	return NULL;
 }
 
-/* openvpn_has_directive -- does a line begin with the name of a directive? */
+/* config_openvpn_has_directive -- does a line begin with the name of a directive? */
 bool
-openvpn_has_directive(const char *start, const char *end)
+config_openvpn_has_directive(const char *start, const char *end)
 {
 	char		name[64];
 	size_t		length = 0;
 
-	while (start + length < end && !is_config_space(start[length]) && length < sizeof(name) - 1)
+	while (start + length < end && !config_is_space(start[length]) && length < sizeof(name) - 1)
 	{
 		name[length] = start[length];
 		length++;
 	}
 	name[length] = '\0';
-	return openvpn_find_directive(name) != NULL;
+	return openvpn_directives_find(name) != NULL;
 }
 
-/* openvpn_parameters_hint -- what a directive takes, as a message tells it */
+/* openvpn_directives_hint -- what a directive takes, as a message tells it */
 const char *
-openvpn_parameters_hint(const Directive *directive)
+openvpn_directives_hint(const EgressDirective *directive)
 {
 	static const char before[] = "It takes ";
 	static const char after[] = ", as openvpn(8) has it; \"?\" is behind what may be left out, \"*\" behind what may be there more than once.";
@@ -690,16 +690,16 @@ openvpn_parameters_hint(const Directive *directive)
 	return hint;
 }
 
-/* openvpn_directive -- by its number, from 0 */
-const Directive *
-openvpn_directive(int number)
+/* openvpn_directives_get -- by its number, from 0 */
+const EgressDirective *
+openvpn_directives_get(int number)
 {
 	return &directives[number];
 }
 
-/* openvpn_directive_number -- the number of a directive */
+/* openvpn_directives_number -- the number of a directive */
 int
-openvpn_directive_number(const Directive *directive)
+openvpn_directives_number(const EgressDirective *directive)
 {
 	return directive - directives;
 }

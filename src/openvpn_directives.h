@@ -19,22 +19,22 @@
 #define SETS_ENVIRONMENT "It sets the environment of the programs that openvpn starts."
 
 /* A directive. */
-typedef struct Directive
+typedef struct EgressDirective
 {
 	const char *name;
 	int			flags;
 	const char *parameters;		/* what it takes as a line, see match_parameters(); NULL: no line is accepted */
 	const char *reason;			/* why a line is refused that does not match, or NULL */
-} Directive;
+} EgressDirective;
 
 /* how many there are */
 #define OPENVPN_DIRECTIVE_COUNT 325
 
-extern const Directive *openvpn_find_directive(const char *name);
-extern const Directive *openvpn_directive(int number);
-extern int	openvpn_directive_number(const Directive *directive);
-extern bool openvpn_match_parameters(const char *pattern, int count, char **parameters);
-extern bool openvpn_takes_parameters(const Directive *directive, int count, char **parameters);
-extern const char *openvpn_parameters_hint(const Directive *directive);
+extern const EgressDirective *openvpn_directives_find(const char *name);
+extern const EgressDirective *openvpn_directives_get(int number);
+extern int	openvpn_directives_number(const EgressDirective *directive);
+extern bool openvpn_directives_match(const char *pattern, int count, char **parameters);
+extern bool openvpn_directives_take(const EgressDirective *directive, int count, char **parameters);
+extern const char *openvpn_directives_hint(const EgressDirective *directive);
 
 #endif							/* EGRESS_OPENVPN_DIRECTIVES_H */

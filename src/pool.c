@@ -72,22 +72,22 @@ static struct
 	int			next;			/* the place of the next, when there is no other */
 	Oid			index;			/* of which these are: numbers of looks begin anew with the index, */
 	Oid			file;			/* or its file */
-	PoolItem	items[MOST_OWN];
+	EgressPoolItem	items[MOST_OWN];
 }			own;
 
 /* -------------------------------------------------------------------- looking */
 
 /* pool_open -- get ready to look, before any of the short locks is taken */
 void
-pool_open(Pool *pool)
+pool_open(EgressPool *pool)
 {
-	memset(pool, 0, sizeof(Pool));
+	memset(pool, 0, sizeof(EgressPool));
 	limit_look_open(&pool->look);
 }
 
 /* pool_close -- close what was opened */
 void
-pool_close(Pool *pool)
+pool_close(EgressPool *pool)
 {
 	if (pool->opened)
 		scan_close(&pool->rows);
@@ -101,7 +101,7 @@ pool_close(Pool *pool)
  * The snapshot must stay registered or active as long as is asked.
  */
 void
-pool_begin(Pool *pool, Snapshot snapshot, int64 last_id)
+pool_begin(EgressPool *pool, Snapshot snapshot, int64 last_id)
 {
 	pool->snapshot = snapshot;
 	pool->moment = GetCurrentTimestamp();
@@ -110,9 +110,9 @@ pool_begin(Pool *pool, Snapshot snapshot, int64 last_id)
 
 /* pool_begin_reading -- get ready to find what may have been free for a snapshot, and a moment */
 void
-pool_begin_reading(Pool *pool, Snapshot snapshot, TimestampTz moment)
+pool_begin_reading(EgressPool *pool, Snapshot snapshot, TimestampTz moment)
 {
-	memset(pool, 0, sizeof(Pool));
+	memset(pool, 0, sizeof(EgressPool));
 	pool->reads = true;
 	pool->snapshot = snapshot;
 	pool->moment = moment;
@@ -120,7 +120,7 @@ pool_begin_reading(Pool *pool, Snapshot snapshot, TimestampTz moment)
 
 /* pool_find_row -- let a credential be the current row of pool->rows; false if the snapshot does not have it */
 bool
-pool_find_row(Pool *pool, int64 id)
+pool_find_row(EgressPool *pool, int64 id)
 {
 	if (!pool->opened)
 		scan_open(&pool->rows, INDEX_CREDENTIAL_ID, AccessShareLock);
@@ -136,7 +136,7 @@ pool_find_row(Pool *pool, int64 id)
 static bool
 index_settles(Relation index)
 {
-	Relation	table = open_table(TABLE_CREDENTIAL, AccessShareLock);
+	Relation	table = scan_open_table(TABLE_CREDENTIAL, AccessShareLock);
 	List	   *indexes = RelationGetIndexList(table);
 	int			count = 0;
 	ListCell   *cell;
@@ -158,7 +158,7 @@ index_settles(Relation index)
 
 /* is_settled -- step 2 of a look: is it certain, for everybody, that a credential has no connection free? Until *until */
 static bool
-is_settled(Pool *pool, const PoolItem *item, TimestampTz *until)
+is_settled(EgressPool *pool, const EgressPoolItem *item, TimestampTz *until)
 {
 	EgressScan *row = &pool->rows;
 
@@ -176,7 +176,7 @@ is_settled(Pool *pool, const PoolItem *item, TimestampTz *until)
 
 /* settle -- look at credentials of a group, by ascending id, and let those be FULL that are; returns how many */
 static int
-settle(Pool *pool, Relation index, PoolItem *items, int count)
+settle(EgressPool *pool, Relation index, EgressPoolItem *items, int count)
 {
 	int			full = 0;
 
@@ -233,7 +233,7 @@ is_remembered(uint64 group, int64 id)
 		if (own.items[i].id == id && own.items[i].group == group)
 		{
 			Relation	index = scan_open_pool_index();
-			PoolItem	item;
+			EgressPoolItem	item;
 			bool		found = is_of_index(index) && pool_index_find(index, group, id, &item) &&
 				item.wake == DT_NOBEGIN && item.look == own.items[i].look;
 
@@ -245,10 +245,10 @@ is_remembered(uint64 group, int64 id)
 
 /* remember -- look at a credential that seems full, counting own leases, and remember it if it is */
 static void
-remember(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down)
+remember(EgressPool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down)
 {
 	Relation	index;
-	PoolItem	item = {.group = group, .id = id, .look = 1};
+	EgressPoolItem	item = {.group = group, .id = id, .look = 1};
 	TimestampTz until;
 	int			place;
 
@@ -292,11 +292,11 @@ remember(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_d
  * After: pool->look.cooled_at says when the first of its connections has cooled down, if it was seen.
  */
 bool
-pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down, bool big)
+pool_is_full(EgressPool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down, bool big)
 {
 	TimestampTz until;
 	TimestampTz cooled_at;
-	LimitSeen	seen;
+	EgressLimitSeen	seen;
 
 	pool->look.cooled_at = DT_NOEND;
 	if (own.count > 0 && is_remembered(group, id))
@@ -315,7 +315,7 @@ pool_is_full(Pool *pool, uint64 group, int64 id, int32 limit, const Interval *co
 
 /* pool_cooled_at -- when the first connection of a credential that cools down is free, for a message; DT_NOEND: none does */
 TimestampTz
-pool_cooled_at(Pool *pool, int64 id, int32 limit, const Interval *cool_down)
+pool_cooled_at(EgressPool *pool, int64 id, int32 limit, const Interval *cool_down)
 {
 	TimestampTz until;
 
@@ -329,9 +329,9 @@ pool_cooled_at(Pool *pool, int64 id, int32 limit, const Interval *cool_down)
 
 /* pool_search -- begin to search groups; the first of pool_next() is that of the lowest id */
 void
-pool_search(Pool *pool, const uint64 *groups, int count)
+pool_search(EgressPool *pool, const uint64 *groups, int count)
 {
-	pool->cursors = palloc0(count * sizeof(PoolCursor));
+	pool->cursors = palloc0(count * sizeof(EgressPoolCursor));
 	pool->count = count;
 	pool->current = NULL;
 	pool->start = PG_INT64_MIN;
@@ -345,7 +345,7 @@ pool_search(Pool *pool, const uint64 *groups, int count)
 
 /* pool_start_by_chance -- let the search begin at one of the credentials drawn by chance, go up, and then on from the lowest */
 void
-pool_start_by_chance(Pool *pool)
+pool_start_by_chance(EgressPool *pool)
 {
 	Relation	index = scan_open_pool_index();
 	double		many = 0;
@@ -366,7 +366,7 @@ pool_start_by_chance(Pool *pool)
 
 /* pool_start_at -- let the search begin at an id, go up, and end there */
 void
-pool_start_at(Pool *pool, int64 id)
+pool_start_at(EgressPool *pool, int64 id)
 {
 	for (int i = 0; i < pool->count; i++)
 		pool->cursors[i].from_id = id;
@@ -374,7 +374,7 @@ pool_start_at(Pool *pool, int64 id)
 
 /* wrap -- go on from the lowest id; false when the search is over */
 static bool
-wrap(Pool *pool)
+wrap(EgressPool *pool)
 {
 	if (pool->wrapped || pool->start == PG_INT64_MIN)
 		return false;
@@ -391,9 +391,9 @@ wrap(Pool *pool)
 
 /* fetch -- let a cursor be at the next item, or at its end */
 static void
-fetch(Pool *pool, Relation index, PoolCursor *cursor)
+fetch(EgressPool *pool, Relation index, EgressPoolCursor *cursor)
 {
-	PoolItem	items[MOST_TOGETHER];
+	EgressPoolItem	items[MOST_TOGETHER];
 
 	for (;;)
 	{
@@ -425,14 +425,14 @@ fetch(Pool *pool, Relation index, PoolCursor *cursor)
 
 /* next -- pool_next(), up to the highest id */
 static bool
-next(Pool *pool, int *group, int64 *id)
+next(EgressPool *pool, int *group, int64 *id)
 {
 	Relation	index = NULL;
-	PoolCursor *first = NULL;
+	EgressPoolCursor *first = NULL;
 
 	for (int i = 0; i < pool->count; i++)
 	{
-		PoolCursor *cursor = &pool->cursors[i];
+		EgressPoolCursor *cursor = &pool->cursors[i];
 
 		if (!cursor->at_item && !cursor->at_end)
 		{
@@ -462,7 +462,7 @@ next(Pool *pool, int *group, int64 *id)
  * *group is which of the groups it is of, as its number; whether it is there, and fits, is to be seen in its row.
  */
 bool
-pool_next(Pool *pool, int *group, int64 *id)
+pool_next(EgressPool *pool, int *group, int64 *id)
 {
 	bool		found = next(pool, group, id);
 
@@ -477,10 +477,10 @@ pool_next(Pool *pool, int *group, int64 *id)
  * For whoever knows from elsewhere which credentials matter. Where the search goes on after that is not said.
  */
 bool
-pool_come_to(Pool *pool, int group, int64 id)
+pool_come_to(EgressPool *pool, int group, int64 id)
 {
 	Relation	index = scan_open_pool_index();
-	PoolCursor *cursor = &pool->cursors[group];
+	EgressPoolCursor *cursor = &pool->cursors[group];
 	bool		found = pool_index_find(index, cursor->group, id, &cursor->item);
 
 	index_close(index, NoLock);
@@ -492,10 +492,10 @@ pool_come_to(Pool *pool, int group, int64 id)
 
 /* pool_has_none -- the credential that came last has no connection to give, for all that is known: let it be FULL, if it is certain */
 void
-pool_has_none(Pool *pool)
+pool_has_none(EgressPool *pool)
 {
 	Relation	index = scan_open_pool_index();
-	PoolItem	item = pool->current->item;
+	EgressPoolItem	item = pool->current->item;
 
 	if (settle(pool, index, &item, 1) == 1)
 		pool->current->full++;
@@ -508,15 +508,15 @@ pool_has_none(Pool *pool)
  * As who reads a row leaves hints in it: what a menu has counted, the next one need not count.
  */
 void
-pool_tell_full(PoolItem *items, int count)
+pool_tell_full(EgressPoolItem *items, int count)
 {
 	Relation	index;
-	Pool		pool;
+	EgressPool		pool;
 	Snapshot	snapshot;
 
 	if (RecoveryInProgress() || IsInParallelMode())
 		return;
-	qsort(items, count, sizeof(PoolItem), pool_item_compare);
+	qsort(items, count, sizeof(EgressPoolItem), pool_index_compare);
 	pool_open(&pool);
 	index = scan_open_pool_index();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());

@@ -84,7 +84,7 @@ typedef struct PageEnd
 } PageEnd;
 
 #define ITEMS_PER_PAGE \
-	((int) ((BLCKSZ - MAXALIGN(SizeOfPageHeaderData) - MAXALIGN(sizeof(PageEnd))) / sizeof(PoolItem)))
+	((int) ((BLCKSZ - MAXALIGN(SizeOfPageHeaderData) - MAXALIGN(sizeof(PageEnd))) / sizeof(EgressPoolItem)))
 
 /* The pages from the root to a leaf. */
 typedef struct PagePath
@@ -103,7 +103,7 @@ typedef enum ItemChange
 } ItemChange;
 
 /* changes an item of a leaf; wanted is the caller's, of the same group and id */
-typedef ItemChange (*ChangeItem) (PoolItem *item, PoolItem *wanted, PageEnd *root);
+typedef ItemChange (*ChangeItem) (EgressPoolItem *item, EgressPoolItem *wanted, PageEnd *root);
 
 PG_FUNCTION_INFO_V1(egress_pool_handler);
 
@@ -111,7 +111,7 @@ PG_FUNCTION_INFO_V1(egress_pool_handler);
 
 /* what stands at the end of a page, and the items of a page */
 #define page_end(page)		((PageEnd *) PageGetSpecialPointer((Page) (page)))
-#define page_items(page)	((PoolItem *) PageGetContents(page))
+#define page_items(page)	((EgressPoolItem *) PageGetContents(page))
 
 /* page_set_count -- how many items a page has; what is behind them is the hole that generic WAL leaves out */
 static void
@@ -169,18 +169,18 @@ root_lock(Relation index, int mode)
 
 /* compare -- where an item is, beside a group and an id */
 static int
-compare(const PoolItem *item, uint64 group, int64 id)
+compare(const EgressPoolItem *item, uint64 group, int64 id)
 {
 	if (item->group != group)
 		return item->group < group ? -1 : 1;
 	return item->id < id ? -1 : item->id > id;
 }
 
-/* pool_item_compare -- the order of the items in the index, for qsort() */
+/* pool_index_compare -- the order of the items in the index, for qsort() */
 int
-pool_item_compare(const void *a, const void *b)
+pool_index_compare(const void *a, const void *b)
 {
-	const PoolItem *item = b;
+	const EgressPoolItem *item = b;
 
 	return compare(a, item->group, item->id);
 }
@@ -230,11 +230,11 @@ later(TransactionId a, TransactionId b)
  * Its key, too: no item of its page is before it. One that was inserted may have been.
  */
 static bool
-sum_up(PoolItem *item, Page page)
+sum_up(EgressPoolItem *item, Page page)
 {
-	PoolItem   *items = page_items(page);
+	EgressPoolItem   *items = page_items(page);
 	int			count = page_end(page)->count;
-	PoolItem	before = *item;
+	EgressPoolItem	before = *item;
 
 	item->wake = DT_NOEND;
 	item->since = InvalidTransactionId;
@@ -248,14 +248,14 @@ sum_up(PoolItem *item, Page page)
 		item->group = items[0].group;
 		item->id = items[0].id;
 	}
-	return memcmp(item, &before, sizeof(PoolItem)) != 0;
+	return memcmp(item, &before, sizeof(EgressPoolItem)) != 0;
 }
 
 /* -------------------------------------------------------------------- search */
 
 /* may_be_free -- may a credential, or one of a page, have had a connection free for a snapshot, or now if that is NULL? */
 static bool
-may_be_free(const PoolItem *item, TimestampTz moment, Snapshot snapshot)
+may_be_free(const EgressPoolItem *item, TimestampTz moment, Snapshot snapshot)
 {
 	if (item->wake <= moment)
 		return true;
@@ -268,7 +268,7 @@ may_be_free(const PoolItem *item, TimestampTz moment, Snapshot snapshot)
 /* search_page -- pool_index_next() in a page and those below; before: the caller has the root locked */
 static int
 search_page(Relation index, Page page, uint64 group, int64 from_id, TimestampTz moment, Snapshot snapshot,
-			PoolItem *items, int max)
+			EgressPoolItem *items, int max)
 {
 	PageEnd    *end = page_end(page);
 	bool		leaf = end->level == 0;
@@ -277,7 +277,7 @@ search_page(Relation index, Page page, uint64 group, int64 from_id, TimestampTz 
 
 	for (; position < end->count && found < max; position++)
 	{
-		PoolItem   *item = &page_items(page)[position];
+		EgressPoolItem   *item = &page_items(page)[position];
 
 		/* a page may begin with a group before */
 		if (item->group > group || (leaf && item->group != group))
@@ -306,7 +306,7 @@ search_page(Relation index, Page page, uint64 group, int64 from_id, TimestampTz 
  */
 int
 pool_index_next(Relation index, uint64 group, int64 from_id, TimestampTz moment, Snapshot snapshot,
-				PoolItem *items, int max)
+				EgressPoolItem *items, int max)
 {
 	Buffer		root = root_lock(index, BUFFER_LOCK_SHARE);
 	int			found = search_page(index, BufferGetPage(root), group, from_id, moment, snapshot, items, max);
@@ -334,7 +334,7 @@ pool_index_draw(Relation index, uint64 group, int64 *id)
 		bool		leaf = end->level == 0;
 		int			first = leaf ? position_from(page, group, PG_INT64_MIN) : position_of_page(page, group, PG_INT64_MIN);
 		int			count = 0;
-		PoolItem	drawn;
+		EgressPoolItem	drawn;
 
 		while (first + count < end->count && page_items(page)[first + count].group <= group)
 			count++;
@@ -362,7 +362,7 @@ pool_index_draw(Relation index, uint64 group, int64 *id)
 
 /* pool_index_find -- the item of a credential; false when it has none */
 bool
-pool_index_find(Relation index, uint64 group, int64 id, PoolItem *item)
+pool_index_find(Relation index, uint64 group, int64 id, EgressPoolItem *item)
 {
 	Buffer		root = root_lock(index, BUFFER_LOCK_SHARE);
 	Buffer		buffer = root;
@@ -433,7 +433,7 @@ finish(GenericXLogState *record, PagePath *path, Page root, Page leaf)
 	{
 		Buffer		above = path->buffers[depth];
 		int			position = path->positions[depth];
-		PoolItem	item = page_items(BufferGetPage(above))[position];
+		EgressPoolItem	item = page_items(BufferGetPage(above))[position];
 
 		if (!sum_up(&item, page))
 			break;
@@ -445,7 +445,7 @@ finish(GenericXLogState *record, PagePath *path, Page root, Page leaf)
 
 /* is_in -- is the place of an item in a leaf, which has items? It is where the search led for the one before */
 static bool
-is_in(Page leaf, const PoolItem *item)
+is_in(Page leaf, const EgressPoolItem *item)
 {
 	int			count = page_end(leaf)->count;
 
@@ -458,7 +458,7 @@ is_in(Page leaf, const PoolItem *item)
  * Who is not there any more stays away: its look is 0 then.
  */
 static void
-change_items(Relation index, PoolItem *wanted, int count, ChangeItem change)
+change_items(Relation index, EgressPoolItem *wanted, int count, ChangeItem change)
 {
 	Buffer		root = root_lock(index, BUFFER_LOCK_EXCLUSIVE);
 	int			i = 0;
@@ -478,7 +478,7 @@ change_items(Relation index, PoolItem *wanted, int count, ChangeItem change)
 		{
 			int			position = position_from(leaf, wanted[i].group, wanted[i].id);
 			int			items = page_end(leaf)->count;
-			PoolItem   *item = &page_items(leaf)[position];
+			EgressPoolItem   *item = &page_items(leaf)[position];
 
 			if (position == items || compare(item, wanted[i].group, wanted[i].id) != 0)
 				wanted[i].look = 0;
@@ -488,7 +488,7 @@ change_items(Relation index, PoolItem *wanted, int count, ChangeItem change)
 
 				if (changes == ITEM_GOES)
 				{
-					memmove(item, item + 1, (items - position - 1) * sizeof(PoolItem));
+					memmove(item, item + 1, (items - position - 1) * sizeof(EgressPoolItem));
 					page_set_count(leaf, items - 1);
 				}
 				changed |= changes != ITEM_STAYS;
@@ -506,7 +506,7 @@ change_items(Relation index, PoolItem *wanted, int count, ChangeItem change)
 
 /* make_open -- it may have a connection free; who inserted it stays */
 static ItemChange
-make_open(PoolItem *item, PoolItem *wanted, PageEnd *root)
+make_open(EgressPoolItem *item, EgressPoolItem *wanted, PageEnd *root)
 {
 	if (item->wake == DT_NOBEGIN && item->look == 0)
 		return ITEM_STAYS;
@@ -519,7 +519,7 @@ make_open(PoolItem *item, PoolItem *wanted, PageEnd *root)
 
 /* make_new -- the same, because its row was inserted, by the transaction wanted->since */
 static ItemChange
-make_new(PoolItem *item, PoolItem *wanted, PageEnd *root)
+make_new(EgressPoolItem *item, EgressPoolItem *wanted, PageEnd *root)
 {
 	item->wake = DT_NOBEGIN;
 	item->look = 0;
@@ -530,7 +530,7 @@ make_new(PoolItem *item, PoolItem *wanted, PageEnd *root)
 
 /* make_watched -- somebody looks; wanted->look is then the number of the look, his or that of one who has begun before */
 static ItemChange
-make_watched(PoolItem *item, PoolItem *wanted, PageEnd *root)
+make_watched(EgressPoolItem *item, EgressPoolItem *wanted, PageEnd *root)
 {
 	ItemChange	change = ITEM_STAYS;
 
@@ -547,7 +547,7 @@ make_watched(PoolItem *item, PoolItem *wanted, PageEnd *root)
 
 /* make_full -- it is certain to be full, if nobody has made it open since the look */
 static ItemChange
-make_full(PoolItem *item, PoolItem *wanted, PageEnd *root)
+make_full(EgressPoolItem *item, EgressPoolItem *wanted, PageEnd *root)
 {
 	if (item->wake != DT_NOBEGIN || item->look != wanted->look)
 		return ITEM_STAYS;
@@ -558,16 +558,16 @@ make_full(PoolItem *item, PoolItem *wanted, PageEnd *root)
 
 /* take_out -- it goes, if nobody has made it open since the look */
 static ItemChange
-take_out(PoolItem *item, PoolItem *wanted, PageEnd *root)
+take_out(EgressPoolItem *item, EgressPoolItem *wanted, PageEnd *root)
 {
 	return item->wake == DT_NOBEGIN && item->look == wanted->look ? ITEM_GOES : ITEM_STAYS;
 }
 
 /* take_age -- since when it is what it is does not matter any more, if it is as it was */
 static ItemChange
-take_age(PoolItem *item, PoolItem *wanted, PageEnd *root)
+take_age(EgressPoolItem *item, EgressPoolItem *wanted, PageEnd *root)
 {
-	if (memcmp(item, wanted, sizeof(PoolItem)) != 0)
+	if (memcmp(item, wanted, sizeof(EgressPoolItem)) != 0)
 		return ITEM_STAYS;
 	item->since = InvalidTransactionId;
 	return ITEM_CHANGES;
@@ -577,7 +577,7 @@ take_age(PoolItem *item, PoolItem *wanted, PageEnd *root)
 void
 pool_index_opened(Relation index, uint64 group, int64 id)
 {
-	PoolItem	item;
+	EgressPoolItem	item;
 
 	if (!pool_index_find(index, group, id, &item) || (item.wake == DT_NOBEGIN && item.look == 0))
 		return;
@@ -586,28 +586,28 @@ pool_index_opened(Relation index, uint64 group, int64 id)
 
 /* pool_index_watch -- begin to look at credentials, by ascending id; their look is 0 then if they are not there any more */
 void
-pool_index_watch(Relation index, PoolItem *items, int count)
+pool_index_watch(Relation index, EgressPoolItem *items, int count)
 {
 	change_items(index, items, count, make_watched);
 }
 
 /* pool_index_full -- credentials, by ascending id, were seen to be full, in their looks, until they wake, since */
 void
-pool_index_full(Relation index, PoolItem *items, int count)
+pool_index_full(Relation index, EgressPoolItem *items, int count)
 {
 	change_items(index, items, count, make_full);
 }
 
 /* copy_leaf -- the items of a block, if it is a leaf; how many */
 static int
-copy_leaf(Relation index, BlockNumber block, PoolItem *items)
+copy_leaf(Relation index, BlockNumber block, EgressPoolItem *items)
 {
 	Buffer		root = root_lock(index, BUFFER_LOCK_SHARE);
 	Buffer		buffer = ReadBuffer(index, block);
 	Page		page = BufferGetPage(buffer);
 	int			count = PageIsNew(page) || page_end(page)->level > 0 ? 0 : page_end(page)->count;
 
-	memcpy(items, page_items(page), count * sizeof(PoolItem));
+	memcpy(items, page_items(page), count * sizeof(EgressPoolItem));
 	ReleaseBuffer(buffer);
 	UnlockReleaseBuffer(root);
 	return count;
@@ -617,7 +617,7 @@ copy_leaf(Relation index, BlockNumber block, PoolItem *items)
 void
 pool_index_all_opened(Relation index)
 {
-	PoolItem   *items = palloc(ITEMS_PER_PAGE * sizeof(PoolItem));
+	EgressPoolItem   *items = palloc(ITEMS_PER_PAGE * sizeof(EgressPoolItem));
 
 	/* what moves meanwhile because a page is split is met again: a new page is the last one */
 	for (BlockNumber block = ROOT_BLOCK; block < RelationGetNumberOfBlocks(index); block++)
@@ -641,14 +641,14 @@ raise_root(Relation index, Buffer root)
 	Page		root_page = GenericXLogRegisterBuffer(record, root, 0);
 	Page		below_page = GenericXLogRegisterBuffer(record, below, GENERIC_XLOG_FULL_IMAGE);
 	PageEnd    *end = page_end(root_page);
-	PoolItem	item = page_items(root_page)[0];
+	EgressPoolItem	item = page_items(root_page)[0];
 
 	if (end->level + 1 >= MAX_LEVELS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("index \"%s\" cannot hold more credentials", RelationGetRelationName(index))));
 	page_init(below_page, end->level);
-	memcpy(page_items(below_page), page_items(root_page), end->count * sizeof(PoolItem));
+	memcpy(page_items(below_page), page_items(root_page), end->count * sizeof(EgressPoolItem));
 	page_set_count(below_page, end->count);
 
 	(void) sum_up(&item, below_page);
@@ -666,7 +666,7 @@ raise_root(Relation index, Buffer root)
  * In the middle; but where ids come in ascending order, as they mostly do, the old page stays full.
  */
 static void
-split(Relation index, Buffer root, Buffer above, int position, Buffer full, const PoolItem *item)
+split(Relation index, Buffer root, Buffer above, int position, Buffer full, const EgressPoolItem *item)
 {
 	Buffer		right = page_new(index);
 	GenericXLogState *record = GenericXLogStart(index);
@@ -674,14 +674,14 @@ split(Relation index, Buffer root, Buffer above, int position, Buffer full, cons
 	Page		above_page = above == root ? root_page : GenericXLogRegisterBuffer(record, above, 0);
 	Page		full_page = GenericXLogRegisterBuffer(record, full, 0);
 	Page		right_page = GenericXLogRegisterBuffer(record, right, GENERIC_XLOG_FULL_IMAGE);
-	PoolItem   *items = page_items(full_page);
+	EgressPoolItem   *items = page_items(full_page);
 	int			count = page_end(full_page)->count;
 	bool		last = compare(&items[count - 1], item->group, item->id) < 0;
 	int			stay = last ? count - 1 : count / 2;
-	PoolItem	of_right = items[stay];
+	EgressPoolItem	of_right = items[stay];
 
 	page_init(right_page, page_end(full_page)->level);
-	memcpy(page_items(right_page), &items[stay], (count - stay) * sizeof(PoolItem));
+	memcpy(page_items(right_page), &items[stay], (count - stay) * sizeof(EgressPoolItem));
 	page_set_count(right_page, count - stay);
 	page_set_count(full_page, stay);
 
@@ -690,7 +690,7 @@ split(Relation index, Buffer root, Buffer above, int position, Buffer full, cons
 	(void) sum_up(&items[position], full_page);
 	(void) sum_up(&of_right, right_page);
 	of_right.look = BufferGetBlockNumber(right);
-	memmove(&items[position + 2], &items[position + 1], (count - position - 1) * sizeof(PoolItem));
+	memmove(&items[position + 2], &items[position + 1], (count - position - 1) * sizeof(EgressPoolItem));
 	items[position + 1] = of_right;
 	page_set_count(above_page, count + 1);
 	GenericXLogFinish(record);
@@ -706,7 +706,7 @@ is_full_page(Buffer buffer)
 
 /* make_room -- split the pages on the way to an item's place that are full, from the root down */
 static void
-make_room(Relation index, Buffer root, const PoolItem *item)
+make_room(Relation index, Buffer root, const EgressPoolItem *item)
 {
 	Buffer		above = root;
 
@@ -734,13 +734,13 @@ make_room(Relation index, Buffer root, const PoolItem *item)
 
 /* insert -- insert an item that was not there; one that is by now is made open */
 static void
-insert(Relation index, PoolItem *item)
+insert(Relation index, EgressPoolItem *item)
 {
 	Buffer		root = root_lock(index, BUFFER_LOCK_EXCLUSIVE);
 	GenericXLogState *record;
 	Page		root_page;
 	Page		leaf;
-	PoolItem   *place;
+	EgressPoolItem   *place;
 	int			position;
 	int			count;
 	PagePath	path;
@@ -756,7 +756,7 @@ insert(Relation index, PoolItem *item)
 	place = &page_items(leaf)[position];
 	if (position == count || compare(place, item->group, item->id) != 0)
 	{
-		memmove(place + 1, place, (count - position) * sizeof(PoolItem));
+		memmove(place + 1, place, (count - position) * sizeof(EgressPoolItem));
 		page_set_count(leaf, count + 1);
 	}
 	*place = *item;
@@ -769,7 +769,7 @@ insert(Relation index, PoolItem *item)
 static void
 insert_or_open(Relation index, uint64 group, int64 id, TransactionId inserter)
 {
-	PoolItem	item;
+	EgressPoolItem	item;
 
 	if (pool_index_find(index, group, id, &item))
 	{
@@ -779,15 +779,15 @@ insert_or_open(Relation index, uint64 group, int64 id, TransactionId inserter)
 		if (item.look != 0)
 			return;
 	}
-	item = (PoolItem) {.group = group, .id = id, .wake = DT_NOBEGIN, .since = inserter};
+	item = (EgressPoolItem) {.group = group, .id = id, .wake = DT_NOBEGIN, .since = inserter};
 	insert(index, &item);
 }
 
 /* -------------------------------------------------------------------- the access method */
 
-/* pool_group -- what stands for a subject, subject_id NULL for everyone, and a provider */
+/* pool_index_group -- what stands for a subject, subject_id NULL for everyone, and a provider */
 uint64
-pool_group(Datum subject_type, text *subject_id, int64 provider_id)
+pool_index_group(Datum subject_type, text *subject_id, int64 provider_id)
 {
 	uint64		hash = hash_bytes_uint32_extended(DatumGetObjectId(subject_type), (uint64) provider_id);
 
@@ -800,7 +800,7 @@ pool_group(Datum subject_type, text *subject_id, int64 provider_id)
 static uint64
 group_of(const Datum *values, const bool *isnull)
 {
-	return pool_group(values[COLUMN_SUBJECT_TYPE],
+	return pool_index_group(values[COLUMN_SUBJECT_TYPE],
 					  isnull[COLUMN_SUBJECT_ID] ? NULL : DatumGetTextPP(values[COLUMN_SUBJECT_ID]),
 					  DatumGetInt64(values[COLUMN_PROVIDER_ID]));
 }
@@ -912,7 +912,7 @@ group_of_row(Relation index, TupleTableSlot *row)
  * Be it one that nobody sees yet, or that only an old snapshot sees.
  */
 static bool
-has_row(Relation index, Relation table, Relation key, const PoolItem *item)
+has_row(Relation index, Relation table, Relation key, const EgressPoolItem *item)
 {
 	TupleTableSlot *row = table_slot_create(table, NULL);
 	ScanKeyData id;
@@ -964,7 +964,7 @@ is_old(TransactionId since, TransactionId horizon)
  * An item comes with a row that may not be in the table's other indexes yet: one whose inserter is open stays.
  */
 static bool
-may_go(Relation index, Relation table, Relation key, const PoolItem *item)
+may_go(Relation index, Relation table, Relation key, const EgressPoolItem *item)
 {
 	return !(TransactionIdIsNormal(item->since) && TransactionIdIsInProgress(item->since)) &&
 		!has_row(index, table, key, item);
@@ -981,8 +981,8 @@ pool_clean_up(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	Relation	index = info->index;
 	Relation	table;
 	Relation	key;
-	PoolItem   *items;
-	PoolItem   *old;
+	EgressPoolItem   *items;
+	EgressPoolItem   *old;
 	TransactionId horizon;
 
 	if (info->analyze_only)
@@ -993,8 +993,8 @@ pool_clean_up(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	table = table_open(index->rd_index->indrelid, AccessShareLock);
 	key = open_key(index, table);
 	horizon = GetOldestNonRemovableTransactionId(table);
-	items = palloc(ITEMS_PER_PAGE * sizeof(PoolItem));
-	old = palloc(ITEMS_PER_PAGE * sizeof(PoolItem));
+	items = palloc(ITEMS_PER_PAGE * sizeof(EgressPoolItem));
+	old = palloc(ITEMS_PER_PAGE * sizeof(EgressPoolItem));
 	for (BlockNumber block = ROOT_BLOCK; block < RelationGetNumberOfBlocks(index); block++)
 	{
 		int			count = copy_leaf(index, block, items);

@@ -23,7 +23,6 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "arguments.h"
 #include "bench.h"
 #include "catalog.h"
 #include "compat.h"
@@ -33,6 +32,7 @@
 #include "shape.h"
 #include "subject.h"
 #include "usage.h"
+#include "value.h"
 
 /* the columns that come back of a pool, and their types: shape.c */
 #define POOL_COLUMNS 14
@@ -44,7 +44,7 @@ typedef struct Provider
 {
 	int64		id;				/* hash key */
 	bool		enabled;
-	BenchRule	bench_rule;
+	EgressBenchRule	bench_rule;
 	int64		gateways;		/* how many are in menus */
 	char		status;
 } Provider;
@@ -136,7 +136,7 @@ hash_pool(const PoolKey *key)
 #define SH_KEY key
 #define SH_HASH_KEY(table, key) hash_pool(&(key))
 #define SH_EQUAL(table, a, b) ((a).provider_id == (b).provider_id && (a).subject.type == (b).subject.type && \
-							   same_text((a).subject.id, (b).subject.id))
+							   value_same_text((a).subject.id, (b).subject.id))
 #define SH_STORE_HASH
 #define SH_GET_HASH(table, entry) ((entry)->hash)
 #define SH_SCOPE static inline
@@ -225,7 +225,7 @@ typedef struct PoolLook
 {
 	Snapshot	snapshot;
 	TimestampTz moment;
-	BenchLook	benches;
+	EgressBenchLook	benches;
 	providers_hash *providers;
 	gateways_hash *gateways;
 	pools_hash *pools;
@@ -292,7 +292,7 @@ read_credential(PoolLook *look, EgressScan *row)
 	Provider   *provider = providers_lookup(look->providers, scan_id(row, Anum_egress_credential_egress_provider_id));
 	bool		found;
 	Credential *credential;
-	Bench		bench;
+	EgressBench		bench;
 
 	if (provider == NULL)
 		return;
@@ -310,7 +310,7 @@ read_credential(PoolLook *look, EgressScan *row)
 									 &bench);
 }
 
-/* read_lease -- count a lease, if its connection is held; a UsageLease */
+/* read_lease -- count a lease, if its connection is held; a EgressUsageLease */
 static void
 read_lease(void *arg, EgressScan *lease, TimestampTz ended_at)
 {

@@ -29,7 +29,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "bench.h"
 #include "catalog.h"
 #include "compat.h"
@@ -38,6 +38,7 @@
 #include "report.h"
 #include "scan.h"
 #include "shape.h"
+#include "value.h"
 
 #define BENCHED_COLUMNS 4
 #define BENCHED_TYPES "iiiz"
@@ -46,12 +47,12 @@
 typedef struct Report
 {
 	text	   *session_id;
-	LeaseLook	lease;			/* the session's */
+	EgressLeaseLook	lease;			/* the session's */
 	EgressScan	gateways;		/* current row: the lease's gateway */
 	EgressScan	credentials;	/* and its credential */
 	EgressScan	providers;		/* and their provider */
 	Snapshot	snapshot;
-	BenchRule	rule;
+	EgressBenchRule	rule;
 } Report;
 
 PG_FUNCTION_INFO_V1(egress_report_failure);
@@ -61,7 +62,7 @@ PG_FUNCTION_INFO_V1(egress_benched_now);
 
 /* lock_of -- the lock of what is reported about */
 static EgressLock
-lock_of(BenchKind kind)
+lock_of(EgressBenchKind kind)
 {
 	return kind == BENCH_GATEWAY ? LOCK_GATEWAY : LOCK_CREDENTIAL;
 }
@@ -97,7 +98,7 @@ refuse_without_lease(text *session_id)
 static void
 begin(Report *report, Oid function, text *session_id)
 {
-	LeaseState	state;
+	EgressLeaseState	state;
 
 	report->session_id = session_id;
 	catalog_use(function);
@@ -140,23 +141,23 @@ end(Report *report)
 
 /* target -- the scan whose current row is what is reported about */
 static EgressScan *
-target(Report *report, BenchKind kind)
+target(Report *report, EgressBenchKind kind)
 {
 	return kind == BENCH_GATEWAY ? &report->gateways : &report->credentials;
 }
 
 /* target_id -- its id, which is the first column of both tables */
 static int64
-target_id(Report *report, BenchKind kind)
+target_id(Report *report, EgressBenchKind kind)
 {
 	return scan_id(target(report, kind), Anum_egress_gateway_egress_gateway_id);
 }
 
 /* insert_report -- insert a row about something, of a failure of a session, or of a success when that is NULL */
 static void
-insert_report(BenchKind kind, int64 id, text *session_id, TimestampTz reported_at)
+insert_report(EgressBenchKind kind, int64 id, text *session_id, TimestampTz reported_at)
 {
-	Relation	table = open_table(TABLE_REPORT, RowExclusiveLock);
+	Relation	table = scan_open_table(TABLE_REPORT, RowExclusiveLock);
 	Datum		values[Natts_egress_report] = {0};
 	bool		nulls[Natts_egress_report] = {false};
 
@@ -168,7 +169,7 @@ insert_report(BenchKind kind, int64 id, text *session_id, TimestampTz reported_a
 	values[Anum_egress_report_session_id - 1] = PointerGetDatum(session_id);
 	nulls[Anum_egress_report_session_id - 1] = session_id == NULL;
 	values[Anum_egress_report_reported_at - 1] = TimestampTzGetDatum(reported_at);
-	insert_row(table, Natts_egress_report, values, nulls);
+	scan_insert_row(table, Natts_egress_report, values, nulls);
 	table_close(table, NoLock);
 }
 
@@ -176,7 +177,7 @@ insert_report(BenchKind kind, int64 id, text *session_id, TimestampTz reported_a
 static void
 insert_failure(Report *report, text *failure, TimestampTz reported_at)
 {
-	Relation	table = open_table(TABLE_FAILURE, RowExclusiveLock);
+	Relation	table = scan_open_table(TABLE_FAILURE, RowExclusiveLock);
 	Datum		values[Natts_egress_failure];
 	bool		nulls[Natts_egress_failure] = {false};
 
@@ -192,7 +193,7 @@ insert_failure(Report *report, text *failure, TimestampTz reported_at)
 	scan_put(&report->providers, Anum_egress_provider_name, FAILURE(provider_name), values, nulls);
 	scan_put(&report->lease.lease, Anum_egress_lease_user_id, FAILURE(user_id), values, nulls);
 #undef FAILURE
-	insert_row(table, Natts_egress_failure, values, nulls);
+	scan_insert_row(table, Natts_egress_failure, values, nulls);
 	table_close(table, NoLock);
 }
 
@@ -235,7 +236,7 @@ read_reports(EgressScan *rows, int64 id, List **now, List **then)
 	start(rows, id, true);
 	while (scan_next(rows))
 	{
-		BenchReport *report = bench_report(rows);
+		EgressBenchReport *report = bench_report(rows);
 		bool		inserted = !TransactionIdIsValid(rows->dirty.xmin);
 		bool		deleted = TransactionIdIsValid(rows->dirty.xmax);
 
@@ -258,9 +259,9 @@ spare_ids(List *reports, int64 **ids)
 
 	*ids = palloc(Max(list_length(reports), 1) * sizeof(int64));
 	foreach(cell, reports)
-		if (((BenchReport *) lfirst(cell))->spare)
-			(*ids)[count++] = ((BenchReport *) lfirst(cell))->id;
-	qsort(*ids, count, sizeof(int64), compare_ids);
+		if (((EgressBenchReport *) lfirst(cell))->spare)
+			(*ids)[count++] = ((EgressBenchReport *) lfirst(cell))->id;
+	qsort(*ids, count, sizeof(int64), value_compare_ids);
 	return count;
 }
 
@@ -280,7 +281,7 @@ clear(EgressScan *rows, int64 id, const int64 *ids, int count)
 		int64		report_id = scan_id(rows, Anum_egress_report_egress_report_id);
 
 		CHECK_FOR_INTERRUPTS();
-		if (ids == NULL || bsearch(&report_id, ids, count, sizeof(int64), compare_ids) != NULL)
+		if (ids == NULL || bsearch(&report_id, ids, count, sizeof(int64), value_compare_ids) != NULL)
 			all &= scan_try_delete(rows);
 	}
 	return all;
@@ -292,22 +293,22 @@ first_to_stay(List *reports)
 {
 	int			position = 0;
 
-	while (position < list_length(reports) && ((BenchReport *) list_nth(reports, position))->spare)
+	while (position < list_length(reports) && ((EgressBenchReport *) list_nth(reports, position))->spare)
 		position++;
 	return position;
 }
 
 /* cut_off -- let nothing count of the rounds that are spare, of which not every row could be deleted */
 static void
-cut_off(BenchKind kind, int64 id, List *reports)
+cut_off(EgressBenchKind kind, int64 id, List *reports)
 {
 	int			position = first_to_stay(reports);
 
 	/* a success says that already */
 	if (position == 0 || position == list_length(reports) ||
-		((BenchReport *) list_nth(reports, position))->session_id == NULL)
+		((EgressBenchReport *) list_nth(reports, position))->session_id == NULL)
 		return;
-	insert_report(kind, id, NULL, ((BenchReport *) list_nth(reports, position - 1))->reported_at);
+	insert_report(kind, id, NULL, ((EgressBenchReport *) list_nth(reports, position - 1))->reported_at);
 }
 
 /*
@@ -318,7 +319,7 @@ cut_off(BenchKind kind, int64 id, List *reports)
  * is the current row of the other scan.
  */
 static void
-clear_spare(EgressScan *rows, BenchKind kind, int64 id, List *reports, EgressScan *row)
+clear_spare(EgressScan *rows, EgressBenchKind kind, int64 id, List *reports, EgressScan *row)
 {
 	int64	   *ids;
 	int			count = spare_ids(reports, &ids);
@@ -333,7 +334,7 @@ clear_spare(EgressScan *rows, BenchKind kind, int64 id, List *reports, EgressSca
 
 /* counts -- would a report of the session that is made now count, given those that there are? */
 static bool
-counts(Report *report, const Bench *bench, TimestampTz now)
+counts(Report *report, const EgressBench *bench, TimestampTz now)
 {
 	return now >= bench->until && !bench_counts_already(bench->round, report->session_id);
 }
@@ -344,7 +345,7 @@ counts(Report *report, const Bench *bench, TimestampTz now)
  * Where a success is open, it is written also when it counts once that commits.
  */
 static void
-report_failure(Report *report, BenchKind kind, TimestampTz now)
+report_failure(Report *report, EgressBenchKind kind, TimestampTz now)
 {
 	int64		id = target_id(report, kind);
 	EgressScan *row = target(report, kind);
@@ -353,7 +354,7 @@ report_failure(Report *report, BenchKind kind, TimestampTz now)
 	List	   *then;
 	bool		differ;
 	bool		written;
-	Bench		bench;
+	EgressBench		bench;
 
 	scan_open(&rows, bench_index(kind), RowExclusiveLock);
 	differ = read_reports(&rows, id, &reports, &then);
@@ -382,7 +383,7 @@ report_failure(Report *report, BenchKind kind, TimestampTz now)
  * locked some by hand, a row says that they do not count. Before: the gateway or credential is the current row of the other scan.
  */
 static void
-begin_anew(BenchKind kind, int64 id, EgressScan *row)
+begin_anew(EgressBenchKind kind, int64 id, EgressScan *row)
 {
 	EgressScan	rows;
 	bool		open;
@@ -403,7 +404,7 @@ begin_anew(BenchKind kind, int64 id, EgressScan *row)
 }
 
 /* failure_kind -- what a failure is one of; 22023 when it is none */
-static BenchKind
+static EgressBenchKind
 failure_kind(text *failure)
 {
 	const char *name = text_to_cstring(failure);
@@ -421,12 +422,12 @@ failure_kind(text *failure)
 Datum
 egress_report_failure(PG_FUNCTION_ARGS)
 {
-	text	   *session_id = get_id(fcinfo, 0, "session_id");
+	text	   *session_id = argument_id(fcinfo, 0, "session_id");
 	TimestampTz now;
-	BenchKind	kind;
+	EgressBenchKind	kind;
 	Report		report;
 
-	check_not_null(fcinfo, 1, "failure");
+	argument_check_not_null(fcinfo, 1, "failure");
 	kind = failure_kind(PG_GETARG_TEXT_PP(1));
 	PreventCommandIfReadOnly("egress_report_failure()");
 	PreventCommandIfParallelMode("egress_report_failure()");
@@ -444,25 +445,25 @@ egress_report_failure(PG_FUNCTION_ARGS)
 Datum
 egress_report_success(PG_FUNCTION_ARGS)
 {
-	text	   *session_id = get_id(fcinfo, 0, "session_id");
+	text	   *session_id = argument_id(fcinfo, 0, "session_id");
 	Report		report;
 
 	PreventCommandIfReadOnly("egress_report_success()");
 	PreventCommandIfParallelMode("egress_report_success()");
 
 	begin(&report, fcinfo->flinfo->fn_oid, session_id);
-	for (BenchKind kind = 0; kind < BENCH_KIND_COUNT; kind++)
+	for (EgressBenchKind kind = 0; kind < BENCH_KIND_COUNT; kind++)
 		begin_anew(kind, target_id(&report, kind), target(&report, kind));
 	end(&report);
 	PG_RETURN_VOID();
 }
 
 /* provider_rule -- the settings of the provider of the gateway or credential in a scan's current row */
-static BenchRule
+static EgressBenchRule
 provider_rule(EgressScan *row, Snapshot snapshot)
 {
 	EgressScan	provider;
-	BenchRule	rule = {0, 0};
+	EgressBenchRule	rule = {0, 0};
 
 	scan_open(&provider, INDEX_PROVIDER_ID, AccessShareLock);
 	/* the provider's id is the second column of both tables */
@@ -474,7 +475,7 @@ provider_rule(EgressScan *row, Snapshot snapshot)
 
 /* unbench -- take a gateway or credential off the bench; returns whether it was on it */
 static bool
-unbench(BenchKind kind, int64 id)
+unbench(EgressBenchKind kind, int64 id)
 {
 	EgressScan	row;
 	Snapshot	snapshot;
@@ -484,9 +485,9 @@ unbench(BenchKind kind, int64 id)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (scan_find_id(&row, id, snapshot))
 	{
-		BenchRule	rule = provider_rule(&row, snapshot);
-		BenchLook	look;
-		Bench		bench;
+		EgressBenchRule	rule = provider_rule(&row, snapshot);
+		EgressBenchLook	look;
+		EgressBench		bench;
 
 		bench_begin(&look, SnapshotSelf, false);
 		benched = bench_find(&look, kind, id, &rule, GetCurrentTimestamp(), &bench);
@@ -524,7 +525,7 @@ egress_unbench(PG_FUNCTION_ARGS)
 
 /* put_benched -- the rows of the gateways, or of the credentials, that are benched */
 static void
-put_benched(ReturnSetInfo *result, BenchLook *look, BenchKind kind, TimestampTz moment)
+put_benched(ReturnSetInfo *result, EgressBenchLook *look, EgressBenchKind kind, TimestampTz moment)
 {
 	List	   *targets = bench_targets(look, kind);
 	EgressScan	row;
@@ -536,8 +537,8 @@ put_benched(ReturnSetInfo *result, BenchLook *look, BenchKind kind, TimestampTz 
 		int64		id = *(int64 *) lfirst(cell);
 		Datum		values[BENCHED_COLUMNS];
 		bool		nulls[BENCHED_COLUMNS] = {false};
-		BenchRule	rule;
-		Bench		bench;
+		EgressBenchRule	rule;
+		EgressBench		bench;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!scan_find_id(&row, id, look->snapshot))
@@ -560,9 +561,9 @@ put_benched(ReturnSetInfo *result, BenchLook *look, BenchKind kind, TimestampTz 
 Datum
 egress_benched_now(PG_FUNCTION_ARGS)
 {
-	TimestampTz moment = query_moment(fcinfo);
+	TimestampTz moment = value_query_moment(fcinfo);
 	ReturnSetInfo *result;
-	BenchLook	look;
+	EgressBenchLook	look;
 
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
@@ -570,7 +571,7 @@ egress_benched_now(PG_FUNCTION_ARGS)
 	shape_check_result(result->setDesc, "egress_benched_target", BENCHED_TYPES);
 
 	bench_begin(&look, GetActiveSnapshot(), true);
-	for (BenchKind kind = 0; kind < BENCH_KIND_COUNT; kind++)
+	for (EgressBenchKind kind = 0; kind < BENCH_KIND_COUNT; kind++)
 		put_benched(result, &look, kind, moment);
 	return (Datum) 0;
 }
@@ -582,7 +583,7 @@ egress_benched_now(PG_FUNCTION_ARGS)
  * Before: its row is marked deleted, so that nobody reports of it any more, once the lock was taken.
  */
 void
-report_delete_of(BenchKind kind, int64 id)
+report_delete_of(EgressBenchKind kind, int64 id)
 {
 	EgressScan	rows;
 	bool		again = true;

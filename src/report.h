@@ -6,6 +6,6 @@
 
 #include "bench.h"
 
-extern void report_delete_of(BenchKind kind, int64 id);
+extern void report_delete_of(EgressBenchKind kind, int64 id);
 
 #endif							/* EGRESS_REPORT_H */

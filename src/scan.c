@@ -43,12 +43,12 @@
 #define SEEK_STEPS	64
 
 /*
- * open_table -- open a table of ours; 42P01 when the extension was dropped while we waited for it, 55000 when it was altered
+ * scan_open_table -- open a table of ours; 42P01 when the extension was dropped while we waited for it, 55000 when it was altered
  *
  * The table's lock stays until the end of the transaction, as it does for a statement.
  */
 Relation
-open_table(EgressTable table, LOCKMODE lockmode)
+scan_open_table(EgressTable table, LOCKMODE lockmode)
 {
 	Relation	relation = try_table_open(catalog_table(table), lockmode);
 
@@ -165,7 +165,7 @@ scan_open_pool_index(void)
 }
 
 /*
- * scan_open -- open an index and its table, as open_table() does
+ * scan_open -- open an index and its table, as scan_open_table() does
  *
  * DROP INDEX CONCURRENTLY waits for those who had the table's lock when it made the index invalid. Who comes later may
  * find its name still, and then no index.
@@ -173,7 +173,7 @@ scan_open_pool_index(void)
 void
 scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode)
 {
-	scan->table = open_table(catalog_index_table(index), lockmode);
+	scan->table = scan_open_table(catalog_index_table(index), lockmode);
 	scan->index = open_index(index, lockmode);
 	if (scan->index == NULL)
 		refuse_dropped_index(catalog_index_table(index));
@@ -189,11 +189,11 @@ scan_open_entries(EgressScan *scan, EgressIndex index)
 	scan->want_entries = true;
 }
 
-/* scan_open_pass -- open a table, as open_table() does, to go over all of its rows */
+/* scan_open_pass -- open a table, as scan_open_table() does, to go over all of its rows */
 void
 scan_open_pass(EgressScan *scan, EgressTable table, LOCKMODE lockmode)
 {
-	scan->table = open_table(table, lockmode);
+	scan->table = scan_open_table(table, lockmode);
 	scan->index = NULL;
 	init_scan(scan, table, lockmode);
 }
@@ -814,7 +814,7 @@ default_value(Relation table, int column, EState *estate, bool *isnull)
 }
 
 /*
- * insert_row -- insert a row and its index entries
+ * scan_insert_row -- insert a row and its index entries
  *
  * Before: the table is open and locked RowExclusiveLock; values and nulls hold its first nvalues columns, and satisfy the
  * constraints of the extension's own. Those that somebody added are kept, and columns that somebody added have their
@@ -825,7 +825,7 @@ default_value(Relation table, int column, EState *estate, bool *isnull)
  * ExecSimpleRelationInsert() in executor/execReplication.c.
  */
 void
-insert_row(Relation relation, int nvalues, const Datum *values, const bool *nulls)
+scan_insert_row(Relation relation, int nvalues, const Datum *values, const bool *nulls)
 {
 	EgressTable table = catalog_table_of(RelationGetRelid(relation));
 	EState	   *estate = CreateExecutorState();

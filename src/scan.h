@@ -45,7 +45,7 @@ typedef struct EgressScan
 	ScanKeyData keys[SCAN_MAX_KEYS];
 } EgressScan;
 
-extern Relation open_table(EgressTable table, LOCKMODE lockmode);
+extern Relation scan_open_table(EgressTable table, LOCKMODE lockmode);
 extern Relation scan_open_pool_index(void);
 extern void scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode);
 extern void scan_open_entries(EgressScan *scan, EgressIndex index);
@@ -95,6 +95,6 @@ extern void scan_close(EgressScan *scan);
 extern bool scan_delete(EgressScan *scan);
 extern bool scan_try_delete(EgressScan *scan);
 extern void scan_update(EgressScan *scan, AttrNumber column, Datum value);
-extern void insert_row(Relation relation, int nvalues, const Datum *values, const bool *nulls);
+extern void scan_insert_row(Relation relation, int nvalues, const Datum *values, const bool *nulls);
 
 #endif							/* EGRESS_SCAN_H */

@@ -32,7 +32,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "catalog.h"
 #include "compat.h"
 #include "errors.h"
@@ -64,7 +64,7 @@ typedef struct ClearText
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];
 } ClearText;
 
-const CredentialField credential_secrets[CREDENTIAL_SECRET_COUNT] = {
+const EgressCredentialField credential_secrets[CREDENTIAL_SECRET_COUNT] = {
 	[SECRET_PASSWORD] = {Anum_egress_credential_password, "password"},
 	[SECRET_PRIVATE_KEY] = {Anum_egress_credential_private_key, "private_key"},
 	[SECRET_CUSTOM_CREDENTIAL] = {Anum_egress_credential_custom_credential, "custom_credential"},
@@ -91,7 +91,7 @@ PG_FUNCTION_INFO_V1(egress_reveal_secret);
 static void
 hush(void *arg)
 {
-	const SecretHush *state = arg;
+	const EgressSecretHush *state = arg;
 
 	errhidestmt(true);
 	if (state->object != NULL)
@@ -105,7 +105,7 @@ hush(void *arg)
  * error tells as its context is object, if that is not NULL. Our own messages never hold a value.
  */
 void
-secret_hush(SecretHush *state, const char *object)
+secret_hush(EgressSecretHush *state, const char *object)
 {
 	state->outer = error_context_stack;
 	state->callback.previous = NULL;
@@ -117,7 +117,7 @@ secret_hush(SecretHush *state, const char *object)
 
 /* secret_unhush -- errors tell everything again */
 void
-secret_unhush(SecretHush *state)
+secret_unhush(EgressSecretHush *state)
 {
 	error_context_stack = state->outer;
 }
@@ -241,7 +241,7 @@ make_secret(const char *value, size_t length)
 EgressSecret *
 secret_seal(const char *value, size_t length)
 {
-	const SecretKey *key;
+	const EgressSecretKey *key;
 	EgressSecret *secret;
 	char	   *head;
 	char	   *converted = NULL;
@@ -304,7 +304,7 @@ secret_seal(const char *value, size_t length)
 
 /* decrypt -- open what decode() returned: the text in UTF-8, a string in a clear_text(); NULL if it was changed */
 static char *
-decrypt(const SecretKey *key, const char *head, const unsigned char *bytes, size_t size)
+decrypt(const EgressSecretKey *key, const char *head, const unsigned char *bytes, size_t size)
 {
 	size_t		length = size - NONCE_LENGTH - TAG_LENGTH;
 	char	   *opened = clear_text(length + 1);
@@ -324,12 +324,12 @@ decrypt(const SecretKey *key, const char *head, const unsigned char *bytes, size
  * After SECRET_OPENED, *opened is a string in the current memory context, in this database's encoding: the caller hands
  * it to secret_wipe() when done with it. Otherwise it is NULL. Before: keyring_load() was called by this statement.
  */
-SecretOutcome
+EgressSecretOutcome
 secret_try_open_at_once(EgressSecret *secret, char **opened)
 {
 	const char *value = VARDATA_ANY(secret);
 	size_t		length = VARSIZE_ANY_EXHDR(secret);
-	const SecretKey *key;
+	const EgressSecretKey *key;
 	unsigned char *bytes;
 	size_t		size;
 	char	   *utf8;
@@ -371,10 +371,10 @@ secret_try_open_at_once(EgressSecret *secret, char **opened)
 }
 
 /* secret_try_open -- the same, with the keys as they are in the file now, if need be */
-SecretOutcome
+EgressSecretOutcome
 secret_try_open(EgressSecret *secret, char **opened)
 {
-	SecretOutcome outcome;
+	EgressSecretOutcome outcome;
 
 	(void) keyring_load();
 	outcome = secret_try_open_at_once(secret, opened);
@@ -392,7 +392,7 @@ secret_try_open(EgressSecret *secret, char **opened)
  * for_client: not for the server's log, but for the client, who may not know where the key file is.
  */
 static char *
-why_not_opened(EgressSecret *secret, SecretOutcome outcome, bool for_client)
+why_not_opened(EgressSecret *secret, EgressSecretOutcome outcome, bool for_client)
 {
 	const char *id = VARDATA_ANY(secret) + PREFIX_LENGTH;
 
@@ -416,7 +416,7 @@ why_not_opened(EgressSecret *secret, SecretOutcome outcome, bool for_client)
 
 /* secret_refuse -- raise NG006: what, as a message names it, cannot be opened, by the outcome of an attempt */
 void
-secret_refuse(EgressSecret *secret, SecretOutcome outcome, const char *what)
+secret_refuse(EgressSecret *secret, EgressSecretOutcome outcome, const char *what)
 {
 	char	   *detail = why_not_opened(secret, outcome, true);
 	char	   *detail_log = why_not_opened(secret, outcome, false);
@@ -438,7 +438,7 @@ secret_refuse(EgressSecret *secret, SecretOutcome outcome, const char *what)
  * credentials could not be opened.
  */
 void
-secret_log_passed_over(EgressSecret *secret, SecretOutcome outcome, const char *what, int others)
+secret_log_passed_over(EgressSecret *secret, EgressSecretOutcome outcome, const char *what, int others)
 {
 	char	   *detail = why_not_opened(secret, outcome, false);
 	int			nest_level = NewGUCNestLevel();
@@ -458,7 +458,7 @@ char *
 secret_open(EgressSecret *secret, const char *what)
 {
 	char	   *opened;
-	SecretOutcome outcome = secret_try_open(secret, &opened);
+	EgressSecretOutcome outcome = secret_try_open(secret, &opened);
 
 	if (outcome != SECRET_OPENED)
 		secret_refuse(secret, outcome, what);
@@ -476,7 +476,7 @@ secret_label(const char *field, int64 credential_id, const char *credential_name
 static EgressSecret *
 take_in(const char *value, size_t length)
 {
-	SecretHush	hush_state;
+	EgressSecretHush	hush_state;
 	EgressSecret *secret;
 
 	secret_hush(&hush_state, NULL);
@@ -583,7 +583,7 @@ egress_secret_from_bytea(PG_FUNCTION_ARGS)
 static const char *
 state_of(const char *value, size_t length)
 {
-	const SecretKey *key;
+	const EgressSecretKey *key;
 
 	if (!is_sealed(value, length))
 		return STATE_NOT_SEALED;
@@ -636,7 +636,7 @@ egress_reveal_secret(PG_FUNCTION_ARGS)
 	char	   *opened;
 	text	   *revealed;
 
-	check_not_null(fcinfo, 0, "secret");
+	argument_check_not_null(fcinfo, 0, "secret");
 	opened = secret_open(DatumGetSecretPP(PG_GETARG_DATUM(0)), "the secret");
 	revealed = cstring_to_text(opened);
 	secret_wipe(opened);

@@ -23,50 +23,50 @@ typedef struct varlena EgressSecret;
 #define DatumGetSecretPP(datum) ((EgressSecret *) PG_DETOAST_DATUM_PACKED(datum))
 
 /* The secrets of a credential. */
-typedef enum CredentialSecret
+typedef enum EgressCredentialSecret
 {
 	SECRET_PASSWORD,
 	SECRET_PRIVATE_KEY,
 	SECRET_CUSTOM_CREDENTIAL,
 	SECRET_CLIENT_KEY,
 	SECRET_PRESHARED_KEY
-} CredentialSecret;
+} EgressCredentialSecret;
 
 #define CREDENTIAL_SECRET_COUNT (SECRET_PRESHARED_KEY + 1)
 
 /* where they are */
-typedef struct CredentialField
+typedef struct EgressCredentialField
 {
 	AttrNumber	column;
 	const char *name;
-} CredentialField;
+} EgressCredentialField;
 
-typedef enum SecretOutcome
+typedef enum EgressSecretOutcome
 {
 	SECRET_OPENED,
 	SECRET_KEY_MISSING,			/* none of the keys that there are is the one it is sealed under */
 	SECRET_DAMAGED,				/* not what was sealed under its key */
 	SECRET_NOT_TEXT				/* it has characters that this database's encoding does not have */
-} SecretOutcome;
+} EgressSecretOutcome;
 
 /* While a secret in the clear is at hand, errors say nothing of what surrounds it; see secret_hush(). */
-typedef struct SecretHush
+typedef struct EgressSecretHush
 {
 	ErrorContextCallback callback;
 	ErrorContextCallback *outer;
 	const char *object;			/* what errors name as their context, or NULL; may be set later */
-} SecretHush;
+} EgressSecretHush;
 
-extern const CredentialField credential_secrets[CREDENTIAL_SECRET_COUNT];
+extern const EgressCredentialField credential_secrets[CREDENTIAL_SECRET_COUNT];
 
-extern void secret_hush(SecretHush *state, const char *object);
-extern void secret_unhush(SecretHush *state);
+extern void secret_hush(EgressSecretHush *state, const char *object);
+extern void secret_unhush(EgressSecretHush *state);
 extern EgressSecret *secret_seal(const char *value, size_t length);
-extern SecretOutcome secret_try_open_at_once(EgressSecret *secret, char **opened);
-extern SecretOutcome secret_try_open(EgressSecret *secret, char **opened);
+extern EgressSecretOutcome secret_try_open_at_once(EgressSecret *secret, char **opened);
+extern EgressSecretOutcome secret_try_open(EgressSecret *secret, char **opened);
 extern char *secret_open(EgressSecret *secret, const char *what);
-pg_noreturn extern void secret_refuse(EgressSecret *secret, SecretOutcome outcome, const char *what);
-extern void secret_log_passed_over(EgressSecret *secret, SecretOutcome outcome, const char *what, int others);
+pg_noreturn extern void secret_refuse(EgressSecret *secret, EgressSecretOutcome outcome, const char *what);
+extern void secret_log_passed_over(EgressSecret *secret, EgressSecretOutcome outcome, const char *what, int others);
 extern void secret_wipe(char *opened);
 extern bool secret_is_active(EgressSecret *secret);
 extern char *secret_missing_key(Datum secret);

@@ -72,20 +72,20 @@ end_row_session(TriggerData *trigger)
 }
 
 /*
- * end_sessions -- end the leases of the sessions whose ids are the one column of a query on a session table
+ * session_trigger_end -- end the leases of the sessions whose ids are the one column of a query on a session table
  *
  * Before: the table is locked against writers, so the latest snapshot sees all that counts, whatever the isolation
- * level. The query runs with the rights of the table's owner (act_as_owner()); what follows needs no rights.
+ * level. The query runs with the rights of the table's owner (application_act_as_owner()); what follows needs no rights.
  */
 void
-end_sessions(Oid table, const char *query)
+session_trigger_end(Oid table, const char *query)
 {
 	Portal		portal;
-	Rights		rights;
+	EgressRights		rights;
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "egress sessions",
 													  ALLOCSET_DEFAULT_SIZES);
 
-	act_as_owner(table, &rights);
+	application_act_as_owner(table, &rights);
 	query_connect();
 	portal = query_open_latest(query_prepare(query, 0, NULL, 0));
 	do
@@ -107,7 +107,7 @@ end_sessions(Oid table, const char *query)
 
 	SPI_cursor_close(portal);
 	SPI_finish();
-	act_again(&rights);
+	application_act_again(&rights);
 	MemoryContextDelete(row_context);
 }
 
@@ -118,7 +118,7 @@ end_all_sessions(TriggerData *trigger)
 	Relation	table = trigger->tg_relation;
 	int			column = session_column(trigger);
 
-	end_sessions(RelationGetRelid(table),
+	session_trigger_end(RelationGetRelid(table),
 				 psprintf("SELECT %s FROM %s",
 						  quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(table), column - 1)->attname)),
 						  application_rows(RelationGetRelid(table))));

@@ -6,6 +6,6 @@
 
 #include "postgres.h"
 
-extern void end_sessions(Oid table, const char *query);
+extern void session_trigger_end(Oid table, const char *query);
 
 #endif							/* EGRESS_SESSION_TRIGGER_H */

@@ -53,13 +53,13 @@
 #include "utils/tuplestore.h"
 
 #include "application.h"
-#include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
 #include "errors.h"
 #include "lease.h"
 #include "query.h"
 #include "scan.h"
+#include "value.h"
 
 /* One session table. */
 typedef struct SessionTable
@@ -436,14 +436,14 @@ state_in(SessionTable *table, text *session_id, Snapshot snapshot)
 {
 	SPIPlanPtr *plan = snapshot == NULL ? &table->lock : &table->look;
 	SessionState state = SESSION_MISSING;
-	Rights		rights;
+	EgressRights		rights;
 	Datum		values[2] = {PointerGetDatum(session_id)};
 	int			settings;
 
 	if (table->column == NULL)
 		refuse_column(table);
-	act_as_owner(table->relid, &rights);
-	settings = id_settings_begin(table->type);
+	application_act_as_owner(table->relid, &rights);
+	settings = application_settings_begin(table->type);
 	if (read_id(session_id, table->base, -1, &values[1]))
 	{
 		if (*plan == NULL)
@@ -458,8 +458,8 @@ state_in(SessionTable *table, text *session_id, Snapshot snapshot)
 		}
 		SPI_freetuptable(SPI_tuptable);
 	}
-	id_settings_end(settings);
-	act_again(&rights);
+	application_settings_end(settings);
+	application_act_again(&rights);
 	return state;
 }
 
@@ -517,16 +517,16 @@ static text *
 written_as(SessionTable *table, text *session_id)
 {
 	text	   *written = NULL;
-	Rights		rights;
+	EgressRights		rights;
 	int			settings;
 	Datum		value;
 
-	act_as_owner(table->relid, &rights);
-	settings = id_settings_begin(table->base);
+	application_act_as_owner(table->relid, &rights);
+	settings = application_settings_begin(table->base);
 	if (read_id(session_id, table->base, table->typmod, &value))
 		written = application_id(value, table->base);
-	id_settings_end(settings);
-	act_again(&rights);
+	application_settings_end(settings);
+	application_act_again(&rights);
 	return written;
 }
 
@@ -558,7 +558,7 @@ could_write(SessionTable *table, text *session_id)
 		case INT8OID:
 			return is_integer(id, length, PG_INT64_MAX);
 	}
-	return same_text(written_as(table, session_id), session_id);
+	return value_same_text(written_as(table, session_id), session_id);
 }
 
 /* check_session_id -- raise 22023 for an id that no session table could have written, if there is a session table */
@@ -579,7 +579,7 @@ check_session_id(SessionTables *tables, text *session_id)
 	{
 		table = lfirst(cell);
 		written = written_as(table, session_id);
-		if (written != NULL && !same_text(written, session_id))
+		if (written != NULL && !value_same_text(written, session_id))
 			break;
 		written = NULL;
 	}
@@ -632,16 +632,16 @@ sessions_require(text *session_id)
 				 errdetail("The condition with which its table was attached holds for its row.")));
 }
 
-/* sessions_attached -- is there a session table? Those that there are are locked, for session_is_orphaned() */
+/* sessions_attached -- is there a session table? Those that there are are locked, for sessions_is_orphaned() */
 bool
 sessions_attached(void)
 {
 	return session_tables(AccessShareLock, false)->tables != NIL;
 }
 
-/* session_is_orphaned -- is a session in no session table, or over, by a snapshot? Before: sessions_attached() */
+/* sessions_is_orphaned -- is a session in no session table, or over, by a snapshot? Before: sessions_attached() */
 bool
-session_is_orphaned(text *session_id, Snapshot snapshot)
+sessions_is_orphaned(text *session_id, Snapshot snapshot)
 {
 	return state_of(session_tables(AccessShareLock, false), session_id, snapshot) != SESSION_THERE;
 }
@@ -671,7 +671,7 @@ egress_orphaned_sessions(PG_FUNCTION_ARGS)
 		bool		isnull = false;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!lease_is_cooling(&leases) && session_is_orphaned(DatumGetTextPCopy(session_id), snapshot))
+		if (!lease_is_cooling(&leases) && sessions_is_orphaned(DatumGetTextPCopy(session_id), snapshot))
 			tuplestore_putvalues(result->setResult, result->setDesc, &session_id, &isnull);
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(row_context);

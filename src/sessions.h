@@ -18,6 +18,6 @@
 extern void sessions_init(void);
 extern void sessions_require(text *session_id);
 extern bool sessions_attached(void);
-extern bool session_is_orphaned(text *session_id, Snapshot snapshot);
+extern bool sessions_is_orphaned(text *session_id, Snapshot snapshot);
 
 #endif							/* EGRESS_SESSIONS_H */

@@ -36,7 +36,7 @@
  * index is INDEX_LEASE_SLOT for those of credentials, INDEX_LEASE_USER for those of users.
  */
 void
-slots_open(SlotSearch *search, EgressIndex index)
+slots_open(EgressSlotSearch *search, EgressIndex index)
 {
 	search->credential_id = 0;
 	search->user_id = NULL;
@@ -51,7 +51,7 @@ slots_open(SlotSearch *search, EgressIndex index)
 
 /* slots_close -- close what slots_open() opened */
 void
-slots_close(SlotSearch *search)
+slots_close(EgressSlotSearch *search)
 {
 	lease_ends_end(&search->ends);
 	scan_close(&search->all);
@@ -60,7 +60,7 @@ slots_close(SlotSearch *search)
 
 /* slots_begin -- begin a search: nothing was met */
 void
-slots_begin(SlotSearch *search)
+slots_begin(EgressSlotSearch *search)
 {
 	search->over = false;
 	search->ending = false;
@@ -70,7 +70,7 @@ slots_begin(SlotSearch *search)
 
 /* key_owner -- the scan is of the leases of the credential, or of the user */
 static void
-key_owner(SlotSearch *search, EgressScan *scan)
+key_owner(EgressSlotSearch *search, EgressScan *scan)
 {
 	if (search->user_id != NULL)
 		scan_key_text(scan, search->user_id);
@@ -102,7 +102,7 @@ typedef enum RowState
 
 /* note_ender -- note that an open transaction removes a row */
 static void
-note_ender(SlotSearch *search, TransactionId transaction)
+note_ender(EgressSlotSearch *search, TransactionId transaction)
 {
 	search->ending = true;
 	search->enders = lease_note_ender(search->enders, transaction);
@@ -114,7 +114,7 @@ note_ender(SlotSearch *search, TransactionId transaction)
  * Where it is not over, and who was ending it has ended meanwhile, it is visited again.
  */
 static RowState
-lease_state(SlotSearch *search, EgressScan *scan)
+lease_state(EgressSlotSearch *search, EgressScan *scan)
 {
 	for (;;)
 	{
@@ -141,7 +141,7 @@ lease_state(SlotSearch *search, EgressScan *scan)
  * scan->dirty says which open transactions have inserted or deleted it.
  */
 static RowState
-row_state(SlotSearch *search, EgressScan *scan)
+row_state(EgressSlotSearch *search, EgressScan *scan)
 {
 	bool		cooling = lease_entry_is_cooling(scan);
 
@@ -167,7 +167,7 @@ row_state(SlotSearch *search, EgressScan *scan)
  * tidy: remove what has cooled down there. Nobody else's slot is free or taken for it, as long as the limit stays.
  */
 bool
-slots_any_outside(SlotSearch *search, int32 limit, bool tidy)
+slots_any_outside(EgressSlotSearch *search, int32 limit, bool tidy)
 {
 	int32		slot;
 
@@ -193,7 +193,7 @@ slots_any_outside(SlotSearch *search, int32 limit, bool tidy)
  * does not count, because the lease does.
  */
 static int32
-count_once(SlotSearch *search, int32 limit, List **open)
+count_once(EgressSlotSearch *search, int32 limit, List **open)
 {
 	int32		count = 0;
 	int32		counted = SLOT_NONE;	/* the slot that was counted last */
@@ -227,7 +227,7 @@ count_once(SlotSearch *search, int32 limit, List **open)
  * before and after: then they are counted again.
  */
 int32
-slots_count(SlotSearch *search, int32 limit)
+slots_count(EgressSlotSearch *search, int32 limit)
 {
 	List	   *open;
 	int32		count;
@@ -247,7 +247,7 @@ slots_count(SlotSearch *search, int32 limit)
  * down, though slots are drawn by chance, and a limit may be large. A few entries are looked at.
  */
 static int32
-cooled_after(SlotSearch *search, int32 free, int32 slot, int32 to)
+cooled_after(EgressSlotSearch *search, int32 free, int32 slot, int32 to)
 {
 	int			left = search->cool_down == NULL ? 1 : NEAR_ENTRIES;
 
@@ -267,7 +267,7 @@ cooled_after(SlotSearch *search, int32 free, int32 slot, int32 to)
  * After: search->cooled says that it has a row that has cooled down: slots_clear(). That it is from says that from is free.
  */
 static int32
-find_gap(SlotSearch *search, int32 from, int32 to)
+find_gap(EgressSlotSearch *search, int32 from, int32 to)
 {
 	int32		candidate = from;
 
@@ -306,7 +306,7 @@ find_gap(SlotSearch *search, int32 from, int32 to)
  * Before: the caller holds the slot's lock, or the credential's, exclusive.
  */
 bool
-slots_clear(SlotSearch *search, int32 slot)
+slots_clear(EgressSlotSearch *search, int32 slot)
 {
 	RowState	state = ROW_GONE;
 
@@ -333,7 +333,7 @@ slots_random(int32 limit)
 
 /* slots_gap -- a slot that is free, from start upwards, or from 1; SLOT_NONE if there is none. See find_gap() */
 int32
-slots_gap(SlotSearch *search, int32 start, int32 limit)
+slots_gap(EgressSlotSearch *search, int32 start, int32 limit)
 {
 	int32		slot = find_gap(search, start, limit);
 
@@ -348,7 +348,7 @@ slots_gap(SlotSearch *search, int32 start, int32 limit)
  * Before: the caller keeps everybody else from inserting, and has read the limit since he does.
  */
 int32
-slots_find(SlotSearch *search, int32 limit)
+slots_find(EgressSlotSearch *search, int32 limit)
 {
 	if (limit == 0)
 		return SLOT_NONE;
@@ -363,7 +363,7 @@ slots_find(SlotSearch *search, int32 limit)
  * None, or less, where what has cooled down keeps slots from being used because other transactions remove it.
  */
 int64
-slots_excess(SlotSearch *search, int32 limit)
+slots_excess(EgressSlotSearch *search, int32 limit)
 {
 	if (!search->blocked && !slots_any_outside(search, limit, false))
 		return 1;
@@ -376,7 +376,7 @@ slots_excess(SlotSearch *search, int32 limit)
  * Which other open transactions end: lease_is_over(). A slot in which such a transaction has a lease of its own is held.
  */
 int64
-slots_over(SlotSearch *search, int64 number)
+slots_over(EgressSlotSearch *search, int64 number)
 {
 	int64		count = 0;
 	int32		current = SLOT_NONE;
@@ -409,7 +409,7 @@ slots_over(SlotSearch *search, int64 number)
 
 /* slots_above -- a slot above the limit that has no row; SLOT_NONE when there is none. It is outside: then all count */
 int32
-slots_above(SlotSearch *search, int32 limit)
+slots_above(EgressSlotSearch *search, int32 limit)
 {
 	int32		slot;
 
@@ -427,7 +427,7 @@ slots_above(SlotSearch *search, int32 limit)
  * For a row that somebody has locked by hand: a slot without a row, or a few others with one. Before: as for slots_find().
  */
 bool
-slots_clear_another(SlotSearch *search, int32 *slot, int32 limit)
+slots_clear_another(EgressSlotSearch *search, int32 *slot, int32 limit)
 {
 	int32		bare;
 

@@ -11,7 +11,7 @@
 #define SLOT_NONE	0
 
 /* Looking at the slots of credentials, or of users, one after the other. */
-typedef struct SlotSearch
+typedef struct EgressSlotSearch
 {
 	int64		credential_id;	/* whose, */
 	text	   *user_id;		/* unless they are this user's */
@@ -24,21 +24,21 @@ typedef struct SlotSearch
 	bool		bare;			/* only one without such a row is sought */
 	EgressScan	all;			/* all leases of the credential or user */
 	EgressScan	from;			/* those with a slot, from one upwards */
-	LeaseEnds	ends;
-} SlotSearch;
+	EgressLeaseEnds	ends;
+} EgressSlotSearch;
 
-extern void slots_open(SlotSearch *search, EgressIndex index);
-extern void slots_close(SlotSearch *search);
-extern void slots_begin(SlotSearch *search);
-extern bool slots_any_outside(SlotSearch *search, int32 limit, bool tidy);
-extern int32 slots_count(SlotSearch *search, int32 limit);
+extern void slots_open(EgressSlotSearch *search, EgressIndex index);
+extern void slots_close(EgressSlotSearch *search);
+extern void slots_begin(EgressSlotSearch *search);
+extern bool slots_any_outside(EgressSlotSearch *search, int32 limit, bool tidy);
+extern int32 slots_count(EgressSlotSearch *search, int32 limit);
 extern int32 slots_random(int32 limit);
-extern int32 slots_gap(SlotSearch *search, int32 start, int32 limit);
-extern bool slots_clear(SlotSearch *search, int32 slot);
-extern bool slots_clear_another(SlotSearch *search, int32 *slot, int32 limit);
-extern int32 slots_find(SlotSearch *search, int32 limit);
-extern int64 slots_excess(SlotSearch *search, int32 limit);
-extern int64 slots_over(SlotSearch *search, int64 number);
-extern int32 slots_above(SlotSearch *search, int32 limit);
+extern int32 slots_gap(EgressSlotSearch *search, int32 start, int32 limit);
+extern bool slots_clear(EgressSlotSearch *search, int32 slot);
+extern bool slots_clear_another(EgressSlotSearch *search, int32 *slot, int32 limit);
+extern int32 slots_find(EgressSlotSearch *search, int32 limit);
+extern int64 slots_excess(EgressSlotSearch *search, int32 limit);
+extern int64 slots_over(EgressSlotSearch *search, int64 number);
+extern int32 slots_above(EgressSlotSearch *search, int32 limit);
 
 #endif							/* EGRESS_SLOTS_H */

@@ -18,9 +18,9 @@ add(List *subjects, EgressSubjectType type, text *id)
 	return lappend(subjects, subject);
 }
 
-/* subjects_of -- the subjects of a user and a workspace, or of no workspace when that is NULL: a List of EgressSubject */
+/* subject_list -- the subjects of a user and a workspace, or of no workspace when that is NULL: a List of EgressSubject */
 List *
-subjects_of(text *user_id, text *workspace_id, Snapshot snapshot)
+subject_list(text *user_id, text *workspace_id, Snapshot snapshot)
 {
 	List	   *subjects = add(NIL, SUBJECT_EVERYONE, NULL);
 	EgressScan	scan;

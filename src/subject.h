@@ -17,7 +17,7 @@ typedef struct EgressSubject
 	text	   *id;				/* NULL for everyone */
 } EgressSubject;
 
-extern List *subjects_of(text *user_id, text *workspace_id, Snapshot snapshot);
+extern List *subject_list(text *user_id, text *workspace_id, Snapshot snapshot);
 extern List *subject_alone(EgressSubjectType type, text *id);
 extern char *subject_label(const EgressSubject *subject, const char *quote);
 

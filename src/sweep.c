@@ -26,7 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "catalog.h"
 #include "compat.h"
 #include "lease.h"
@@ -83,8 +83,8 @@ egress_expire_leases_batch(PG_FUNCTION_ARGS)
 	BlockNumber page = position == NULL ? 0 : (BlockNumber) position->ival;
 	int64		ended;
 
-	check_not_null(fcinfo, 0, "max_rows");
-	check_above_0(PG_GETARG_INT32(0), "max_rows");
+	argument_check_not_null(fcinfo, 0, "max_rows");
+	argument_check_above_0(PG_GETARG_INT32(0), "max_rows");
 	ended = sweep(fcinfo->flinfo->fn_oid, PG_GETARG_INT32(0), &page);
 	if (position != NULL)
 		position->ival = (int) page;
@@ -140,9 +140,9 @@ egress_sweep_leases(PG_FUNCTION_ARGS)
 	int32		batch_size;
 	int64		ended;
 
-	check_not_null(fcinfo, 0, "batch_size");
+	argument_check_not_null(fcinfo, 0, "batch_size");
 	batch_size = PG_GETARG_INT32(0);
-	check_above_0(batch_size, "batch_size");
+	argument_check_above_0(batch_size, "batch_size");
 	PreventCommandIfReadOnly("egress_sweep_leases()");
 	check_may_commit(fcinfo);
 

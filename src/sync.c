@@ -15,7 +15,7 @@
  * A list that would withdraw most of many gateways is refused: an answer that is empty, or was cut, must not empty the menu.
  *
  * With import, the config of each entry is made by import.c of what is listed; that has to be done each time, because only what
- * comes out can be compared. What is stored of a config may be less than what is listed, too (config_to_store()), but the same
+ * comes out can be compared. What is stored of a config may be less than what is listed, too (config_store_to_store()), but the same
  * is stored of the same: so that is asked for where the two differ only.
  *
  * A bad entry refuses the list, or is skipped (skip_bad): then its gateway stays as it is, and all that the list has not, if the
@@ -42,7 +42,7 @@
 #include "utils/tuplestore.h"
 #include "utils/varlena.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "catalog.h"
 #include "compat.h"
 #include "config_store.h"
@@ -140,7 +140,7 @@ typedef struct Sync
 	int64		provider_id;
 	double		max_withdrawn;
 	bool		import;
-	ConfigFiles *files;			/* those beside all configs, or NULL */
+	EgressConfigFiles *files;			/* those beside all configs, or NULL */
 	bool		skip_bad;
 	EgressProviderType type;	/* of the provider, once it is locked */
 	char	   *name;
@@ -172,7 +172,7 @@ typedef struct ReadEntry
 /* What make_config() finds. */
 typedef struct MadeConfig
 {
-	List	   *removed;		/* of ConfigRemoval, in what was imported */
+	List	   *removed;		/* of EgressConfigRemoval, in what was imported */
 	List	   *secrets;		/* names of what is secret, in what differs from the row */
 	const char *left_out;		/* name of what is not stored of that, or NULL */
 } MadeConfig;
@@ -585,7 +585,7 @@ get_max_withdrawn(FunctionCallInfo fcinfo)
 
 	if (PG_NARGS() <= ARG_MAX_WITHDRAWN)
 		return DEFAULT_MAX_WITHDRAWN;
-	check_not_null(fcinfo, ARG_MAX_WITHDRAWN, "max_withdrawn");
+	argument_check_not_null(fcinfo, ARG_MAX_WITHDRAWN, "max_withdrawn");
 	share = PG_GETARG_FLOAT8(ARG_MAX_WITHDRAWN);
 	/* NaN is neither */
 	if (!(share >= 0 && share <= 1))
@@ -626,7 +626,7 @@ make_config(Sync *sync, Gateway *gateway, void *arg)
 							   &made->removed);
 	gateway->values[FIELD_CONFIG] = PointerGetDatum(config);
 	if (gateway->id == 0 || differs(gateway, FIELD_CONFIG))
-		gateway->values[FIELD_CONFIG] = PointerGetDatum(config_to_store(sync->type, config, &made->secrets, &made->left_out));
+		gateway->values[FIELD_CONFIG] = PointerGetDatum(config_store_to_store(sync->type, config, &made->secrets, &made->left_out));
 }
 
 /* count_removed -- add what an import took out of a config to what imports took out of all */
@@ -639,7 +639,7 @@ count_removed(Sync *sync, List *removed)
 		sync->removed_from++;
 	foreach(cell, removed)
 	{
-		const char *directive = ((ConfigRemoval *) lfirst(cell))->directive;
+		const char *directive = ((EgressConfigRemoval *) lfirst(cell))->directive;
 		Removed    *found = NULL;
 		ListCell   *other;
 
@@ -816,8 +816,8 @@ entries_label(int count)
 static void
 tell_stored(const Sync *sync)
 {
-	config_tell_left_out(entries_label(sync->left_out_of), sync->left_out);
-	config_warn(entries_label(sync->with_secrets), sync->secrets);
+	config_store_tell_left_out(entries_label(sync->left_out_of), sync->left_out);
+	config_store_warn(entries_label(sync->with_secrets), sync->secrets);
 }
 
 /* write_gateways -- make the changes of one kind; afterwards new gateways have their ids */
@@ -874,15 +874,15 @@ get_flag(FunctionCallInfo fcinfo, int argno, const char *name)
 {
 	if (argno >= PG_NARGS())
 		return false;
-	check_not_null(fcinfo, argno, name);
+	argument_check_not_null(fcinfo, argno, name);
 	return PG_GETARG_BOOL(argno);
 }
 
 /* get_files -- the argument files, NULL when it is; 22023 when files are for nothing, or cannot be read */
-static ConfigFiles *
+static EgressConfigFiles *
 get_files(FunctionCallInfo fcinfo, bool import)
 {
-	if (!is_given(fcinfo, ARG_FILES))
+	if (!argument_is_given(fcinfo, ARG_FILES))
 		return NULL;
 	if (!import)
 		ereport(ERROR,
@@ -897,13 +897,13 @@ get_files(FunctionCallInfo fcinfo, bool import)
 Datum
 egress_sync_gateways(PG_FUNCTION_ARGS)
 {
-	SecretHush	hush;
+	EgressSecretHush	hush;
 	Sync		sync = {0};
 
 	PreventCommandIfReadOnly("egress_sync_gateways()");
 	PreventCommandIfParallelMode("egress_sync_gateways()");
-	check_not_null(fcinfo, ARG_PROVIDER_ID, "egress_provider_id");
-	check_not_null(fcinfo, ARG_GATEWAYS, "gateways");
+	argument_check_not_null(fcinfo, ARG_PROVIDER_ID, "egress_provider_id");
+	argument_check_not_null(fcinfo, ARG_GATEWAYS, "gateways");
 	sync.provider_id = PG_GETARG_INT64(ARG_PROVIDER_ID);
 	sync.max_withdrawn = get_max_withdrawn(fcinfo);
 	sync.import = get_flag(fcinfo, ARG_IMPORT, "import");
@@ -917,7 +917,7 @@ egress_sync_gateways(PG_FUNCTION_ARGS)
 	read_list(&sync, PG_GETARG_JSONB_P(ARG_GATEWAYS));
 
 	query_connect();
-	table_close(open_table(TABLE_GATEWAY, RowExclusiveLock), NoLock);
+	table_close(scan_open_table(TABLE_GATEWAY, RowExclusiveLock), NoLock);
 	lock_provider(&sync);
 	compare(&sync);
 	check_withdrawn(fcinfo, &sync);

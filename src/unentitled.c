@@ -26,10 +26,10 @@
 #include "utils/tuplestore.h"
 
 #include "access.h"
-#include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
 #include "lease.h"
+#include "value.h"
 
 #define HASH_TEXT(value) \
 	hash_bytes((const unsigned char *) VARDATA_ANY(value), (int) VARSIZE_ANY_EXHDR(value))
@@ -70,7 +70,7 @@ hash_subject(const EgressSubject *subject)
 #define SH_KEY_TYPE EgressSubject
 #define SH_KEY key
 #define SH_HASH_KEY(table, key) hash_subject(&(key))
-#define SH_EQUAL(table, a, b) ((a).type == (b).type && same_text((a).id, (b).id))
+#define SH_EQUAL(table, a, b) ((a).type == (b).type && value_same_text((a).id, (b).id))
 #define SH_STORE_HASH
 #define SH_GET_HASH(table, entry) ((entry)->hash)
 #define SH_SCOPE static inline
@@ -92,7 +92,7 @@ typedef struct Owner
 #define SH_KEY_TYPE text *
 #define SH_KEY id
 #define SH_HASH_KEY(table, key) HASH_TEXT(key)
-#define SH_EQUAL(table, a, b) same_text(a, b)
+#define SH_EQUAL(table, a, b) value_same_text(a, b)
 #define SH_STORE_HASH
 #define SH_GET_HASH(table, entry) ((entry)->hash)
 #define SH_SCOPE static inline
@@ -139,7 +139,7 @@ typedef struct Credential
 #include "lib/simplehash.h"
 
 /* Judging leases. */
-struct Unentitled
+struct EgressUnentitled
 {
 	MemoryContext context;		/* of all that is kept */
 	EgressCall	call;			/* whom the current lease is of; its subjects, of Named: everyone, and those that are named */
@@ -154,10 +154,10 @@ struct Unentitled
 PG_FUNCTION_INFO_V1(egress_unentitled_sessions);
 
 /* unentitled_begin -- get ready to judge leases, as of a snapshot, which stays registered or active until unentitled_end() */
-Unentitled *
+EgressUnentitled *
 unentitled_begin(Snapshot snapshot)
 {
-	Unentitled *look = palloc0(sizeof(Unentitled));
+	EgressUnentitled *look = palloc0(sizeof(EgressUnentitled));
 
 	look->context = AllocSetContextCreate(CurrentMemoryContext, "egress unentitled leases", ALLOCSET_DEFAULT_SIZES);
 	look->call.snapshot = snapshot;
@@ -168,7 +168,7 @@ unentitled_begin(Snapshot snapshot)
 
 /* name -- note a subject, if need be */
 static Named *
-name(Unentitled *look, EgressSubject subject)
+name(EgressUnentitled *look, EgressSubject subject)
 {
 	bool		found;
 	NamedEntry *entry = names_insert(look->names, subject, &found);
@@ -185,7 +185,7 @@ name(Unentitled *look, EgressSubject subject)
 
 /* named_subject -- the subject of the mapping or credential in a scan's current row, by its columns */
 static Named *
-named_subject(Unentitled *look, EgressScan *row, AttrNumber type, AttrNumber id)
+named_subject(EgressUnentitled *look, EgressScan *row, AttrNumber type, AttrNumber id)
 {
 	return name(look, (EgressSubject) {.type = catalog_subject_label(scan_value(row, type)), .id = scan_text(row, id)});
 }
@@ -208,7 +208,7 @@ mapped_to(Named *named, int64 provider_id)
 
 /* read_mapping -- note the mapping in a scan's current row */
 static void
-read_mapping(Unentitled *look, EgressScan *row)
+read_mapping(EgressUnentitled *look, EgressScan *row)
 {
 	int64		provider_id = scan_id(row, Anum_egress_provider_mapping_egress_provider_id);
 	Named	   *named;
@@ -229,7 +229,7 @@ read_mapping(Unentitled *look, EgressScan *row)
 
 /* read_credential -- note the credential in a scan's current row */
 static void
-read_credential(Unentitled *look, EgressScan *row)
+read_credential(EgressUnentitled *look, EgressScan *row)
 {
 	int64		id = scan_id(row, Anum_egress_credential_egress_credential_id);
 	bool		found;
@@ -246,7 +246,7 @@ read_credential(Unentitled *look, EgressScan *row)
 
 /* read_gateway -- note the gateway in a scan's current row */
 static void
-read_gateway(Unentitled *look, EgressScan *row)
+read_gateway(EgressUnentitled *look, EgressScan *row)
 {
 	bool		found;
 	Gateway    *gateway = gateways_insert(look->gateways, scan_id(row, Anum_egress_gateway_egress_gateway_id), &found);
@@ -273,7 +273,7 @@ owner(owners_hash *owners, EgressScan *row, AttrNumber id)
 
 /* find_named -- a subject that a mapping or credential has, or NULL */
 static Named *
-find_named(Unentitled *look, EgressSubjectType type, text *id)
+find_named(EgressUnentitled *look, EgressSubjectType type, text *id)
 {
 	NamedEntry *entry = names_lookup(look->names, (EgressSubject) {.type = type, .id = id});
 
@@ -282,7 +282,7 @@ find_named(Unentitled *look, EgressSubjectType type, text *id)
 
 /* read_member -- note the membership in a scan's current row, if a mapping or credential has the group; those are known */
 static void
-read_member(Unentitled *look, EgressScan *row)
+read_member(EgressUnentitled *look, EgressScan *row)
 {
 	Named	   *group = find_named(look, SUBJECT_GROUP, scan_text(row, Anum_egress_group_member_group_id));
 	Owner	   *member;
@@ -300,7 +300,7 @@ read_member(Unentitled *look, EgressScan *row)
 
 /* read_workspace -- note the workspace in a scan's current row, if its override is on */
 static void
-read_workspace(Unentitled *look, EgressScan *row)
+read_workspace(EgressUnentitled *look, EgressScan *row)
 {
 	if (scan_bool(row, Anum_egress_workspace_override_egress_gateways))
 		(void) owner(look->overriding, row, Anum_egress_workspace_workspace_id);
@@ -308,7 +308,7 @@ read_workspace(Unentitled *look, EgressScan *row)
 
 /* read_table -- note each row of a table */
 static void
-read_table(Unentitled *look, EgressTable table, void (*note) (Unentitled *, EgressScan *))
+read_table(EgressUnentitled *look, EgressTable table, void (*note) (EgressUnentitled *, EgressScan *))
 {
 	EgressScan	rows;
 
@@ -324,7 +324,7 @@ read_table(Unentitled *look, EgressTable table, void (*note) (Unentitled *, Egre
 
 /* get_ready -- read what the rules ask about; in look->context */
 static void
-get_ready(Unentitled *look)
+get_ready(EgressUnentitled *look)
 {
 	look->names = names_create(look->context, 64, NULL);
 	look->members = owners_create(look->context, 64, NULL);
@@ -350,7 +350,7 @@ add_subject(EgressCall *call, Named *subject)
 
 /* set_call -- let the call be of the user and workspace of a lease. They point into its row */
 static void
-set_call(Unentitled *look, EgressScan *lease)
+set_call(EgressUnentitled *look, EgressScan *lease)
 {
 	EgressCall *call = &look->call;
 	Owner	   *member;
@@ -371,7 +371,7 @@ set_call(Unentitled *look, EgressScan *lease)
 
 /* is_mapped -- do rules 1 and 2 give the call a gateway? */
 static bool
-is_mapped(Unentitled *look, const Gateway *gateway)
+is_mapped(EgressUnentitled *look, const Gateway *gateway)
 {
 	EgressCall *call = &look->call;
 	ListCell   *cell;
@@ -393,7 +393,7 @@ is_mapped(Unentitled *look, const Gateway *gateway)
 
 /* still_given -- do the rules give the user and workspace of a lease what it has? In look->context */
 static bool
-still_given(Unentitled *look, EgressScan *lease)
+still_given(EgressUnentitled *look, EgressScan *lease)
 {
 	Gateway    *gateway;
 	Credential *credential;
@@ -415,7 +415,7 @@ still_given(Unentitled *look, EgressScan *lease)
  * Before the first: access_lock_tables(), or a snapshot that is old anyway.
  */
 bool
-unentitled_judge(Unentitled *look, EgressScan *lease)
+unentitled_judge(EgressUnentitled *look, EgressScan *lease)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(look->context);
 	bool		given = still_given(look, lease);
@@ -434,7 +434,7 @@ unentitled_is_same(EgressScan *judged, EgressScan *lease)
 	static const AttrNumber ids[] = {Anum_egress_lease_egress_gateway_id, Anum_egress_lease_egress_credential_id};
 
 	for (size_t i = 0; i < lengthof(texts); i++)
-		if (!same_text(scan_text(lease, texts[i]), scan_text(judged, texts[i])))
+		if (!value_same_text(scan_text(lease, texts[i]), scan_text(judged, texts[i])))
 			return false;
 	for (size_t i = 0; i < lengthof(ids); i++)
 		if (scan_id(lease, ids[i]) != scan_id(judged, ids[i]))
@@ -444,7 +444,7 @@ unentitled_is_same(EgressScan *judged, EgressScan *lease)
 
 /* unentitled_end -- close what was opened */
 void
-unentitled_end(Unentitled *look)
+unentitled_end(EgressUnentitled *look)
 {
 	access_end(&look->call);
 	MemoryContextDelete(look->context);
@@ -458,7 +458,7 @@ egress_unentitled_sessions(PG_FUNCTION_ARGS)
 	Snapshot	snapshot = GetActiveSnapshot();
 	ReturnSetInfo *result;
 	EgressScan	leases;
-	Unentitled *look;
+	EgressUnentitled *look;
 
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

@@ -9,11 +9,11 @@
 
 #include "scan.h"
 
-typedef struct Unentitled Unentitled;
+typedef struct EgressUnentitled EgressUnentitled;
 
-extern Unentitled *unentitled_begin(Snapshot snapshot);
-extern bool unentitled_judge(Unentitled *look, EgressScan *lease);
+extern EgressUnentitled *unentitled_begin(Snapshot snapshot);
+extern bool unentitled_judge(EgressUnentitled *look, EgressScan *lease);
 extern bool unentitled_is_same(EgressScan *judged, EgressScan *lease);
-extern void unentitled_end(Unentitled *look);
+extern void unentitled_end(EgressUnentitled *look);
 
 #endif							/* EGRESS_UNENTITLED_H */

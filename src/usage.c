@@ -22,7 +22,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "compat.h"
 #include "lease.h"
 
@@ -237,7 +237,7 @@ find_expired(Snapshot snapshot, TimestampTz moment)
  * after the pass.
  */
 void
-usage_pass(Snapshot snapshot, TimestampTz moment, UsageLease each, void *arg)
+usage_pass(Snapshot snapshot, TimestampTz moment, EgressUsageLease each, void *arg)
 {
 	MemoryContext pass_context = AllocSetContextCreate(CurrentMemoryContext, "egress usage pass", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(pass_context);
@@ -262,7 +262,7 @@ usage_pass(Snapshot snapshot, TimestampTz moment, UsageLease each, void *arg)
 	MemoryContextDelete(pass_context);
 }
 
-/* count_any -- count one of all leases; a UsageLease */
+/* count_any -- count one of all leases; a EgressUsageLease */
 static void
 count_any(void *arg, EgressScan *lease, TimestampTz ended_at)
 {
@@ -340,7 +340,7 @@ count(FunctionCallInfo fcinfo, Counting *counting, int64 id)
 Datum
 egress_gateway_leases(PG_FUNCTION_ARGS)
 {
-	check_not_null(fcinfo, 0, "egress_gateway_id");
+	argument_check_not_null(fcinfo, 0, "egress_gateway_id");
 	PG_RETURN_INT64(count(fcinfo, begin(fcinfo, &by_gateway), PG_GETARG_INT64(0)).active);
 }
 
@@ -353,7 +353,7 @@ egress_credential_leases(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	bool		nulls[3] = {false};
 
-	check_not_null(fcinfo, 0, "egress_credential_id");
+	argument_check_not_null(fcinfo, 0, "egress_credential_id");
 	usage = count(fcinfo, counting, PG_GETARG_INT64(0));
 	values[0] = Int64GetDatum(usage.active);
 	values[1] = Int64GetDatum(usage.cooling);

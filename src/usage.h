@@ -11,8 +11,8 @@
 #include "scan.h"
 
 /* What is done with a lease, the scan's current row, that has ended at a time, or that is live: DT_NOEND. */
-typedef void (*UsageLease) (void *arg, EgressScan *lease, TimestampTz ended_at);
+typedef void (*EgressUsageLease) (void *arg, EgressScan *lease, TimestampTz ended_at);
 
-extern void usage_pass(Snapshot snapshot, TimestampTz moment, UsageLease each, void *arg);
+extern void usage_pass(Snapshot snapshot, TimestampTz moment, EgressUsageLease each, void *arg);
 
 #endif							/* EGRESS_USAGE_H */

@@ -6,10 +6,10 @@
  *
  * For an acquire the limit is exact, and nobody waits for an open transaction: by slots, as a credential's limit. doc/limit.md
  * has the whole argument, and how the two go together. An acquire has a hold on its user's limit:
- *	1. user_hold_begin(): LOCK_USER, shared, before its snapshot is taken.
- *	2. user_hold_decide(): is there a limit, by that snapshot? If not, the lock is kept until the lease is there. If so, it is given
+ *	1. user_limit_hold_begin(): LOCK_USER, shared, before its snapshot is taken.
+ *	2. user_limit_hold_decide(): is there a limit, by that snapshot? If not, the lock is kept until the lease is there. If so, it is given
  *	   back, and
- *	3. user_hold_claim(): taken again, exclusive, before the gateway's; the limit is read, a free slot of the user's is found, and
+ *	3. user_limit_hold_claim(): taken again, exclusive, before the gateway's; the limit is read, a free slot of the user's is found, and
  *	   the limit read once more. If it is another one by now, that is done again. The lock is kept until the lease is there, or the
  *	   search for a credential has come to nothing.
  * Whoever changes a limit, or who is in a group, takes no lock: one row may be about all users that there are.
@@ -22,13 +22,13 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
-#include "arguments.h"
 #include "compat.h"
 #include "errors.h"
 #include "lease.h"
 #include "lock.h"
+#include "value.h"
 
-/* so often user_hold_claim() tries to end the user's expired leases, where others are about to do something with them */
+/* so often user_limit_hold_claim() tries to end the user's expired leases, where others are about to do something with them */
 #define CLAIM_TRIES	4
 
 /* What the user's leases leave. */
@@ -39,16 +39,16 @@ typedef enum UserRoom
 	ROOM_NONE
 } UserRoom;
 
-/* user_sessions_begin -- there are none yet */
+/* user_limit_sessions_begin -- there are none yet */
 void
-user_sessions_begin(UserSessions *sessions)
+user_limit_sessions_begin(EgressUserSessions *sessions)
 {
 	sessions->count = 0;
 }
 
-/* user_sessions_add -- one more, whose lease is in a scan's current row; those that are named are the oldest, in that order */
+/* user_limit_sessions_add -- one more, whose lease is in a scan's current row; those that are named are the oldest, in that order */
 void
-user_sessions_add(UserSessions *sessions, EgressScan *lease)
+user_limit_sessions_add(EgressUserSessions *sessions, EgressScan *lease)
 {
 	TimestampTz acquired_at = scan_timestamp(lease, Anum_egress_lease_acquired_at);
 	int			place = Min(sessions->count, USER_SESSIONS_NAMED);
@@ -69,9 +69,9 @@ user_sessions_add(UserSessions *sessions, EgressScan *lease)
 	sessions->acquired_at[place] = acquired_at;
 }
 
-/* user_sessions_label -- the sessions, of which there is one, as a sentence names them; quote stands around each id */
+/* user_limit_sessions_label -- the sessions, of which there is one, as a sentence names them; quote stands around each id */
 char *
-user_sessions_label(const UserSessions *sessions, const char *quote)
+user_limit_sessions_label(const EgressUserSessions *sessions, const char *quote)
 {
 	StringInfoData label;
 
@@ -114,7 +114,7 @@ limited_subject(EgressScan *limit, List *subjects)
 	{
 		const EgressSubject *subject = lfirst(cell);
 
-		if (type == DatumGetObjectId(catalog_subject_type(subject->type)) && same_text(id, subject->id))
+		if (type == DatumGetObjectId(catalog_subject_type(subject->type)) && value_same_text(id, subject->id))
 			return subject;
 	}
 	return NULL;
@@ -122,7 +122,7 @@ limited_subject(EgressScan *limit, List *subjects)
 
 /* counts_before -- does a limit count rather than another one of the same user? */
 static bool
-counts_before(const UserLimit *limit, const UserLimit *other)
+counts_before(const EgressUserLimit *limit, const EgressUserLimit *other)
 {
 	if (limit->subject->type != other->subject->type)
 		return limit->subject->type < other->subject->type;
@@ -131,7 +131,7 @@ counts_before(const UserLimit *limit, const UserLimit *other)
 
 /* user_limit_find -- the limit of a user, whose subjects these are, by a snapshot; false when there is none */
 bool
-user_limit_find(List *subjects, Snapshot snapshot, UserLimit *limit)
+user_limit_find(List *subjects, Snapshot snapshot, EgressUserLimit *limit)
 {
 	EgressScan	limits;
 	bool		found = false;
@@ -143,7 +143,7 @@ user_limit_find(List *subjects, Snapshot snapshot, UserLimit *limit)
 	scan_start(&limits, snapshot);
 	while (scan_next(&limits))
 	{
-		UserLimit	row;
+		EgressUserLimit	row;
 
 		row.subject = limited_subject(&limits, subjects);
 		if (row.subject == NULL)
@@ -160,7 +160,7 @@ user_limit_find(List *subjects, Snapshot snapshot, UserLimit *limit)
 
 /* take -- take LOCK_USER */
 static void
-take(UserHold *hold, LOCKMODE mode)
+take(EgressUserHold *hold, LOCKMODE mode)
 {
 	lock_take_text(LOCK_USER, hold->user_id, mode);
 	hold->lock = mode;
@@ -168,7 +168,7 @@ take(UserHold *hold, LOCKMODE mode)
 
 /* give -- give it back, if it is held */
 static void
-give(UserHold *hold)
+give(EgressUserHold *hold)
 {
 	if (hold->lock != NoLock)
 		lock_give_text(LOCK_USER, hold->user_id, hold->lock);
@@ -176,14 +176,14 @@ give(UserHold *hold)
 }
 
 /*
- * user_hold_begin -- keep others from taking connections of a user under a limit, before the snapshot is taken by which it is decided
+ * user_limit_hold_begin -- keep others from taking connections of a user under a limit, before the snapshot is taken by which it is decided
  *
  * Before: lease_lock_tables(), access_lock_tables(); of the short locks, the caller holds the session's at most.
  */
 void
-user_hold_begin(UserHold *hold, text *user_id)
+user_limit_hold_begin(EgressUserHold *hold, text *user_id)
 {
-	memset(hold, 0, sizeof(UserHold));
+	memset(hold, 0, sizeof(EgressUserHold));
 	hold->user_id = user_id;
 	hold->lock = NoLock;
 	hold->slot = SLOT_NONE;
@@ -191,9 +191,9 @@ user_hold_begin(UserHold *hold, text *user_id)
 		take(hold, ShareLock);
 }
 
-/* user_hold_decide -- is there a limit of the user, whose subjects these are? If so, the lock is given back for now */
+/* user_limit_hold_decide -- is there a limit of the user, whose subjects these are? If so, the lock is given back for now */
 void
-user_hold_decide(UserHold *hold, List *subjects, Snapshot snapshot)
+user_limit_hold_decide(EgressUserHold *hold, List *subjects, Snapshot snapshot)
 {
 	hold->exclusive = user_limit_find(subjects, snapshot, &hold->limit);
 	if (hold->exclusive)
@@ -202,10 +202,10 @@ user_hold_decide(UserHold *hold, List *subjects, Snapshot snapshot)
 
 /* read_limit -- the user's limit as it is now; false when there is none */
 static bool
-read_limit(UserHold *hold, UserLimit *limit)
+read_limit(EgressUserHold *hold, EgressUserLimit *limit)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	bool		found = user_limit_find(subjects_of(hold->user_id, NULL, snapshot), snapshot, limit);
+	bool		found = user_limit_find(subject_list(hold->user_id, NULL, snapshot), snapshot, limit);
 
 	UnregisterSnapshot(snapshot);
 	return found;
@@ -213,7 +213,7 @@ read_limit(UserHold *hold, UserLimit *limit)
 
 /* start_leases -- go through the user's leases, dirty */
 static void
-start_leases(UserHold *hold)
+start_leases(EgressUserHold *hold)
 {
 	scan_key_text(&hold->leases, hold->user_id);
 	scan_start_dirty(&hold->leases);
@@ -221,7 +221,7 @@ start_leases(UserHold *hold)
 
 /* next_expired -- the next of them that has expired, while no other open transaction does something with it */
 static bool
-next_expired(UserHold *hold)
+next_expired(EgressUserHold *hold)
 {
 	while (scan_next(&hold->leases))
 	{
@@ -235,7 +235,7 @@ next_expired(UserHold *hold)
 
 /* so_many_expired -- have so many? */
 static bool
-so_many_expired(UserHold *hold, int64 number)
+so_many_expired(EgressUserHold *hold, int64 number)
 {
 	int64		found = 0;
 
@@ -251,7 +251,7 @@ so_many_expired(UserHold *hold, int64 number)
  * The connection of each may have to cool down, which is the credential's affair.
  */
 static void
-end_expired(UserHold *hold, int64 number)
+end_expired(EgressUserHold *hold, int64 number)
 {
 	start_leases(hold);
 	while (number > 0 && next_expired(hold))
@@ -265,7 +265,7 @@ end_expired(UserHold *hold, int64 number)
  * Without those that are over, and that other transactions are ending: if none is left, hold->slot is one above the limit.
  */
 static int64
-find_excess(UserHold *hold, int32 limit)
+find_excess(EgressUserHold *hold, int32 limit)
 {
 	int64		excess = slots_excess(&hold->slots, limit);
 
@@ -283,10 +283,10 @@ find_excess(UserHold *hold, int32 limit)
  * free; *excess are how many have to end for one to be.
  */
 static UserRoom
-look(UserHold *hold, int64 *excess)
+look(EgressUserHold *hold, int64 *excess)
 {
 	UserRoom	room;
-	UserLimit	after;
+	EgressUserLimit	after;
 
 	hold->limited = read_limit(hold, &hold->limit);
 	for (;;)
@@ -317,7 +317,7 @@ look(UserHold *hold, int64 *excess)
 
 /* look_alone -- take LOCK_USER, exclusive, and look */
 static UserRoom
-look_alone(UserHold *hold, int64 *excess)
+look_alone(EgressUserHold *hold, int64 *excess)
 {
 	if (!hold->opened)
 	{
@@ -332,13 +332,13 @@ look_alone(UserHold *hold, int64 *excess)
 }
 
 /*
- * user_hold_claim -- have a connection of the user's to give: hold->slot, for the lease that is inserted before user_hold_give()
+ * user_limit_hold_claim -- have a connection of the user's to give: hold->slot, for the lease that is inserted before user_limit_hold_give()
  *
- * Before: user_hold_decide(); of the short locks, the caller holds the session's at most. Returns false when the limit is reached;
+ * Before: user_limit_hold_decide(); of the short locks, the caller holds the session's at most. Returns false when the limit is reached;
  * the lock is kept then, for user_hold_refuse().
  */
 bool
-user_hold_claim(UserHold *hold)
+user_limit_hold_claim(EgressUserHold *hold)
 {
 	UserRoom	room = ROOM_FREE;
 	int64		excess;
@@ -351,9 +351,9 @@ user_hold_claim(UserHold *hold)
 	return hold->had_room;
 }
 
-/* user_hold_is_full -- is the limit reached? For the answer alone; if so, the lock is kept for user_hold_refuse() */
+/* user_limit_hold_is_full -- is the limit reached? For the answer alone; if so, the lock is kept for user_hold_refuse() */
 bool
-user_hold_is_full(UserHold *hold)
+user_limit_hold_is_full(EgressUserHold *hold)
 {
 	int64		excess;
 
@@ -365,17 +365,17 @@ user_hold_is_full(UserHold *hold)
 	return !hold->had_room;
 }
 
-/* user_hold_give -- the lease is there, or nothing was found for it: let others take connections of the user again */
+/* user_limit_hold_give -- the lease is there, or nothing was found for it: let others take connections of the user again */
 void
-user_hold_give(UserHold *hold)
+user_limit_hold_give(EgressUserHold *hold)
 {
 	if (hold->lock == ExclusiveLock)
 		give(hold);
 }
 
-/* user_hold_end -- give back what is held, and close what was opened */
+/* user_limit_hold_end -- give back what is held, and close what was opened */
 void
-user_hold_end(UserHold *hold)
+user_limit_hold_end(EgressUserHold *hold)
 {
 	give(hold);
 	if (!hold->opened)
@@ -385,21 +385,21 @@ user_hold_end(UserHold *hold)
 	hold->opened = false;
 }
 
-/* user_hold_refuse -- raise NG008; before: user_hold_claim() or user_hold_is_full() said that the limit is reached */
+/* user_hold_refuse -- raise NG008; before: user_limit_hold_claim() or user_limit_hold_is_full() said that the limit is reached */
 void
-user_hold_refuse(UserHold *hold)
+user_hold_refuse(EgressUserHold *hold)
 {
 	const char *whose = subject_label(hold->limit.subject, "\"");
 	int32		limit = hold->limit.connections;
-	UserSessions sessions;
+	EgressUserSessions sessions;
 
-	user_sessions_begin(&sessions);
+	user_limit_sessions_begin(&sessions);
 	start_leases(hold);
 	while (scan_next(&hold->leases))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!lease_is_over(&hold->slots.ends, &hold->leases, NULL))
-			user_sessions_add(&sessions, &hold->leases);
+			user_limit_sessions_add(&sessions, &hold->leases);
 	}
 
 	ereport(ERROR,
@@ -408,7 +408,7 @@ user_hold_refuse(UserHold *hold)
 			 sessions.count == 0 ?
 			 errdetail("The limit of %s in egress_user_limit is %d.", whose, limit) :
 			 errdetail("The limit of %s in egress_user_limit is %d, and connections are held by %s.", whose, limit,
-					   user_sessions_label(&sessions, "\"")),
+					   user_limit_sessions_label(&sessions, "\"")),
 			 limit == 0 ? errhint("An administrator can raise the limit in egress_user_limit.") :
 			 errhint("Try again when enough of these sessions have ended. An administrator can raise the limit in egress_user_limit.")));
 }

@@ -16,46 +16,46 @@
 #include "subject.h"
 
 /* The row of egress_user_limit that counts for a user. */
-typedef struct UserLimit
+typedef struct EgressUserLimit
 {
 	const EgressSubject *subject;	/* whose it is: the user, a group of the user's, or everyone */
 	int32		connections;
-} UserLimit;
+} EgressUserLimit;
 
 /* An acquire's hold on a user's limit. */
-typedef struct UserHold
+typedef struct EgressUserHold
 {
 	text	   *user_id;
 	LOCKMODE	lock;			/* of LOCK_USER that is held, or NoLock */
 	bool		exclusive;		/* the user had a limit when that was decided, so the lock is needed, exclusive */
 	bool		had_room;		/* it was found that the limit is not reached */
-	bool		limited;		/* after user_hold_claim(): the user has a limit, */
-	UserLimit	limit;			/* this one */
+	bool		limited;		/* after user_limit_hold_claim(): the user has a limit, */
+	EgressUserLimit	limit;			/* this one */
 	int32		slot;			/* and the slot for the lease; SLOT_NONE without a limit */
 	bool		opened;			/* the next two are: */
-	SlotSearch	slots;			/* of the user's leases, */
+	EgressSlotSearch	slots;			/* of the user's leases, */
 	EgressScan	leases;			/* and these */
-} UserHold;
+} EgressUserHold;
 
 /* The sessions that hold a user's connections: how many, and those that have for the longest time. */
 #define USER_SESSIONS_NAMED	5
-typedef struct UserSessions
+typedef struct EgressUserSessions
 {
 	int64		count;
 	char	   *named[USER_SESSIONS_NAMED];
 	TimestampTz acquired_at[USER_SESSIONS_NAMED];
-} UserSessions;
+} EgressUserSessions;
 
-extern void user_sessions_begin(UserSessions *sessions);
-extern void user_sessions_add(UserSessions *sessions, EgressScan *lease);
-extern char *user_sessions_label(const UserSessions *sessions, const char *quote);
-extern bool user_limit_find(List *subjects, Snapshot snapshot, UserLimit *limit);
-extern void user_hold_begin(UserHold *hold, text *user_id);
-extern void user_hold_decide(UserHold *hold, List *subjects, Snapshot snapshot);
-extern bool user_hold_claim(UserHold *hold);
-extern bool user_hold_is_full(UserHold *hold);
-extern void user_hold_give(UserHold *hold);
-extern void user_hold_end(UserHold *hold);
-pg_noreturn extern void user_hold_refuse(UserHold *hold);
+extern void user_limit_sessions_begin(EgressUserSessions *sessions);
+extern void user_limit_sessions_add(EgressUserSessions *sessions, EgressScan *lease);
+extern char *user_limit_sessions_label(const EgressUserSessions *sessions, const char *quote);
+extern bool user_limit_find(List *subjects, Snapshot snapshot, EgressUserLimit *limit);
+extern void user_limit_hold_begin(EgressUserHold *hold, text *user_id);
+extern void user_limit_hold_decide(EgressUserHold *hold, List *subjects, Snapshot snapshot);
+extern bool user_limit_hold_claim(EgressUserHold *hold);
+extern bool user_limit_hold_is_full(EgressUserHold *hold);
+extern void user_limit_hold_give(EgressUserHold *hold);
+extern void user_limit_hold_end(EgressUserHold *hold);
+pg_noreturn extern void user_hold_refuse(EgressUserHold *hold);
 
 #endif							/* EGRESS_USER_LIMIT_H */

@@ -13,7 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
-#include "arguments.h"
+#include "argument.h"
 #include "catalog.h"
 #include "compat.h"
 #include "errors.h"
@@ -75,7 +75,7 @@ public_key_of(const char *base64, size_t length)
 pg_noreturn static void
 refuse_key(int sqlstate, const char *what)
 {
-	SecretHush	hush;
+	EgressSecretHush	hush;
 
 	secret_hush(&hush, NULL);
 	ereport(ERROR,
@@ -91,7 +91,7 @@ egress_wireguard_public_key(PG_FUNCTION_ARGS)
 	text	   *private_key;
 	text	   *public_key;
 
-	check_not_null(fcinfo, 0, "private_key");
+	argument_check_not_null(fcinfo, 0, "private_key");
 	private_key = PG_GETARG_TEXT_PP(0);
 	public_key = public_key_of(VARDATA_ANY(private_key), VARSIZE_ANY_EXHDR(private_key));
 	if (public_key == NULL)
@@ -109,7 +109,7 @@ egress_credential_public_key(PG_FUNCTION_ARGS)
 	bool		isnull;
 	text	   *public_key = NULL;
 
-	check_not_null(fcinfo, 0, "egress_credential_id");
+	argument_check_not_null(fcinfo, 0, "egress_credential_id");
 	id = PG_GETARG_INT64(0);
 	catalog_use(fcinfo->flinfo->fn_oid);
 

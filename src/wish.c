@@ -38,13 +38,14 @@
 
 #include "access.h"
 #include "acquire.h"
-#include "arguments.h"
+#include "argument.h"
 #include "compat.h"
 #include "draw.h"
 #include "errors.h"
 #include "fitting.h"
 #include "lease.h"
 #include "scan.h"
+#include "value.h"
 
 /* so many gateways are drawn; of one place at most so many draws are made besides, of which some miss */
 #define HANDFUL 3
@@ -121,7 +122,7 @@ typedef struct WishCandidate
 /* A wish at work. */
 typedef struct Wish
 {
-	Acquire		acquire;
+	EgressAcquire		acquire;
 	WishNames  *countries;		/* or NULL, as are the next two */
 	WishNames  *cities;
 	WishNames  *providers;
@@ -243,7 +244,7 @@ get_names(FunctionCallInfo fcinfo, int argno, const char *name)
 	}
 	qsort(names, count, sizeof(WishName), compare_names);
 	for (int i = 0; i < count; i++)
-		if (kept == 0 || !same_text(names[kept - 1].lower, names[i].lower))
+		if (kept == 0 || !value_same_text(names[kept - 1].lower, names[i].lower))
 			names[kept++] = names[i];
 	qsort(names, kept, sizeof(WishName), compare_positions);
 
@@ -274,7 +275,7 @@ get_avoid(FunctionCallInfo fcinfo, int argno, Wish *wish)
 	wish->avoid = palloc(Max(wish->avoid_count, 1) * sizeof(int64));
 	for (int i = 0; i < wish->avoid_count; i++)
 		wish->avoid[i] = DatumGetInt64(elements[i]);
-	qsort(wish->avoid, wish->avoid_count, sizeof(int64), compare_ids);
+	qsort(wish->avoid, wish->avoid_count, sizeof(int64), value_compare_ids);
 }
 
 /* position_of_lower -- where in a list a text is, which is in lower case; 0 when there is no list, -1 when it is not there */
@@ -304,7 +305,7 @@ static bool
 is_avoided(const Wish *wish, int64 gateway_id)
 {
 	return wish->avoid_count > 0 &&
-		bsearch(&gateway_id, wish->avoid, wish->avoid_count, sizeof(int64), compare_ids) != NULL;
+		bsearch(&gateway_id, wish->avoid, wish->avoid_count, sizeof(int64), value_compare_ids) != NULL;
 }
 
 /* is_at -- is the gateway in the current row of a scan at a place? */
@@ -314,9 +315,9 @@ is_at(EgressScan *gateways, const WishPlace *place)
 	text	   *country = scan_text(gateways, Anum_egress_gateway_country);
 	text	   *city = scan_text(gateways, Anum_egress_gateway_city);
 
-	if (place->country != NULL && (country == NULL || !same_text(lower_case(country), place->country)))
+	if (place->country != NULL && (country == NULL || !value_same_text(lower_case(country), place->country)))
 		return false;
-	return place->city == NULL || (city != NULL && same_text(lower_case(city), place->city));
+	return place->city == NULL || (city != NULL && value_same_text(lower_case(city), place->city));
 }
 
 /* -------------------------------------------------------------------- finding candidates */
@@ -442,7 +443,7 @@ find_gateway(Wish *wish, WishProvider *provider, int64 gateway_id, const WishPla
 }
 
 /* draw_gateway -- draw a gateway of a provider by chance, which is perhaps at the place */
-static DrawOutcome
+static EgressDrawOutcome
 draw_gateway(Wish *wish, WishProvider *provider, const WishPlace *place, int64 *gateway_id)
 {
 	EgressScan *scan;
@@ -483,7 +484,7 @@ draw_handful(Wish *wish, WishProvider *providers, int provider_count, const Wish
 	for (; count < HANDFUL && left > 0 && same < HANDFUL; left--, next++)
 	{
 		WishProvider *provider = &providers[next % provider_count];
-		DrawOutcome outcome;
+		EgressDrawOutcome outcome;
 		int64		gateway_id;
 
 		CHECK_FOR_INTERRUPTS();
@@ -693,8 +694,8 @@ collect(Wish *wish, WishProvider *provider, const WishPlace *place, const WishCa
 static bool
 try_gateway(Wish *wish, const WishCandidate *candidate, const WishPlace *place)
 {
-	Acquire    *acquire = &wish->acquire;
-	AcquireTry	tried;
+	EgressAcquire    *acquire = &wish->acquire;
+	EgressAcquireTry	tried;
 
 	CHECK_FOR_INTERRUPTS();
 	if (fitting_is_spent(candidate->provider->access, candidate->gateway_id) ||
@@ -749,7 +750,7 @@ note_benched(Wish *wish, const WishCandidate *candidates, int count, const WishP
 	for (int i = 0; i < count; i++)
 	{
 		EgressAccess *access = candidates[i].provider->access;
-		Bench		bench;
+		EgressBench		bench;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!scan_find_id(gateways, candidates[i].gateway_id, wish->acquire.snapshot) || !is_at(gateways, place) ||
@@ -1122,7 +1123,7 @@ refuse(Wish *wish)
 static bool
 return_held(Wish *wish)
 {
-	Acquire    *acquire = &wish->acquire;
+	EgressAcquire    *acquire = &wish->acquire;
 	int64		gateway_id = acquire_held_gateway(acquire);
 
 	access_find_gateway(&acquire->gateways, gateway_id, acquire->snapshot);
@@ -1138,20 +1139,20 @@ Datum
 egress_acquire_gateway(PG_FUNCTION_ARGS)
 {
 	Wish		wish;
-	Acquire    *acquire = &wish.acquire;
+	EgressAcquire    *acquire = &wish.acquire;
 	bool		held;
 	Datum		row;
 
 	memset(&wish, 0, sizeof(wish));
 	wish.cooled_at = DT_NOEND;
-	acquire->user_id = get_id(fcinfo, 0, "user_id");
-	acquire->workspace_id = get_optional_id(fcinfo, 1, "workspace_id");
-	acquire->session_id = get_id(fcinfo, 2, "session_id");
+	acquire->user_id = argument_id(fcinfo, 0, "user_id");
+	acquire->workspace_id = argument_optional_id(fcinfo, 1, "workspace_id");
+	acquire->session_id = argument_id(fcinfo, 2, "session_id");
 	wish.countries = get_names(fcinfo, 3, "countries");
 	wish.cities = get_names(fcinfo, 4, "cities");
 	wish.providers = get_names(fcinfo, 5, "providers");
 	get_avoid(fcinfo, 6, &wish);
-	acquire->ttl = get_ttl(fcinfo, 7);
+	acquire->ttl = lease_get_ttl(fcinfo, 7);
 
 	acquire_open(acquire, fcinfo->flinfo->fn_oid, "egress_acquire_gateway()");
 	scan_open_entries(&wish.by_country, INDEX_GATEWAY_COUNTRY);

@@ -388,9 +388,9 @@ call(void *argument)
 
 	if (c->openvpn)
 	{
-		openvpn_check_config(c->config);
-		openvpn_has_certificate(c->config);
-		c->result = openvpn_render_config(c->config, &(OpenvpnCredential) {
+		config_openvpn_check(c->config);
+		config_openvpn_has_certificate(c->config);
+		c->result = config_openvpn_render(c->config, &(EgressOpenvpnCredential) {
 			.username = c->first,
 			.password = c->second,
 			.client_certificate = certificates[certificate],
@@ -399,8 +399,8 @@ call(void *argument)
 	}
 	else
 	{
-		wireguard_check_config(c->config);
-		c->result = wireguard_render_config(c->config, &(WireguardCredential) {c->first, address, preshared_key});
+		config_wireguard_check(c->config);
+		c->result = config_wireguard_render(c->config, &(EgressWireguardCredential) {c->first, address, preshared_key});
 	}
 }
 
@@ -724,20 +724,20 @@ try_certificate(const Bytes *config, const char *username, const char *password)
 }
 
 /* the files that an import may find: good ones, a binary one, and some that would be more than the content of a block */
-static ConfigFile beside[] = {
+static EgressConfigFile beside[] = {
 	{"file", "text of a file\r\n", 16, false, true, NULL, false},
 	{"folder/x", "other text", 10, false, true, NULL, false},
 	{"x.so", "a\0b", 3, true, false, NULL, false},
 	{"nobody", "</ca>\nup x\n<ca>\n", 17, false, true, NULL, false},
 	{"y", "\rup x\n", 6, false, true, NULL, false}
 };
-static ConfigFiles files = {beside, lengthof(beside)};
+static EgressConfigFiles files = {beside, lengthof(beside)};
 
 /* What import_config() or store_config() is called with, and what they returned. */
 typedef struct ImportCall
 {
 	text	   *source;
-	ConfigImport import;
+	EgressConfigImport import;
 	List	   *secrets;
 	text	   *result;
 } ImportCall;
@@ -748,7 +748,7 @@ import_config(void *argument)
 {
 	ImportCall *c = argument;
 
-	c->result = openvpn_import_config(c->source, &c->import);
+	c->result = config_openvpn_import(c->source, &c->import);
 }
 
 /* store_config -- what an OpenVPN config is stored as */
@@ -757,7 +757,7 @@ store_config(void *argument)
 {
 	ImportCall *c = argument;
 
-	c->result = openvpn_stored_config(c->source, &c->secrets);
+	c->result = config_openvpn_stored(c->source, &c->secrets);
 }
 
 /* convert -- call one of the two, into bytes; false if it refuses. *removed: how many lines an import took out */
@@ -854,22 +854,22 @@ static void
 import_and_check(void *argument)
 {
 	Call	   *c = argument;
-	ConfigImport first = {.apart = dice(2)};
-	ConfigImport second = {.apart = first.apart};
+	EgressConfigImport first = {.apart = dice(2)};
+	EgressConfigImport second = {.apart = first.apart};
 	List	   *secrets = NULL;
 	bool		had_private_key;
 	text	   *again;
 
-	c->result = wireguard_import_config(c->config, &first);
-	wireguard_check_config(c->result);
-	again = wireguard_import_config(c->result, &second);
+	c->result = config_wireguard_import(c->config, &first);
+	config_wireguard_check(c->result);
+	again = config_wireguard_import(c->result, &second);
 	if (second.removed || VARSIZE(again) != VARSIZE(c->result) || memcmp(again, c->result, VARSIZE(again)) != 0)
 		fail("an import of what was imported changes it", "");
-	again = wireguard_stored_config(c->result, &secrets, &had_private_key);
+	again = config_wireguard_stored(c->result, &secrets, &had_private_key);
 	if (had_private_key || VARSIZE(again) != VARSIZE(c->result) || memcmp(again, c->result, VARSIZE(again)) != 0)
 		fail("what was imported is not stored as it is", "");
 	if (first.apart && (first.private_key || first.address || first.preshared_key))
-		wireguard_check_credential(&(WireguardCredential) {first.private_key, first.address, first.preshared_key});
+		config_wireguard_check_credential(&(EgressWireguardCredential) {first.private_key, first.address, first.preshared_key});
 }
 
 /* try_import -- one WireGuard config through the import; what the check accepts, it takes; returns whether it did */
@@ -963,9 +963,9 @@ check_credential(void *argument)
 	Call	   *c = argument;
 
 	if (c->openvpn)
-		openvpn_check_credential(&(OpenvpnCredential) {.username = c->first, .password = c->second});
+		config_openvpn_check_credential(&(EgressOpenvpnCredential) {.username = c->first, .password = c->second});
 	else
-		wireguard_check_credential(&(WireguardCredential) {.private_key = c->first});
+		config_wireguard_check_credential(&(EgressWireguardCredential) {.private_key = c->first});
 }
 
 /* is_good -- the rule for usernames and passwords, once more */

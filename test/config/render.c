@@ -18,14 +18,14 @@ static char **arguments;
 static text *config;
 static text *rendered;
 
-static ConfigImport imported;
-static ConfigFiles beside;
+static EgressConfigImport imported;
+static EgressConfigFiles beside;
 
 /* read_file -- a file that an import may need; it is a text unless it has a zero in it */
-static ConfigFile
+static EgressConfigFile
 read_file(const char *path)
 {
-	ConfigFile	file = {.name = path};
+	EgressConfigFile	file = {.name = path};
 	FILE	   *handle = fopen(path, "rb");
 	char	   *content = calloc(1, 1024 * 1024);
 
@@ -45,11 +45,11 @@ import_config(void *unused)
 {
 	bool		openvpn = strcmp(arguments[2], "openvpn") == 0;
 
-	rendered = openvpn ? openvpn_import_config(config, &imported) : wireguard_import_config(config, &imported);
+	rendered = openvpn ? config_openvpn_import(config, &imported) : config_wireguard_import(config, &imported);
 	if (openvpn)
-		openvpn_check_config(rendered);
+		config_openvpn_check(rendered);
 	else
-		wireguard_check_config(rendered);
+		config_wireguard_check(rendered);
 }
 
 /* render -- what the command line says */
@@ -58,8 +58,8 @@ render(void *unused)
 {
 	if (strcmp(arguments[1], "openvpn") == 0)
 	{
-		openvpn_check_config(config);
-		rendered = openvpn_render_config(config, &(OpenvpnCredential) {
+		config_openvpn_check(config);
+		rendered = config_openvpn_render(config, &(EgressOpenvpnCredential) {
 			.username = argument_count > 2 && *arguments[2] ? arguments[2] : NULL,
 			.password = argument_count > 2 && *arguments[2] ? arguments[3] : NULL,
 			.client_certificate = argument_count > 4 ? arguments[4] : NULL,
@@ -68,8 +68,8 @@ render(void *unused)
 	}
 	else
 	{
-		wireguard_check_config(config);
-		rendered = argument_count > 2 ? wireguard_render_config(config, &(WireguardCredential) {.private_key = arguments[2]}) : config;
+		config_wireguard_check(config);
+		rendered = argument_count > 2 ? config_wireguard_render(config, &(EgressWireguardCredential) {.private_key = arguments[2]}) : config;
 	}
 }
 
@@ -90,13 +90,13 @@ main(int argc, char **argv)
 	free(input);
 	if (strcmp(argv[1], "import") == 0)
 	{
-		ConfigFile *files = argc < 3 ? NULL : calloc(argc, sizeof(ConfigFile));
+		EgressConfigFile *files = argc < 3 ? NULL : calloc(argc, sizeof(EgressConfigFile));
 
 		if (files == NULL)
 			return 2;
 		for (int i = 3; i < argc; i++)
 			files[i - 3] = read_file(argv[i]);
-		beside = (ConfigFiles) {files, argc - 3};
+		beside = (EgressConfigFiles) {files, argc - 3};
 		config_sort_files(&beside);
 		imported.files = &beside;
 	}
@@ -109,7 +109,7 @@ main(int argc, char **argv)
 	}
 	for (int i = 0; i < list_length(imported.removed); i++)
 	{
-		const ConfigRemoval *removal = imported.removed->elements[i].ptr_value;
+		const EgressConfigRemoval *removal = imported.removed->elements[i].ptr_value;
 
 		fprintf(stderr, "line %d: %s: %s\n", removal->number, removal->directive ? removal->directive : "-", removal->reason);
 	}

@@ -74,7 +74,7 @@
 #define PLACE_LOCK			(LOCK_PLACE + GATEWAYS * (p->credential - 1) + p->gateway - 1)
 #define SLOT_LOCK(slot)		(LOCK_SLOT + 3 * (p->credential - 1) + (slot))
 
-/* so often slot_claim() tries slots, and user_hold_claim() to end expired leases */
+/* so often slot_claim() tries slots, and user_limit_hold_claim() to end expired leases */
 #define CLAIM_TRIES			4
 
 /* whose slots are looked at, for NEXT_ENTRY() */
@@ -2298,13 +2298,13 @@ acquire(int gateway, bool ttl)
 	if (p->state == LEASE_EXPIRED)
 		CALL(end_lease());
 
-	/* user_hold_begin() */
+	/* user_limit_hold_begin() */
 	if (is_user[self] && mutant != unlimited_take_no_user_lock && mutant != user_lock_after_the_snapshot)
 		TAKE_USER(SHARE);
 	STEP("egress_acquire_credential: GetLatestSnapshot");
 	take_snapshot();
 	acquire_begins();
-	/* user_hold_decide() */
+	/* user_limit_hold_decide() */
 	p->snapshot_limit = limit_seen(USER, self);
 	p->limited = is_user[self] && p->snapshot_limit != NO_LIMIT;
 	if (p->user_lock && (p->limited || mutant == unlimited_give_the_user_lock_back))
@@ -2357,7 +2357,7 @@ acquire(int gateway, bool ttl)
 				{
 					if (mutant == user_lock_after_the_gateways)
 						CALL(lock_gateway());
-					/* user_hold_claim() */
+					/* user_limit_hold_claim() */
 					p->trying = p->credential;
 					for (p->claims = 0; p->limited && p->claims < CLAIM_TRIES; p->claims++)
 					{
@@ -2405,7 +2405,7 @@ acquire(int gateway, bool ttl)
 			if (p->leased)
 				break;
 
-			/* user_hold_is_full() */
+			/* user_limit_hold_is_full() */
 			if (p->limited && !p->had_room && mutant != user_not_asked)
 			{
 				CALL(look_alone());
@@ -2436,7 +2436,7 @@ acquire(int gateway, bool ttl)
 		p->said[p->level][p->session] = HAS;
 	}
 	if (tracing) say("session %d has a lease", p->session);
-	/* user_hold_end() */
+	/* user_limit_hold_end() */
 	if (p->user_lock)
 		GIVE_USER;
 	if (session_shared[p->session] && mutant != no_session_lock)
