@@ -1,8 +1,9 @@
 /*
  * scan.c -- reading the extension's tables through their indexes, and writing rows
  *
- * All that calls table access methods, indexes' and the executor's internals for rows of ours is here, so that a new PostgreSQL
- * major is met here, and in compat.h. By themselves are what reads pages of a btree (draw.c), and the access method (pool_index.c).
+ * What visits, inserts, changes or deletes rows of ours through table access methods, indexes and the executor's internals is
+ * here, so that a new PostgreSQL major is met here, and in compat.h. Apart from that stand draw.c, which reads pages of a btree,
+ * the access method pool_index.c, and restore.c, which asks the system's way whether a table is empty.
  *
  * The paths that count (menu, acquire, release, triggers) read by index only, each look-up by an equality on the
  * index's leading columns. Which index serves a look-up is written in the code, so no statistics and no planner
