@@ -190,6 +190,28 @@ for my $signal (qw(HUP INT))
 	is($lost, 0, "a script that $signal meets at its end cleans up once, each time");
 }
 
+# ---- interrupted while initdb runs, which no signal ends
+
+chmod 0711, $folder;
+mkdir "$folder/tmp", 01777 or die "mkdir: $!";
+chmod 01777, "$folder/tmp";
+for my $when (1 .. 4)
+{
+	local $ENV{TMPDIR} = "$folder/tmp";
+	my $pid = fork // die "fork: $!";
+	if (!$pid)
+	{
+		open STDERR, '>', '/dev/null';
+		exec 'bash', '-c', 'set -euo pipefail; source scripts/cluster; at_end cluster_remove; cluster_create; sleep 1000';
+	}
+	eventually(sub { glob "$folder/tmp/egress-*/data/*" });
+	sleep 0.1 * $when;
+	kill 'TERM', $pid;
+	waitpid $pid, 0;
+	my @left = glob "$folder/tmp/egress-*";
+	ok(!@left, "interrupted $when tenths of a second into initdb, a script leaves no folder");
+}
+
 # ---- the demo's, which stays for the next time
 
 system(q{bash -c 'source scripts/cluster; cluster_create; cluster_start; createdb demo; cluster_stop; echo "$cluster_folder" >demo/.cluster'}) == 0
