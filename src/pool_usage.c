@@ -436,7 +436,8 @@ take_places(PoolLook *look)
 		Credential *credential = credentials_lookup(look->credentials, place->key.credential_id);
 		Give	   *give;
 
-		if (!credential->enabled || !credential->all_gateways)
+		/* the pass over the credentials has noted them all, but a row that was restored by hand may have none */
+		if (credential == NULL || !credential->enabled || !credential->all_gateways)
 			continue;
 		give = spot_of(look, credential->pool, place->key.gateway_id);
 		if (give != NULL)
