@@ -442,8 +442,10 @@ access_subject_of(EgressCall *call, EgressScan *credential)
 	ListCell   *cell;
 
 	foreach(cell, call->subjects)
+	{
 		if (has_subject(credential, lfirst(cell)))
 			return foreach_current_index(cell);
+	}
 	return -1;
 }
 
@@ -790,8 +792,7 @@ access_sort_by_name(List *providers)
 List *
 access_credentials(EgressAccess *access, int64 gateway_id)
 {
-	EgressSelected *entry = access->selected == NULL ? NULL :
-		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
+	EgressSelected *entry = access->selected == NULL ? NULL : hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
 	List	   *result;
 
 	if (entry == NULL || entry->credentials == NIL)
@@ -833,10 +834,10 @@ access_tell_full(EgressAccess *access)
 		EgressEntitlement *credential = lfirst(cell);
 
 		if (credential->limited && credential->active >= credential->limit)
-			items[count++] = (EgressPoolItem) {
-				.group = access_pool_group(credential->subject, credential->provider_id),
-				.id = credential->id
-			};
+		{
+			items[count].group = access_pool_group(credential->subject, credential->provider_id);
+			items[count++].id = credential->id;
+		}
 	}
 	if (count >= POOL_BIG)
 		pool_tell_full(items, count);
@@ -871,8 +872,7 @@ EgressVerdict
 access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
 {
 	EgressBench		bench;
-	EgressSelected *entry = access->selected == NULL ? NULL :
-		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
+	EgressSelected *entry = access->selected == NULL ? NULL : hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
 	EgressVerdict verdict = decide_mapping(access, entry, enabled, withdrawn);
 
 	if (verdict != ACCESS_AVAILABLE)
@@ -908,8 +908,7 @@ access_to_mapped(EgressCall *call, int64 provider_id, List *mapped)
 bool
 access_maps(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
 {
-	EgressSelected *entry = access->selected == NULL ? NULL :
-		hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
+	EgressSelected *entry = access->selected == NULL ? NULL : hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
 
 	return decide_mapping(access, entry, enabled, withdrawn) == ACCESS_AVAILABLE;
 }

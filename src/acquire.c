@@ -195,19 +195,22 @@ pg_noreturn static void
 refuse_full(EgressAcquire *acquire, bool at_gateway, bool benched, TimestampTz cooled_at)
 {
 	bool		cooling = cooled_at != DT_NOEND;
-	const char *is_full = benched ? "is benched" :
-		at_gateway && cooling ? "is at the gateway, or was until a moment ago, where it may be once" :
-		at_gateway ? "is at the gateway already, where it may be once" : "is at its limit";
-	const char *are_full = benched && at_gateway ? "are at their limits, at the gateway already, where each may be once, or benched" :
-		benched ? "are at their limits, or benched" :
-		at_gateway ? "are at their limits, or at the gateway already, where each may be once" : "are at their limits";
+	const char *is_full;
+	const char *are_full;
 	const char *caller = acquire_call_label(acquire->user_id, acquire->workspace_id);
 	const char *cools = acquire_cools(cooled_at);
 	int			unopened = acquire->passed_over.count;
-	/* nobody reads a big pool to be told how big it is */
-	int			fitting = acquire->access->big && unopened == 0 ? POOL_BIG :
-		access_count_fitting(acquire->access, acquire->gateway_id);
+	int			fitting = POOL_BIG;
 
+	/* nobody reads a big pool to be told how big it is */
+	if (!acquire->access->big || unopened > 0)
+		fitting = access_count_fitting(acquire->access, acquire->gateway_id);
+	is_full = benched ? "is benched" :
+		at_gateway && cooling ? "is at the gateway, or was until a moment ago, where it may be once" :
+		at_gateway ? "is at the gateway already, where it may be once" : "is at its limit";
+	are_full = benched && at_gateway ? "are at their limits, at the gateway already, where each may be once, or benched" :
+		benched ? "are at their limits, or benched" :
+		at_gateway ? "are at their limits, or at the gateway already, where each may be once" : "are at their limits";
 	ereport(ERROR,
 			(errcode(ERRCODE_EGRESS_AT_LIMIT),
 			 errmsg("no connection is free for gateway %s", gateway_label(acquire)),

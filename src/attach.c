@@ -204,9 +204,11 @@ check_not_attached(const Attachment *attachment, List *tables)
 	bool		inherited;
 
 	foreach(cell, tables)
+	{
 		if (our_triggers(attachment, lfirst_oid(cell), &inherited) != NIL)
 			refuse_attached(attachment, lfirst_oid(cell),
 							inherited ? "The table that it is a partition of is." : "It has the triggers.");
+	}
 }
 
 /*
@@ -252,8 +254,10 @@ detach(const Attachment *attachment, Oid relid)
 				 errdetail("It has no trigger that was made for it.")));
 
 	foreach(table, tables)
+	{
 		foreach(name, our_triggers(attachment, lfirst_oid(table), &inherited))
 			query_command(psprintf("DROP TRIGGER %s ON %s", (char *) lfirst(name), application_table(lfirst_oid(table))));
+	}
 }
 
 /* Where the text of ended_when is in the text that is parsed. */

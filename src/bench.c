@@ -77,11 +77,11 @@ bench_rule(EgressScan *provider)
 	if (!no_after && !no_length)
 	{
 		const Interval *interval = DatumGetIntervalP(length);
-		/* the sum may not be a number of microseconds; what is longer than the longest is the longest */
-		double		sum = (double) interval->time +
-			(double) USECS_PER_DAY * ((double) interval->day + (double) DAYS_PER_MONTH * interval->month);
+		double		days = (double) interval->day + (double) DAYS_PER_MONTH * interval->month;
+		double		sum = (double) interval->time + (double) USECS_PER_DAY * days;
 
 		rule.after = DatumGetInt32(after);
+		/* the sum may not be a number of microseconds; what is longer than the longest is the longest */
 		/* what is not above 0 got past the constraint */
 		rule.length = sum >= LONGEST_BENCH ? LONGEST_BENCH : Max((int64) sum, 1);
 	}
@@ -131,8 +131,10 @@ bench_counts_already(List *round, text *session_id)
 	ListCell   *cell;
 
 	foreach(cell, round)
+	{
 		if (value_same_text(lfirst(cell), session_id))
 			return true;
+	}
 	return false;
 }
 

@@ -212,8 +212,10 @@ any_is_unlimited(List *credentials)
 	ListCell   *cell;
 
 	foreach(cell, credentials)
+	{
 		if (is_unlimited(lfirst(cell)))
 			return true;
+	}
 	return false;
 }
 

@@ -217,9 +217,13 @@ take_key_rounds(const X509_ALGOR *algorithm, long *left)
 	return result;
 }
 
+/* what libcrypto calls STACK_OF(PKCS7) and STACK_OF(PKCS12_SAFEBAG) */
+typedef struct stack_st_PKCS7 Safes;
+typedef struct stack_st_PKCS12_SAFEBAG Bags;
+
 /* take_bags_rounds -- the same for the keys in a list of what a PKCS #12 file holds. libcrypto bounds how deep lists nest */
 static bool
-take_bags_rounds(const STACK_OF(PKCS12_SAFEBAG) *bags, long *left)
+take_bags_rounds(const Bags *bags, long *left)
 {
 	bool		result = bags != NULL;
 
@@ -243,13 +247,13 @@ take_bags_rounds(const STACK_OF(PKCS12_SAFEBAG) *bags, long *left)
 static bool
 take_safes_rounds(const PKCS12 *file, const char *passphrase, long *left)
 {
-	STACK_OF(PKCS7) *safes = PKCS12_unpack_authsafes(file);
+	Safes	   *safes = PKCS12_unpack_authsafes(file);
 	bool		result = safes != NULL;
 
 	for (int i = 0; result && i < sk_PKCS7_num(safes); i++)
 	{
 		PKCS7	   *safe = sk_PKCS7_value(safes, i);
-		STACK_OF(PKCS12_SAFEBAG) *bags = NULL;
+		Bags	   *bags = NULL;
 
 		if (PKCS7_type_is_data(safe))
 			bags = PKCS12_unpack_p7data(safe);
@@ -312,19 +316,19 @@ bool
 certificate_pkcs12_has_passphrase(const char *base64, size_t length)
 {
 	PKCS12	   *file = NULL;
-	BIO		   *text;
+	BIO		   *input;
 	BIO		   *bio;
 	bool		result;
 
 	ERR_clear_error();
-	text = length <= INT_MAX ? BIO_new_mem_buf(base64, (int) length) : NULL;
+	input = length <= INT_MAX ? BIO_new_mem_buf(base64, (int) length) : NULL;
 	bio = BIO_new(BIO_f_base64());
-	if (text && bio)
-		file = d2i_PKCS12_bio(BIO_push(bio, text), NULL);
+	if (input && bio)
+		file = d2i_PKCS12_bio(BIO_push(bio, input), NULL);
 	result = file && !opens(file);
 	PKCS12_free(file);
 	BIO_free(bio);
-	BIO_free(text);
+	BIO_free(input);
 	ERR_clear_error();
 	return result;
 }

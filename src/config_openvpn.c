@@ -804,8 +804,10 @@ is_ignored(const OpenvpnConfig *config, const char *name)
 	if (config->connection_line)
 		return false;
 	foreach(cell, config->ignored_names)
+	{
 		if (strcmp(lfirst(cell), name) == 0)
 			return true;
+	}
 	return config->ignores_all;
 }
 

@@ -55,22 +55,14 @@ static const struct
 	FieldUse	use[EGRESS_PROVIDER_TYPE_COUNT];
 	bool		is_secret;
 }			fields[FIELD_COUNT] = {
-	[FIELD_USERNAME] = {"username", Anum_egress_credential_username,
-	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, false},
-	[FIELD_PASSWORD] = {"password", Anum_egress_credential_password,
-	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, true},
-	[FIELD_PRIVATE_KEY] = {"private_key", Anum_egress_credential_private_key,
-	{[PROVIDER_WIREGUARD] = FIELD_REQUIRED}, true},
-	[FIELD_CUSTOM_CREDENTIAL] = {"custom_credential", Anum_egress_credential_custom_credential,
-	{[PROVIDER_CUSTOM] = FIELD_OPTIONAL}, true},
-	[FIELD_CLIENT_CERTIFICATE] = {"client_certificate", Anum_egress_credential_client_certificate,
-	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, false},
-	[FIELD_CLIENT_KEY] = {"client_key", Anum_egress_credential_client_key,
-	{[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, true},
-	[FIELD_ADDRESS] = {"address", Anum_egress_credential_address,
-	{[PROVIDER_WIREGUARD] = FIELD_OPTIONAL}, false},
-	[FIELD_PRESHARED_KEY] = {"preshared_key", Anum_egress_credential_preshared_key,
-	{[PROVIDER_WIREGUARD] = FIELD_OPTIONAL}, true},
+	[FIELD_USERNAME] = {"username", Anum_egress_credential_username, {[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, false},
+	[FIELD_PASSWORD] = {"password", Anum_egress_credential_password, {[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, true},
+	[FIELD_PRIVATE_KEY] = {"private_key", Anum_egress_credential_private_key, {[PROVIDER_WIREGUARD] = FIELD_REQUIRED}, true},
+	[FIELD_CUSTOM_CREDENTIAL] = {"custom_credential", Anum_egress_credential_custom_credential, {[PROVIDER_CUSTOM] = FIELD_OPTIONAL}, true},
+	[FIELD_CLIENT_CERTIFICATE] = {"client_certificate", Anum_egress_credential_client_certificate, {[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, false},
+	[FIELD_CLIENT_KEY] = {"client_key", Anum_egress_credential_client_key, {[PROVIDER_OPENVPN] = FIELD_OPTIONAL}, true},
+	[FIELD_ADDRESS] = {"address", Anum_egress_credential_address, {[PROVIDER_WIREGUARD] = FIELD_OPTIONAL}, false},
+	[FIELD_PRESHARED_KEY] = {"preshared_key", Anum_egress_credential_preshared_key, {[PROVIDER_WIREGUARD] = FIELD_OPTIONAL}, true},
 };
 
 /* A row that is about to be written. */

@@ -347,13 +347,12 @@ static void
 refuse_key(EgressConfigReader *reader, int number, Section section, const char *start, const char *end, const char *key_end)
 {
 	static const Section sections[] = {SECTION_INTERFACE, SECTION_PEER};
-	const char *reason =
-		section == SECTION_INTERFACE ? "It is not a key that [Interface] has." :
-		section == SECTION_PEER ? "It is not a key that [Peer] has." :
-		"It is in no section.";
+	const char *reason;
 
 	if (section == SECTION_UNKNOWN)
 		return;
+	reason = section == SECTION_INTERFACE ? "It is not a key that [Interface] has." :
+		section == SECTION_PEER ? "It is not a key that [Peer] has." : "It is in no section.";
 	for (size_t i = 0; i < lengthof(sections); i++)
 	{
 		const WireguardKey *key = find_key(sections[i], start, key_end);

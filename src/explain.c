@@ -73,8 +73,10 @@ subjects_label(EgressCall *call)
 	ListCell   *cell;
 
 	foreach(cell, call->subjects)
+	{
 		if (((EgressSubject *) lfirst(cell))->type == SUBJECT_GROUP)
 			groups++;
+	}
 
 	initStringInfo(&label);
 	appendStringInfo(&label, "everyone, user '%s'", text_to_cstring(call->user_id));
@@ -265,8 +267,10 @@ benched_of(List *credentials)
 	ListCell   *cell;
 
 	foreach(cell, credentials)
+	{
 		if (((EgressEntitlement *) lfirst(cell))->bench != NULL)
 			result = lappend(result, lfirst(cell));
+	}
 	return result;
 }
 
@@ -284,8 +288,10 @@ any_is_at(List *credentials, int64 gateway_id)
 	ListCell   *cell;
 
 	foreach(cell, credentials)
+	{
 		if (capacity_is_at(lfirst(cell), gateway_id))
 			return true;
+	}
 	return false;
 }
 
@@ -296,8 +302,10 @@ any_cools(List *credentials)
 	ListCell   *cell;
 
 	foreach(cell, credentials)
+	{
 		if (((EgressEntitlement *) lfirst(cell))->cooling > 0)
 			return true;
+	}
 	return false;
 }
 
@@ -471,8 +479,10 @@ any_is_once(List *credentials)
 	ListCell   *cell;
 
 	foreach(cell, credentials)
+	{
 		if (((EgressEntitlement *) lfirst(cell))->once)
 			return true;
+	}
 	return false;
 }
 

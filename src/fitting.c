@@ -44,9 +44,10 @@ list_fitting(EgressFitting *fitting, int max)
 	EgressAccess *access = fitting->access;
 	EgressScan *by_gateway = &access_selections(access->call)->by_gateway;
 	int64	   *ids = palloc((max + 1) * sizeof(int64));
-	int			count = access->credential_all && !access->spent ?
-		access_list_all(access->call, access->provider_id, ids, max + 1) : 0;
+	int			count = 0;
 
+	if (access->credential_all && !access->spent)
+		count = access_list_all(access->call, access->provider_id, ids, max + 1);
 	if (count <= max)
 	{
 		scan_key_id(by_gateway, fitting->gateway_id);

@@ -195,11 +195,14 @@ static bool
 exists(const char *object)
 {
 	const char *name = strchr(object, ' ') + 1;
-	const char *look_up = strncmp(object, "FUNCTION ", name - object) == 0 ||
-		strncmp(object, "PROCEDURE ", name - object) == 0 ? "to_regprocedure" :
-		strncmp(object, "TYPE ", name - object) == 0 ? "to_regtype" : "to_regclass";
-	char	   *query = psprintf("SELECT FROM pg_catalog.%s(%s) it WHERE it IS NOT NULL", look_up, quote_literal_cstr(name));
+	const char *look_up = "to_regclass";
+	char	   *query;
 
+	if (strncmp(object, "FUNCTION ", name - object) == 0 || strncmp(object, "PROCEDURE ", name - object) == 0)
+		look_up = "to_regprocedure";
+	else if (strncmp(object, "TYPE ", name - object) == 0)
+		look_up = "to_regtype";
+	query = psprintf("SELECT FROM pg_catalog.%s(%s) it WHERE it IS NOT NULL", look_up, quote_literal_cstr(name));
 	query_run(query_prepare(query, 0, NULL, 0), NULL, NULL, NULL, true, 1);
 	return SPI_processed > 0;
 }

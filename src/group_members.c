@@ -270,9 +270,10 @@ add_members(SPIPlanPtr insert)
 		for (int column = 0; column < PAIR && is_member; column++)
 		{
 			Datum		value;
-			text	   *id = query_value(i, column + 1, &value) ?
-				application_id(value, SPI_gettypeid(SPI_tuptable->tupdesc, column + 1)) : NULL;
+			text	   *id = NULL;
 
+			if (query_value(i, column + 1, &value))
+				id = application_id(value, SPI_gettypeid(SPI_tuptable->tupdesc, column + 1));
 			ids[column][count] = PointerGetDatum(id);
 			is_member = id != NULL;
 		}

@@ -79,8 +79,10 @@ forget(void)
 	loaded = false;
 }
 
+static bool fail(const char *format,...) pg_attribute_printf(1, 2);
+
 /* fail -- remember why the key file cannot be used; returns false */
-static bool pg_attribute_printf(1, 2)
+static bool
 fail(const char *format,...)
 {
 	va_list		args;

@@ -680,8 +680,10 @@ lease_any_ended(List *transactions)
 	ListCell   *cell;
 
 	foreach(cell, transactions)
+	{
 		if (!TransactionIdIsInProgress((TransactionId) lfirst_int(cell)))
 			return true;
+	}
 	return false;
 }
 

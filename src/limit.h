@@ -59,7 +59,7 @@ typedef struct EgressLimitLook
 {
 	Snapshot	snapshot;		/* full means: was full when this was taken */
 	int64		last_id;		/* no credential above this one is asked about */
-	TimestampTz cooled_at;		/* after a look: the first connection that was seen to cool down does so until then; DT_NOEND: none */
+	TimestampTz cooled_at;		/* after a look: the first connection that was seen to cool down does so until then, or DT_NOEND */
 	List	   *enders;			/* open transactions that were ending leases which counted */
 	EgressScan	leases;			/* by credential and slot */
 	EgressScan	expiries;		/* by credential */

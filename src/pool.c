@@ -234,9 +234,10 @@ is_remembered(uint64 group, int64 id)
 		{
 			Relation	index = scan_open_pool_index();
 			EgressPoolItem	item;
-			bool		found = is_of_index(index) && pool_index_find(index, group, id, &item) &&
-				item.wake == DT_NOBEGIN && item.look == own.items[i].look;
+			bool		found;
 
+			found = is_of_index(index) && pool_index_find(index, group, id, &item) &&
+				item.wake == DT_NOBEGIN && item.look == own.items[i].look;
 			index_close(index, NoLock);
 			return found;
 		}

@@ -327,10 +327,11 @@ read_lease(void *arg, EgressScan *lease, TimestampTz ended_at)
 	else
 		return;
 	if (credential->once)
-		(void) places_insert(look->places, (PlaceKey) {
-			.credential_id = credential->id,
-			.gateway_id = scan_id(lease, Anum_egress_lease_egress_gateway_id)
-		}, &found);
+	{
+		PlaceKey	key = {.credential_id = credential->id, .gateway_id = scan_id(lease, Anum_egress_lease_egress_gateway_id)};
+
+		(void) places_insert(look->places, key, &found);
+	}
 }
 
 /* available -- how many connections a credential with a limit, or that may be at a gateway once, has to give at one */

@@ -259,8 +259,10 @@ spare_ids(List *reports, int64 **ids)
 
 	*ids = palloc(Max(list_length(reports), 1) * sizeof(int64));
 	foreach(cell, reports)
+	{
 		if (((EgressBenchReport *) lfirst(cell))->spare)
 			(*ids)[count++] = ((EgressBenchReport *) lfirst(cell))->id;
+	}
 	qsort(*ids, count, sizeof(int64), value_compare_ids);
 	return count;
 }

@@ -805,9 +805,10 @@ static Datum
 default_value(Relation table, int column, EState *estate, bool *isnull)
 {
 	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), column);
-	Node	   *expression = attribute->attisdropped || attribute->attgenerated != '\0' ? NULL :
-		build_column_default(table, column + 1);
+	Node	   *expression = NULL;
 
+	if (!attribute->attisdropped && attribute->attgenerated == '\0')
+		expression = build_column_default(table, column + 1);
 	*isnull = true;
 	if (expression == NULL)
 		return (Datum) 0;

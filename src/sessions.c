@@ -472,8 +472,10 @@ state_of(SessionTables *tables, text *session_id, Snapshot snapshot)
 
 	query_connect();
 	foreach(cell, tables->tables)
+	{
 		if (state != SESSION_THERE)
 			state = Max(state, state_in(lfirst(cell), session_id, snapshot));
+	}
 	SPI_finish();
 	return state;
 }
@@ -570,8 +572,10 @@ check_session_id(SessionTables *tables, text *session_id)
 	ListCell   *cell;
 
 	foreach(cell, tables->tables)
+	{
 		if (could_write(lfirst(cell), session_id))
 			return;
+	}
 	if (tables->tables == NIL)
 		return;
 

@@ -646,8 +646,10 @@ count_removed(Sync *sync, List *removed)
 		if (directive == NULL)
 			directive = "unknown directive";
 		foreach(other, sync->removed)
+		{
 			if (strcmp(((Removed *) lfirst(other))->directive, directive) == 0)
 				found = lfirst(other);
+		}
 		if (found == NULL)
 		{
 			found = palloc0(sizeof(Removed));
@@ -828,8 +830,10 @@ write_gateways(int64 provider_id, List *gateways, Write write)
 	ListCell   *cell;
 
 	foreach(cell, gateways)
+	{
 		if (((Gateway *) lfirst(cell))->write == write)
 			chosen = lappend(chosen, lfirst(cell));
+	}
 	if (chosen == NIL)
 		return;
 

@@ -231,17 +231,16 @@ read_mapping(EgressUnentitled *look, EgressScan *row)
 static void
 read_credential(EgressUnentitled *look, EgressScan *row)
 {
-	int64		id = scan_id(row, Anum_egress_credential_egress_credential_id);
+	Named	   *named = named_subject(look, row, Anum_egress_credential_subject_type, Anum_egress_credential_subject_id);
+	EgressCandidate candidate = {0};
 	bool		found;
 
-	credentials_insert(look->credentials, id, &found)->candidate = (EgressCandidate) {
-		.id = id,
-		.provider_id = scan_id(row, Anum_egress_credential_egress_provider_id),
-		.subject = &named_subject(look, row, Anum_egress_credential_subject_type,
-								  Anum_egress_credential_subject_id)->subject,
-		.enabled = scan_bool(row, Anum_egress_credential_enabled),
-		.all_gateways = scan_bool(row, Anum_egress_credential_allow_all_gateways),
-	};
+	candidate.id = scan_id(row, Anum_egress_credential_egress_credential_id);
+	candidate.provider_id = scan_id(row, Anum_egress_credential_egress_provider_id);
+	candidate.subject = &named->subject;
+	candidate.enabled = scan_bool(row, Anum_egress_credential_enabled);
+	candidate.all_gateways = scan_bool(row, Anum_egress_credential_allow_all_gateways);
+	credentials_insert(look->credentials, candidate.id, &found)->candidate = candidate;
 }
 
 /* read_gateway -- note the gateway in a scan's current row */

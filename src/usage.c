@@ -248,9 +248,10 @@ usage_pass(Snapshot snapshot, TimestampTz moment, EgressUsageLease each, void *a
 	scan_start_pass(&leases, snapshot, 0);
 	while (scan_next(&leases))
 	{
-		Expired    *ended = expired == NULL ? NULL :
-			expireds_lookup(expired, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)));
+		Expired    *ended = NULL;
 
+		if (expired != NULL)
+			ended = expireds_lookup(expired, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)));
 		CHECK_FOR_INTERRUPTS();
 		if (lease_is_cooling(&leases))
 			each(arg, &leases, scan_timestamp(&leases, Anum_egress_lease_acquired_at));

@@ -388,14 +388,13 @@ call(void *argument)
 
 	if (c->openvpn)
 	{
+		EgressOpenvpnCredential credential = {.username = c->first, .password = c->second};
+
+		credential.client_certificate = certificates[certificate];
+		credential.client_key = client_keys[certificate];
 		config_openvpn_check(c->config);
 		config_openvpn_has_certificate(c->config);
-		c->result = config_openvpn_render(c->config, &(EgressOpenvpnCredential) {
-			.username = c->first,
-			.password = c->second,
-			.client_certificate = certificates[certificate],
-			.client_key = client_keys[certificate]
-		});
+		c->result = config_openvpn_render(c->config, &credential);
 	}
 	else
 	{

@@ -58,13 +58,20 @@ render(void *unused)
 {
 	if (strcmp(arguments[1], "openvpn") == 0)
 	{
+		EgressOpenvpnCredential credential = {0};
+
+		if (argument_count > 2 && *arguments[2])
+		{
+			credential.username = arguments[2];
+			credential.password = arguments[3];
+		}
+		if (argument_count > 4)
+		{
+			credential.client_certificate = arguments[4];
+			credential.client_key = arguments[5];
+		}
 		config_openvpn_check(config);
-		rendered = config_openvpn_render(config, &(EgressOpenvpnCredential) {
-			.username = argument_count > 2 && *arguments[2] ? arguments[2] : NULL,
-			.password = argument_count > 2 && *arguments[2] ? arguments[3] : NULL,
-			.client_certificate = argument_count > 4 ? arguments[4] : NULL,
-			.client_key = argument_count > 4 ? arguments[5] : NULL
-		});
+		rendered = config_openvpn_render(config, &credential);
 	}
 	else
 	{

@@ -26,7 +26,7 @@ volatile sig_atomic_t InterruptPending = false;
 StandaloneError standalone_error;
 const char *standalone_secret = NULL;
 
-static Allocation blocks = {&blocks, &blocks, 0};
+static Allocation blocks = {.next = &blocks, .previous = &blocks};
 static jmp_buf on_error;
 
 bool
