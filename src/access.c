@@ -570,7 +570,7 @@ maybe_free(EgressAccess *access)
 {
 	EgressCall *call = access->call;
 	List	   *result = NIL;
-	EgressPool		pool;
+	EgressPool	pool;
 	int			group;
 	int64		id;
 
@@ -607,7 +607,7 @@ note_benched(EgressAccess *access)
 	foreach(cell, access->credentials)
 	{
 		EgressEntitlement *credential = lfirst(cell);
-		EgressBench	   *bench = palloc(sizeof(EgressBench));
+		EgressBench *bench = palloc(sizeof(EgressBench));
 
 		if (access_is_benched(access, BENCH_CREDENTIAL, credential->id, bench))
 			credential->bench = bench;
@@ -822,7 +822,7 @@ access_count_fitting(EgressAccess *access, int64 gateway_id)
 void
 access_tell_full(EgressAccess *access)
 {
-	EgressPoolItem   *items;
+	EgressPoolItem *items;
 	int			count = 0;
 	ListCell   *cell;
 
@@ -871,7 +871,7 @@ decide_mapping(EgressAccess *access, EgressSelected *entry, bool enabled, bool w
 EgressVerdict
 access_decide(EgressAccess *access, int64 gateway_id, bool enabled, bool withdrawn)
 {
-	EgressBench		bench;
+	EgressBench bench;
 	EgressSelected *entry = access->selected == NULL ? NULL : hash_search(access->selected, &gateway_id, HASH_FIND, NULL);
 	EgressVerdict verdict = decide_mapping(access, entry, enabled, withdrawn);
 

@@ -29,7 +29,7 @@ typedef struct EgressSelections
 	bool		opened;			/* the next two are: */
 	EgressScan	by_gateway;		/* selections, */
 	EgressScan	credentials;	/* and credentials by id */
-	bool		entries_opened;	/* the next is: */
+	bool		entries_opened; /* the next is: */
 	EgressScan	entries;		/* selections by credential and gateway */
 } EgressSelections;
 
@@ -44,7 +44,7 @@ typedef struct EgressCall
 	bool		pools;			/* big pools are searched, and not read */
 	bool		overrides;		/* the workspace's override is on */
 	List	   *subjects;		/* of EgressSubject */
-	EgressBenchLook	benches;
+	EgressBenchLook benches;
 	EgressSelections selections;
 	List	   *counts;			/* for access.c: how many credentials of each provider were read */
 } EgressCall;
@@ -64,7 +64,7 @@ typedef struct EgressEntitlement
 	const Interval *cool_down;	/* how long a connection counts after its end, or NULL */
 	bool		spent;			/* for an acquire: it was found to have no connection to give, at whichever gateway; */
 	bool		unopened;		/* it cannot be opened */
-	const EgressBench *bench;			/* not for an acquire: it is benched, and passed over; or NULL */
+	const EgressBench *bench;	/* not for an acquire: it is benched, and passed over; or NULL */
 	int64		active;			/* for capacity.c: connections that are held, -1 until counted; */
 	int64		cooling;		/* of these, those that only cool down, */
 	TimestampTz cooled_at;		/* the first of them until then */
@@ -84,15 +84,15 @@ typedef struct EgressAccess
 	bool		provider_enabled;
 	bool		provider_managed;
 	bool		spread;			/* the credentials are tried from one on that is drawn by chance */
-	EgressBenchRule	bench_rule;
+	EgressBenchRule bench_rule;
 	List	   *mappings;		/* of EgressEntitlement, by ascending id: all of the provider that name the call */
 	List	   *credentials;	/* likewise */
 	bool		mapped_all;		/* a mapping allows all gateways */
 	bool		left_out_all;	/* a mapping that the override leaves out does */
 	List	   *credentials_all;	/* of EgressEntitlement, by ascending id: those that allow all gateways */
 	HTAB	   *selected;		/* gateways that a mapping or credential selects */
-	bool		big;			/* its credentials are a big pool: of these, only those are above that may have a
-								 * connection free; for an acquire none is, and fitting_next() finds them */
+	bool		big;			/* its credentials are a big pool: of these, only those are above that may have a connection
+								 * free; for an acquire none is, and fitting_next() finds them */
 	bool		credential_all; /* and one, full or not, allows all gateways */
 	bool		spent;			/* for an acquire: those that allow all gateways have no connection to give, at whichever */
 	bool		asked;			/* of a big pool: whether one selects a gateway was asked last of */

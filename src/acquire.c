@@ -108,7 +108,7 @@ open_secret(EgressAcquire *acquire, EgressCredentialSecret which)
 static bool
 open_secrets(void *arg)
 {
-	EgressAcquire    *acquire = arg;
+	EgressAcquire *acquire = arg;
 
 	acquire->outcome = SECRET_OPENED;
 	for (EgressCredentialSecret which = 0; which < CREDENTIAL_SECRET_COUNT; which++)
@@ -155,7 +155,7 @@ refuse(EgressAcquire *acquire, EgressVerdict verdict)
 	const char *provider = acquire->access->provider_name;
 	const char *gateway = gateway_label(acquire);
 	const char *caller = acquire_call_label(acquire->user_id, acquire->workspace_id);
-	EgressBench		bench;
+	EgressBench bench;
 
 	if (verdict == ACCESS_BENCHED && access_is_benched(acquire->access, BENCH_GATEWAY, acquire->gateway_id, &bench))
 		ereport(ERROR,
@@ -393,7 +393,7 @@ acquire_try(EgressAcquire *acquire, EgressAcquireTry *tried)
 {
 	EgressAccess *access = acquire->access;
 	EgressFitting fitting;
-	EgressLimitLease	lease = {
+	EgressLimitLease lease = {
 		.session_id = acquire->session_id,
 		.user_id = acquire->user_id,
 		.workspace_id = acquire->workspace_id
@@ -449,7 +449,7 @@ acquire_refuse_unopened(EgressAcquire *acquire)
 static void
 take_lease(EgressAcquire *acquire)
 {
-	EgressAcquireTry	tried;
+	EgressAcquireTry tried;
 
 	acquire_try(acquire, &tried);
 	if (tried.outcome == TRY_UNOPENED)
@@ -534,7 +534,7 @@ render(EgressAcquire *acquire)
 	text	   *rendered = config;
 	EgressOpenvpnCredential openvpn;
 	EgressWireguardCredential wireguard;
-	EgressSecretHush	hush;
+	EgressSecretHush hush;
 	char	   *object;
 
 	if (config == NULL)
@@ -756,7 +756,7 @@ acquire_end(EgressAcquire *acquire, FunctionCallInfo fcinfo, bool held, bool wit
 Datum
 egress_acquire_credential(PG_FUNCTION_ARGS)
 {
-	EgressAcquire		acquire;
+	EgressAcquire acquire;
 	bool		held;
 
 	memset(&acquire, 0, sizeof(acquire));

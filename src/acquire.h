@@ -34,20 +34,20 @@ typedef struct EgressAcquire
 	int64		gateway_id;		/* of a wish: that is tried, or was taken */
 	text	   *session_id;
 	Interval   *ttl;			/* or NULL */
-	EgressLeaseLook	lease;			/* the session's, */
-	EgressLeaseState	state;			/* and what that is */
+	EgressLeaseLook lease;		/* the session's, */
+	EgressLeaseState state;		/* and what that is */
 	Snapshot	snapshot;		/* what was committed when the session was looked at */
 	EgressCall	call;
 	EgressScan	gateways;		/* current row: the gateway */
 	EgressScan	credentials;	/* current row: the credential leased, or tried last */
 	char	   *opened[CREDENTIAL_SECRET_COUNT];	/* its secrets, after open_secrets(); NULL where it has none */
-	EgressSecretOutcome outcome;		/* of that: unless it is SECRET_OPENED, */
+	EgressSecretOutcome outcome;	/* of that: unless it is SECRET_OPENED, */
 	EgressCredentialSecret unopened;	/* this one could not be opened */
 	bool		renewed_keys;	/* the keys were read anew */
-	EgressPassedOver	passed_over;
-	EgressUserHold	user;
+	EgressPassedOver passed_over;
+	EgressUserHold user;
 	EgressLimitSearch limit;
-	EgressPool		pool;
+	EgressPool	pool;
 	EgressAccess *access;		/* to the gateway's provider */
 	TimestampTz acquired_at;
 } EgressAcquire;
@@ -65,7 +65,7 @@ typedef enum EgressTryOutcome
 /* The same, with what is to be said about it. */
 typedef struct EgressAcquireTry
 {
-	EgressTryOutcome	outcome;
+	EgressTryOutcome outcome;
 	EgressVerdict verdict;
 	bool		full;			/* a credential was */
 	bool		at_gateway;		/* one was passed over because it is at the gateway, where it may be once, */

@@ -391,7 +391,7 @@ egress_attach_sessions(PG_FUNCTION_ARGS)
 	/* the names NEW and OLD of a trigger, for the rows that are there: no row joins, so OLD is NULLs */
 	if (ended_when != NULL)
 		session_trigger_end(relid, psprintf("SELECT new.%s FROM %s AS new LEFT JOIN %s AS old ON false WHERE (%s\n)",
-									 column, application_rows(relid), application_rows(relid), ended_when));
+											column, application_rows(relid), application_rows(relid), ended_when));
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -445,8 +445,8 @@ egress_attach_group_members(PG_FUNCTION_ARGS)
 	check_not_attached(&group_members, tables);
 
 	/*
-	 * The mirror after the source, in the order in which a writer of the source locks them. Who attached another table
-	 * has committed once we have the lock, and its triggers are seen.
+	 * The mirror after the source, in the order in which a writer of the source locks them. Who attached another table has
+	 * committed once we have the lock, and its triggers are seen.
 	 */
 	LockRelationOid(catalog_table(TABLE_GROUP_MEMBER), ShareRowExclusiveLock);
 	other = group_members_source(catalog_trigger_function(group_members.trigger_function));

@@ -68,7 +68,7 @@ bench_index(EgressBenchKind kind)
 EgressBenchRule
 bench_rule(EgressScan *provider)
 {
-	EgressBenchRule	rule = {0, 0};
+	EgressBenchRule rule = {0, 0};
 	bool		no_after;
 	bool		no_length;
 	Datum		after = scan_column(provider, Anum_egress_provider_bench_after, &no_after);

@@ -31,8 +31,8 @@ typedef struct EgressCapacity
 typedef struct EgressUserCapacity
 {
 	bool		limited;		/* there is a limit, */
-	EgressUserLimit	limit;			/* this one; */
-	EgressUserSessions sessions;		/* then: those that have the user's live leases */
+	EgressUserLimit limit;		/* this one; */
+	EgressUserSessions sessions;	/* then: those that have the user's live leases */
 } EgressUserCapacity;
 
 /* What some credentials have free, at any gateway. */

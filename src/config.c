@@ -274,7 +274,7 @@ compare_files(const void *a, const void *b)
 void
 config_sort_files(EgressConfigFiles *files)
 {
-	EgressConfigFile *first = files->items;	/* of those with the same last part */
+	EgressConfigFile *first = files->items; /* of those with the same last part */
 
 	for (int i = 0; i < files->count; i++)
 		files->items[i].last_part = last_part(files->items[i].name);
@@ -318,7 +318,7 @@ lower_bound(const EgressConfigFiles *files, const EgressConfigFile *other)
 const EgressConfigFile *
 config_find_file(const EgressConfigFiles *files, const char *path, bool *is_ambiguous)
 {
-	EgressConfigFile	wanted = {.name = path, .last_part = last_part(path)};
+	EgressConfigFile wanted = {.name = path, .last_part = last_part(path)};
 	int			place = lower_bound(files, &wanted);
 
 	*is_ambiguous = false;

@@ -50,7 +50,7 @@ typedef struct EgressConfigRemoval
 /* What an import is given, and what it finds beside the config that it makes. */
 typedef struct EgressConfigImport
 {
-	const EgressConfigFiles *files;	/* the config's own, or NULL */
+	const EgressConfigFiles *files; /* the config's own, or NULL */
 	const EgressConfigFiles *shared_files;	/* for what it has none of its own; or NULL */
 	bool		apart;			/* what belongs to a credential is not to be in the config */
 	List	   *removed;		/* of EgressConfigRemoval, by line */

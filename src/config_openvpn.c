@@ -105,8 +105,8 @@ typedef struct OpenvpnConfig
 	bool		ignores_all;	/* openvpn ignores every directive that it does not know */
 	bool		ignores[OPENVPN_DIRECTIVE_COUNT];	/* it ignores this one if it does not know it */
 	List	   *ignored_names;	/* and those of these names, which are no directives */
-	bool		has_block[OPENVPN_DIRECTIVE_COUNT];	/* is there a block of this one? */
-	int			inline_lines[OPENVPN_DIRECTIVE_COUNT]; /* where it says [inline], 0 without */
+	bool		has_block[OPENVPN_DIRECTIVE_COUNT]; /* is there a block of this one? */
+	int			inline_lines[OPENVPN_DIRECTIVE_COUNT];	/* where it says [inline], 0 without */
 	int			cert_line;		/* where these blocks are, 0 without */
 	int			key_line;
 	int			pkcs12_line;
@@ -128,7 +128,7 @@ typedef struct OpenvpnConfig
 	/* what is to become of it */
 	const EgressOpenvpnCredential *credential;	/* with nothing in it, unless it is rendered with one */
 	bool		placed[PART_COUNT]; /* is the credential's part in its place? */
-	EgressConfigImport *import;		/* or NULL */
+	EgressConfigImport *import; /* or NULL */
 	List	  **secrets;		/* NULL unless it is to be stored */
 	bool		unchecked;		/* what blocks hold is not looked at */
 	bool		is_lease;		/* for a lease: its <pkcs12> was opened when it was written, which takes long */
@@ -748,7 +748,7 @@ static void
 read_inline(OpenvpnConfig *config, const char *tag, const char *start, EgressConfigLine *line)
 {
 	const EgressDirective *directive = openvpn_directives_find(tag);
-	EgressConfigLine	opening = *line;
+	EgressConfigLine opening = *line;
 
 	if (directive == NULL)
 		refuse_unknown(config, line, start, "It is not a block that openvpn has.", USE_CUSTOM);
@@ -894,7 +894,7 @@ read_directive(OpenvpnConfig *config, int count, char **words, const char *start
 static void
 read_directives(OpenvpnConfig *config)
 {
-	EgressConfigLine	line;
+	EgressConfigLine line;
 
 	while (config_next_line(&config->reader, &line))
 	{

@@ -270,7 +270,7 @@ Datum
 egress_refuse_misfit(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	EgressSecretHush	hush;
+	EgressSecretHush hush;
 	bool		is_gateway;
 	NewRow		row = {0};
 

@@ -81,7 +81,7 @@ typedef struct Setting
 	const char *line;			/* what a line of its own begins with */
 	const char *value;			/* NULL: the config's stays */
 	bool		is_set;			/* a line of it was there */
-	EgressConfigLine	header;			/* of the section */
+	EgressConfigLine header;	/* of the section */
 	size_t		reserved;		/* the edits at which a line may be added */
 } Setting;
 
@@ -92,17 +92,17 @@ typedef struct Setting
 typedef struct WireguardConfig
 {
 	EgressConfigReader reader;
-	EgressConfigLine	header;			/* the line [Interface], if number > 0 */
+	EgressConfigLine header;	/* the line [Interface], if number > 0 */
 	Setting		private_key;
 	Setting		address;
 	Setting		preshared_key;	/* of the [Peer] that is read */
 	bool		has_private_key;	/* the config itself has a value of it */
 	bool		has_preshared_key;	/* the config itself, in any [Peer] */
-	bool		peer_has_preshared_key;	/* the [Peer] that is read */
+	bool		peer_has_preshared_key; /* the [Peer] that is read */
 	bool		preshared_keys_differ;	/* or one [Peer] has none */
 	bool		has_up_hook;	/* PreUp or PostUp runs something */
 	int			table_line;		/* where Table is set to one that has no routes by itself, 0 otherwise */
-	EgressConfigImport *import;		/* NULL unless it is one */
+	EgressConfigImport *import; /* NULL unless it is one */
 	EgressConfigEdits edits;
 } WireguardConfig;
 
@@ -628,7 +628,7 @@ end_peer(WireguardConfig *config, bool has_public_key)
 static void
 read_config(text *config_text, const EgressWireguardCredential *credential, EgressConfigImport *import, WireguardConfig *config)
 {
-	EgressConfigLine	line;
+	EgressConfigLine line;
 	Section		section = SECTION_NONE;
 	bool		has_public_key = false;
 	bool		has_unknown_section = false;

@@ -53,7 +53,11 @@ typedef struct Explanation
 	ReturnSetInfo *result;
 	EgressCall	call;
 	EgressAccess *access;		/* of the current provider */
-	/* what is said of all its gateways with the same verdict, unless they are benched; available: of those that no credential selects, or may be at once */
+
+	/*
+	 * what is said of all its gateways with the same verdict, unless they are benched; available: of those that no credential
+	 * selects, or may be at once
+	 */
 	Answer		answers[ACCESS_AVAILABLE + 1];
 	EgressCapacity capacity;
 	EgressUserCapacity user;
@@ -430,36 +434,36 @@ answer_for(Explanation *explanation, EgressVerdict verdict, List *credentials, i
 	EgressAccess *access = explanation->access;
 	const char *provider = access->provider_name;
 	EgressEntitlement *credential;
-	EgressBench		bench;
+	EgressBench bench;
 
 	switch (verdict)
 	{
 		case ACCESS_GATEWAY_WITHDRAWN:
 			return (Answer) {"gateway_withdrawn", NULL,
-				psprintf(access->provider_managed ?
-						 "provider '%s' no longer lists the gateway: it comes back with a sync whose list has it" :
-						 "provider '%s' no longer listed the gateway, and is not managed any more: set withdrawn to false in egress_gateway",
-						 provider)};
+							 psprintf(access->provider_managed ?
+									  "provider '%s' no longer lists the gateway: it comes back with a sync whose list has it" :
+									  "provider '%s' no longer listed the gateway, and is not managed any more: set withdrawn to false in egress_gateway",
+									  provider)};
 		case ACCESS_GATEWAY_DISABLED:
 			return (Answer) {"gateway_disabled", NULL, "the gateway is disabled: enable it in egress_gateway"};
 		case ACCESS_PROVIDER_DISABLED:
 			return (Answer) {"provider_disabled", NULL,
-				psprintf("provider '%s' is disabled: enable it in egress_provider", provider)};
+							 psprintf("provider '%s' is disabled: enable it in egress_provider", provider)};
 		case ACCESS_OVERRIDDEN:
 			return (Answer) {"overridden", NULL,
-				psprintf("workspace '%s' overrides egress gateways, and no enabled mapping of provider '%s' that names the workspace allows the gateway: add one, or turn off override_egress_gateways",
-						 text_to_cstring(explanation->call.workspace_id), provider)};
+							 psprintf("workspace '%s' overrides egress gateways, and no enabled mapping of provider '%s' that names the workspace allows the gateway: add one, or turn off override_egress_gateways",
+									  text_to_cstring(explanation->call.workspace_id), provider)};
 		case ACCESS_NOT_MAPPED:
 			return (Answer) {"not_mapped", NULL,
-				nothing_allows(explanation, "mapping", "egress_provider_mapping", access->mappings)};
+							 nothing_allows(explanation, "mapping", "egress_provider_mapping", access->mappings)};
 		case ACCESS_NO_CREDENTIAL:
 			return (Answer) {"no_credential", NULL,
-				nothing_allows(explanation, "credential", "egress_credential", access->credentials)};
+							 nothing_allows(explanation, "credential", "egress_credential", access->credentials)};
 		case ACCESS_BENCHED:
 			if (!access_is_benched(access, BENCH_GATEWAY, gateway_id, &bench))
 				elog(ERROR, "gateway " INT64_FORMAT " is not benched", gateway_id);
 			return (Answer) {"benched", NULL,
-				psprintf("the gateway is %s: %s", benched(&bench), lift_bench("egress_gateway_id", gateway_id))};
+							 psprintf("the gateway is %s: %s", benched(&bench), lift_bench("egress_gateway_id", gateway_id))};
 		case ACCESS_AVAILABLE:
 			break;
 	}

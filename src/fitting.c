@@ -82,7 +82,7 @@ count_below(const EgressFitting *fitting, int64 id)
 static void
 go_on_listed(EgressFitting *fitting, int64 id)
 {
-	EgressPool	   *pool = fitting->pool;
+	EgressPool *pool = fitting->pool;
 	int			before = count_below(fitting, id);
 	int			before_start = count_below(fitting, pool->start);
 
@@ -135,7 +135,7 @@ static EgressEntitlement *
 next_listed(EgressFitting *fitting)
 {
 	EgressAccess *access = fitting->access;
-	EgressPool	   *pool = fitting->pool;
+	EgressPool *pool = fitting->pool;
 
 	for (; fitting->left > 0; fitting->left--)
 	{
@@ -244,7 +244,7 @@ fitting_end(EgressFitting *fitting, bool none_left)
 bool
 fitting_is_full(EgressFitting *fitting, EgressEntitlement *credential)
 {
-	EgressBench		bench;
+	EgressBench bench;
 
 	if (access_is_benched(fitting->access, BENCH_CREDENTIAL, credential->id, &bench))
 	{
@@ -282,7 +282,7 @@ fitting_found_full(EgressFitting *fitting, EgressEntitlement *credential, bool a
 		credential->spent = true;
 	if (!at_gateway && credential->cool_down != NULL && credential->limited)
 		fitting->cooled_at = Min(fitting->cooled_at, pool_cooled_at(fitting->pool, credential->id, credential->limit,
-																	 credential->cool_down));
+																	credential->cool_down));
 	if (!at_gateway && fitting->access->big)
 		pool_has_none(fitting->pool);
 }
@@ -342,7 +342,7 @@ fitting_look_around(EgressAccess *access, EgressPool *pool)
 	{
 		EgressEntitlement *credential = access_found_credential(access, pool, group, id);
 		int			hopes = list_length(access->hopes);
-		EgressBench		bench;
+		EgressBench bench;
 
 		CHECK_FOR_INTERRUPTS();
 		access->looked_to = id;

@@ -11,7 +11,7 @@ typedef struct EgressFitting
 {
 	EgressAccess *access;
 	int64		gateway_id;
-	EgressPool	   *pool;
+	EgressPool *pool;
 	List	   *list;			/* unless it is a big pool; */
 	int			first;			/* where in it the search begins, */
 	int			position;		/* and how far it is from there */
@@ -21,7 +21,7 @@ typedef struct EgressFitting
 	int			next;			/* is the next, */
 	int			left;			/* and so many are left */
 	int			patience;		/* unless it is listed: how many may be elsewhere before that is tried */
-	EgressOnceLook	once;
+	EgressOnceLook once;
 	bool		at_gateway;		/* one was passed over because it is there, */
 	int			elsewhere;		/* or, so many, because they do not select the gateway: another may get them; */
 	bool		benched;		/* or because it is benched; */

@@ -32,8 +32,8 @@ uint64
 freed_group(EgressScan *credential)
 {
 	return pool_index_group(scan_value(credential, Anum_egress_credential_subject_type),
-					  scan_text(credential, Anum_egress_credential_subject_id),
-					  scan_id(credential, Anum_egress_credential_egress_provider_id));
+							scan_text(credential, Anum_egress_credential_subject_id),
+							scan_id(credential, Anum_egress_credential_egress_provider_id));
 }
 
 /*

@@ -130,7 +130,7 @@ mirror_query(const char *format)
 static uint64
 run(Oid table, SPIPlanPtr plan, Datum *values, long limit)
 {
-	EgressRights		rights;
+	EgressRights rights;
 
 	application_act_as_owner(table, &rights);
 	query_run(plan, values, NULL, GetLatestSnapshot(), false, limit);
@@ -168,7 +168,7 @@ run_query(Follow *follow, FollowQuery query, Pair *pair)
 	if (follow->plans[query] == NULL)
 	{
 		Oid			types[PAIR + PAIR] = {TEXTOID, TEXTOID, follow->types[0], follow->types[1]};
-		EgressRights		rights;
+		EgressRights rights;
 		SPIPlanPtr	plan;
 
 		application_act_as_owner(table, &rights);
@@ -212,8 +212,8 @@ static void
 drop_member(Follow *follow, Pair *pair)
 {
 	/*
-	 * Not there to be locked: it went with another row, or while we waited for somebody who fills the mirror anew. Who
-	 * does that may have read the row before it went, and put the pair back.
+	 * Not there to be locked: it went with another row, or while we waited for somebody who fills the mirror anew. Who does that
+	 * may have read the row before it went, and put the pair back.
 	 */
 	while (!run_query(follow, QUERY_CLAIM, pair))
 	{
@@ -299,7 +299,7 @@ group_members_refill(Oid source, const char *user_column, const char *group_colu
 	Oid			types[PAIR] = {TEXTARRAYOID, TEXTARRAYOID};
 	SPIPlanPtr	insert;
 	Portal		portal;
-	EgressRights		rights;
+	EgressRights rights;
 
 	group_members_forget();
 

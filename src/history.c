@@ -364,7 +364,7 @@ older_than_bound(FunctionCallInfo fcinfo)
 				 errmsg("older_than must not be negative"),
 				 errdetail("It says how long ago a connection has to have ended to be removed.")));
 	if (!value_interval_within(older_than, MAX_AGE_YEARS * MONTHS_PER_YEAR, MAX_AGE_YEARS * MAX_DAYS_PER_YEAR,
-						 MAX_AGE_YEARS * MAX_DAYS_PER_YEAR * USECS_PER_DAY))
+							   MAX_AGE_YEARS * MAX_DAYS_PER_YEAR * USECS_PER_DAY))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("older_than is too long"),

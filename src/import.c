@@ -141,7 +141,7 @@ import(EgressProviderType type, text *source, EgressConfigImport *state)
 text *
 import_config(EgressProviderType type, text *source, const EgressConfigFiles *files, const EgressConfigFiles *shared_files, List **removed)
 {
-	EgressConfigImport state = {.files = files,.shared_files = shared_files};
+	EgressConfigImport state = {.files = files, .shared_files = shared_files};
 	text	   *config = import(type, source, &state);
 
 	*removed = state.removed;
@@ -174,7 +174,7 @@ import_result(FunctionCallInfo fcinfo, bool apart, const char *type_name, const 
 	EgressConfigImport state = {.apart = apart};
 	Datum		values[IMPORTED_COLUMNS];
 	bool		nulls[IMPORTED_COLUMNS] = {false};
-	EgressSecretHush	hush;
+	EgressSecretHush hush;
 	TupleDesc	desc;
 	HeapTuple	row;
 	char	   *parts[IMPORTED_COLUMNS];

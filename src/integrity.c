@@ -126,7 +126,7 @@ Datum
 egress_fill_provider_type(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	EgressSecretHush	hush;
+	EgressSecretHush hush;
 	bool		is_gateway;
 	HeapTuple	row;
 	AttrNumber	column;
@@ -207,7 +207,7 @@ any_refers(int64 provider_id, bool of_type)
 	query_connect();
 	schema = query_schema();
 	SPI_cursor_fetch(query_open_latest(query_prepare(psprintf(of_type ? TYPE_IN_USE_QUERY : PROVIDER_IN_USE_QUERY,
-															   schema, provider_id), 0, NULL, 0)), true, 1);
+															  schema, provider_id), 0, NULL, 0)), true, 1);
 	(void) query_value(0, 1, &refers);
 	SPI_finish();
 	return DatumGetBool(refers);
@@ -243,7 +243,7 @@ Datum
 egress_refuse_move(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	EgressSecretHush	hush;
+	EgressSecretHush hush;
 	EgressTable table;
 	const char *what;
 
@@ -302,7 +302,7 @@ refuse_delete(TriggerData *trigger, EgressTable table, int64 id, EgressLeaseHeld
 static void
 end_or_refuse(TriggerData *trigger, EgressTable table, int64 id, int64 used_id)
 {
-	EgressLeaseHeld	held;
+	EgressLeaseHeld held;
 
 	lease_end_expired_of(used_by(table), used_id, table != TABLE_GATEWAY);
 	held = lease_held(used_by(table), used_id, true);
@@ -356,7 +356,7 @@ egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	EgressTable table = trigger_begin(fcinfo, ON_GATEWAY_OR_CREDENTIAL);
 	EgressLock	lock = table == TABLE_GATEWAY ? LOCK_GATEWAY : LOCK_CREDENTIAL;
-	EgressLeaseHeld	held = LEASE_HELD_NONE;
+	EgressLeaseHeld held = LEASE_HELD_NONE;
 	int64		id;
 
 	/* the id is the first column of both tables */
@@ -365,7 +365,11 @@ egress_refuse_delete_in_use(PG_FUNCTION_ARGS)
 	/* a release that the foreign key has waited for may have left what cools down */
 	lease_end_expired_of(used_by(table), id, table == TABLE_CREDENTIAL);
 	lock_take(lock, id, ExclusiveLock);
-	/* what takes a lease's place comes without the gateway's lock: if the look missed it, the lease having gone under it, the next does not */
+
+	/*
+	 * what takes a lease's place comes without the gateway's lock: if the look missed it, the lease having gone under it, the
+	 * next does not
+	 */
 	for (int looks = 0; looks < 2 && held == LEASE_HELD_NONE; looks++)
 		held = lease_held(used_by(table), id, false);
 	lock_give(lock, id, ExclusiveLock);

@@ -44,7 +44,7 @@
 static char *secret_key_file;	/* the setting */
 static bool masked;				/* this session replaced the configuration's value; see the top of this file */
 
-static EgressSecretKey *keys;			/* in sodium_malloc() memory, or NULL */
+static EgressSecretKey *keys;	/* in sodium_malloc() memory, or NULL */
 static int	key_count;
 static bool loaded;				/* keys are those of the file, as of this reload: */
 static TimestampTz loaded_at;
@@ -130,7 +130,7 @@ read_file(int fd, const char *path, char *buffer, size_t *size)
 static bool
 add_key(const char *line, size_t length)
 {
-	EgressSecretKey  *key = &keys[key_count];
+	EgressSecretKey *key = &keys[key_count];
 	unsigned char fingerprint[crypto_generichash_BYTES_MIN];
 	size_t		size = 0;
 

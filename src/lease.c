@@ -495,7 +495,7 @@ end_if_expired(EgressScan *row, AttrNumber session_column, Connection connection
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "egress expiry", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(context);
 	text	   *session_id = DatumGetTextPCopy(scan_value(row, session_column));
-	EgressLeaseLook	look;
+	EgressLeaseLook look;
 	bool		expired = false;
 
 	if (lock_try_text(LOCK_SESSION, session_id, ExclusiveLock))
@@ -729,7 +729,7 @@ lease_end_expired_for(EgressScan *expiries, int64 credential_id, int64 number, c
 EgressLeaseHeld
 lease_held(EgressIndex index, int64 id, bool settled)
 {
-	EgressLeaseHeld	held = LEASE_HELD_NONE;
+	EgressLeaseHeld held = LEASE_HELD_NONE;
 	EgressScan	leases;
 
 	scan_open(&leases, index, AccessShareLock);
@@ -753,7 +753,7 @@ lease_held(EgressIndex index, int64 id, bool settled)
 static EgressLeaseState
 look_and_wait(EgressLeaseLook *look, text *session_id)
 {
-	EgressLeaseState	state;
+	EgressLeaseState state;
 
 	lock_take_text(LOCK_SESSION, session_id, ExclusiveLock);
 	state = lease_look(look, session_id);
@@ -777,8 +777,8 @@ look_and_wait(EgressLeaseLook *look, text *session_id)
 bool
 lease_end(text *session_id, const char *reason)
 {
-	EgressLeaseLook	look;
-	EgressLeaseState	state;
+	EgressLeaseLook look;
+	EgressLeaseState state;
 	bool		ended = false;
 
 	lease_lock_tables();
@@ -805,7 +805,7 @@ lease_end(text *session_id, const char *reason)
 bool
 lease_end_if(text *session_id, EgressLeaseCheck check, void *arg, const char *reason)
 {
-	EgressLeaseLook	look;
+	EgressLeaseLook look;
 	bool		ended = false;
 
 	lease_lock_tables();
@@ -877,7 +877,7 @@ egress_renew_lease(PG_FUNCTION_ARGS)
 {
 	text	   *session_id = argument_id(fcinfo, 0, "session_id");
 	Interval   *ttl = lease_get_ttl(fcinfo, 1);
-	EgressLeaseLook	look;
+	EgressLeaseLook look;
 	bool		live;
 	TimestampTz expires_at = 0;
 

@@ -229,7 +229,7 @@ static bool
 lease_in_place(EgressLimitSearch *search, int64 credential_id)
 {
 	int64		gateway_id = search->lease->gateway_id;
-	EgressOnceState	state;
+	EgressOnceState state;
 	bool		leased;
 
 	if (!lock_try_part(LOCK_PLACE, credential_id, gateway_id, ExclusiveLock))
@@ -332,7 +332,7 @@ find_beside_enders(EgressLimitSearch *search, int64 credential_id, int32 limit, 
 static bool
 find_alone(EgressLimitSearch *search, int64 credential_id, int32 limit, int32 *slot)
 {
-	EgressOnceState	place = ONCE_FREE;
+	EgressOnceState place = ONCE_FREE;
 	int64		at_gateway;
 	int64		excess;
 
@@ -407,7 +407,7 @@ lease_alone(EgressLimitSearch *search, int64 credential_id)
 			found = slot_alone(search, credential_id, &slot) && is_usable(search);
 			again = (found || search->unusable) && scan_row_is_replaced(credential);
 			found = found && (again || slot == SLOT_NONE ||
-							 slots_clear_another(&search->slots, &slot, credential_limit(credential)));
+							  slots_clear_another(&search->slots, &slot, credential_limit(credential)));
 			outcome = found ? LIMIT_TAKEN : search->unusable ? LIMIT_UNUSABLE :
 				search->at_gateway ? LIMIT_AT_GATEWAY : LIMIT_FULL;
 			if (found && !again)
@@ -564,7 +564,7 @@ limit_look(EgressLimitLook *look, int64 credential_id, int32 limit, const Interv
 		   TimestampTz *until)
 {
 	EgressScan *leases = &look->leases;
-	EgressLimitSeen	seen = LIMIT_SEEN_FULL;
+	EgressLimitSeen seen = LIMIT_SEEN_FULL;
 	int64		held = 0;		/* all slots up to this one; or so many leases, if they are counted */
 	int64		others = 0;		/* rows that prove nothing */
 	TimestampTz now;

@@ -36,13 +36,13 @@ typedef bool (*EgressLimitUsable) (void *arg);
 typedef struct EgressLimitSearch
 {
 	EgressScan *credentials;	/* current row: the credential */
-	EgressSlotSearch	slots;			/* its leases */
+	EgressSlotSearch slots;		/* its leases */
 	EgressLimitUsable usable;
 	void	   *arg;			/* what it is asked with */
 	bool		unusable;		/* what it said */
-	EgressOnceLook	once;			/* the credential's leases at the gateway */
+	EgressOnceLook once;		/* the credential's leases at the gateway */
 	bool		at_gateway;		/* what that said */
-	EgressLimitLease *lease;			/* what limit_take() inserts */
+	EgressLimitLease *lease;	/* what limit_take() inserts */
 } EgressLimitSearch;
 
 /* What a look without locks says of a credential; each says more than those before. */
@@ -72,7 +72,7 @@ extern void limit_close(EgressLimitSearch *search);
 extern void limit_look_open(EgressLimitLook *look);
 extern void limit_look_begin(EgressLimitLook *look, Snapshot snapshot, int64 last_id);
 extern EgressLimitSeen limit_look(EgressLimitLook *look, int64 credential_id, int32 limit, const Interval *cool_down, bool patient,
-							bool count, TimestampTz *until);
+								  bool count, TimestampTz *until);
 extern void limit_look_close(EgressLimitLook *look);
 
 #endif							/* EGRESS_LIMIT_H */

@@ -20,7 +20,7 @@ typedef struct EgressOnceLook
 {
 	bool		opened;			/* the leases are: when they are first needed */
 	EgressScan	leases;			/* by gateway and credential */
-	EgressLeaseEnds	ends;
+	EgressLeaseEnds ends;
 	int			expired;		/* after ONCE_EXPIRED: how many have */
 	TimestampTz cooled_at;		/* a connection that was there cools down until then; DT_NOEND: none does, or nobody looked */
 } EgressOnceLook;

@@ -72,7 +72,7 @@ static struct
 	int			next;			/* the place of the next, when there is no other */
 	Oid			index;			/* of which these are: numbers of looks begin anew with the index, */
 	Oid			file;			/* or its file */
-	EgressPoolItem	items[MOST_OWN];
+	EgressPoolItem items[MOST_OWN];
 }			own;
 
 /* -------------------------------------------------------------------- looking */
@@ -233,7 +233,7 @@ is_remembered(uint64 group, int64 id)
 		if (own.items[i].id == id && own.items[i].group == group)
 		{
 			Relation	index = scan_open_pool_index();
-			EgressPoolItem	item;
+			EgressPoolItem item;
 			bool		found;
 
 			found = is_of_index(index) && pool_index_find(index, group, id, &item) &&
@@ -249,7 +249,7 @@ static void
 remember(EgressPool *pool, uint64 group, int64 id, int32 limit, const Interval *cool_down)
 {
 	Relation	index;
-	EgressPoolItem	item = {.group = group, .id = id, .look = 1};
+	EgressPoolItem item = {.group = group, .id = id, .look = 1};
 	TimestampTz until;
 	int			place;
 
@@ -297,7 +297,7 @@ pool_is_full(EgressPool *pool, uint64 group, int64 id, int32 limit, const Interv
 {
 	TimestampTz until;
 	TimestampTz cooled_at;
-	EgressLimitSeen	seen;
+	EgressLimitSeen seen;
 
 	pool->look.cooled_at = DT_NOEND;
 	if (own.count > 0 && is_remembered(group, id))
@@ -394,7 +394,7 @@ wrap(EgressPool *pool)
 static void
 fetch(EgressPool *pool, Relation index, EgressPoolCursor *cursor)
 {
-	EgressPoolItem	items[MOST_TOGETHER];
+	EgressPoolItem items[MOST_TOGETHER];
 
 	for (;;)
 	{
@@ -496,7 +496,7 @@ void
 pool_has_none(EgressPool *pool)
 {
 	Relation	index = scan_open_pool_index();
-	EgressPoolItem	item = pool->current->item;
+	EgressPoolItem item = pool->current->item;
 
 	if (settle(pool, index, &item, 1) == 1)
 		pool->current->full++;
@@ -512,7 +512,7 @@ void
 pool_tell_full(EgressPoolItem *items, int count)
 {
 	Relation	index;
-	EgressPool		pool;
+	EgressPool	pool;
 	Snapshot	snapshot;
 
 	if (RecoveryInProgress() || IsInParallelMode())

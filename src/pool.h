@@ -16,7 +16,7 @@ typedef struct EgressPoolCursor
 {
 	uint64		group;
 	int64		from_id;		/* what comes next has this id or more */
-	EgressPoolItem	item;			/* that, if at_item */
+	EgressPoolItem item;		/* that, if at_item */
 	bool		at_item;
 	bool		at_end;
 	int			full;			/* so many were full, one after the other */
@@ -28,12 +28,12 @@ typedef struct EgressPool
 	Snapshot	snapshot;		/* full means: was full when this was taken */
 	bool		reads;			/* for a reader's snapshot: nothing is decided about what is full now */
 	TimestampTz moment;			/* and then, for leases that end by themselves */
-	EgressLimitLook	look;			/* unless it reads */
+	EgressLimitLook look;		/* unless it reads */
 	bool		opened;			/* rows is */
 	EgressScan	rows;			/* credentials, by id */
 	EgressPoolCursor *cursors;
 	int			count;			/* of these */
-	EgressPoolCursor *current;		/* that of the credential that came last */
+	EgressPoolCursor *current;	/* that of the credential that came last */
 	int64		start;			/* the search began at this id, and goes on from the lowest when it is at its end */
 	bool		wrapped;		/* it has gone on, up to start */
 } EgressPool;

@@ -232,9 +232,9 @@ later(TransactionId a, TransactionId b)
 static bool
 sum_up(EgressPoolItem *item, Page page)
 {
-	EgressPoolItem   *items = page_items(page);
+	EgressPoolItem *items = page_items(page);
 	int			count = page_end(page)->count;
-	EgressPoolItem	before = *item;
+	EgressPoolItem before = *item;
 
 	item->wake = DT_NOEND;
 	item->since = InvalidTransactionId;
@@ -277,7 +277,7 @@ search_page(Relation index, Page page, uint64 group, int64 from_id, TimestampTz 
 
 	for (; position < end->count && found < max; position++)
 	{
-		EgressPoolItem   *item = &page_items(page)[position];
+		EgressPoolItem *item = &page_items(page)[position];
 
 		/* a page may begin with a group before */
 		if (item->group > group || (leaf && item->group != group))
@@ -334,7 +334,7 @@ pool_index_draw(Relation index, uint64 group, int64 *id)
 		bool		leaf = end->level == 0;
 		int			first = leaf ? position_from(page, group, PG_INT64_MIN) : position_of_page(page, group, PG_INT64_MIN);
 		int			count = 0;
-		EgressPoolItem	drawn;
+		EgressPoolItem drawn;
 
 		while (first + count < end->count && page_items(page)[first + count].group <= group)
 			count++;
@@ -433,7 +433,7 @@ finish(GenericXLogState *record, PagePath *path, Page root, Page leaf)
 	{
 		Buffer		above = path->buffers[depth];
 		int			position = path->positions[depth];
-		EgressPoolItem	item = page_items(BufferGetPage(above))[position];
+		EgressPoolItem item = page_items(BufferGetPage(above))[position];
 
 		if (!sum_up(&item, page))
 			break;
@@ -478,7 +478,7 @@ change_items(Relation index, EgressPoolItem *wanted, int count, ChangeItem chang
 		{
 			int			position = position_from(leaf, wanted[i].group, wanted[i].id);
 			int			items = page_end(leaf)->count;
-			EgressPoolItem   *item = &page_items(leaf)[position];
+			EgressPoolItem *item = &page_items(leaf)[position];
 
 			if (position == items || compare(item, wanted[i].group, wanted[i].id) != 0)
 				wanted[i].look = 0;
@@ -577,7 +577,7 @@ take_age(EgressPoolItem *item, EgressPoolItem *wanted, PageEnd *root)
 void
 pool_index_opened(Relation index, uint64 group, int64 id)
 {
-	EgressPoolItem	item;
+	EgressPoolItem item;
 
 	if (!pool_index_find(index, group, id, &item) || (item.wake == DT_NOBEGIN && item.look == 0))
 		return;
@@ -617,7 +617,7 @@ copy_leaf(Relation index, BlockNumber block, EgressPoolItem *items)
 void
 pool_index_all_opened(Relation index)
 {
-	EgressPoolItem   *items = palloc(ITEMS_PER_PAGE * sizeof(EgressPoolItem));
+	EgressPoolItem *items = palloc(ITEMS_PER_PAGE * sizeof(EgressPoolItem));
 
 	/* what moves meanwhile because a page is split is met again: a new page is the last one */
 	for (BlockNumber block = ROOT_BLOCK; block < RelationGetNumberOfBlocks(index); block++)
@@ -641,7 +641,7 @@ raise_root(Relation index, Buffer root)
 	Page		root_page = GenericXLogRegisterBuffer(record, root, 0);
 	Page		below_page = GenericXLogRegisterBuffer(record, below, GENERIC_XLOG_FULL_IMAGE);
 	PageEnd    *end = page_end(root_page);
-	EgressPoolItem	item = page_items(root_page)[0];
+	EgressPoolItem item = page_items(root_page)[0];
 
 	if (end->level + 1 >= MAX_LEVELS)
 		ereport(ERROR,
@@ -674,11 +674,11 @@ split(Relation index, Buffer root, Buffer above, int position, Buffer full, cons
 	Page		above_page = above == root ? root_page : GenericXLogRegisterBuffer(record, above, 0);
 	Page		full_page = GenericXLogRegisterBuffer(record, full, 0);
 	Page		right_page = GenericXLogRegisterBuffer(record, right, GENERIC_XLOG_FULL_IMAGE);
-	EgressPoolItem   *items = page_items(full_page);
+	EgressPoolItem *items = page_items(full_page);
 	int			count = page_end(full_page)->count;
 	bool		last = compare(&items[count - 1], item->group, item->id) < 0;
 	int			stay = last ? count - 1 : count / 2;
-	EgressPoolItem	of_right = items[stay];
+	EgressPoolItem of_right = items[stay];
 
 	page_init(right_page, page_end(full_page)->level);
 	memcpy(page_items(right_page), &items[stay], (count - stay) * sizeof(EgressPoolItem));
@@ -740,7 +740,7 @@ insert(Relation index, EgressPoolItem *item)
 	GenericXLogState *record;
 	Page		root_page;
 	Page		leaf;
-	EgressPoolItem   *place;
+	EgressPoolItem *place;
 	int			position;
 	int			count;
 	PagePath	path;
@@ -769,7 +769,7 @@ insert(Relation index, EgressPoolItem *item)
 static void
 insert_or_open(Relation index, uint64 group, int64 id, TransactionId inserter)
 {
-	EgressPoolItem	item;
+	EgressPoolItem item;
 
 	if (pool_index_find(index, group, id, &item))
 	{
@@ -801,8 +801,8 @@ static uint64
 group_of(const Datum *values, const bool *isnull)
 {
 	return pool_index_group(values[COLUMN_SUBJECT_TYPE],
-					  isnull[COLUMN_SUBJECT_ID] ? NULL : DatumGetTextPP(values[COLUMN_SUBJECT_ID]),
-					  DatumGetInt64(values[COLUMN_PROVIDER_ID]));
+							isnull[COLUMN_SUBJECT_ID] ? NULL : DatumGetTextPP(values[COLUMN_SUBJECT_ID]),
+							DatumGetInt64(values[COLUMN_PROVIDER_ID]));
 }
 
 /*
@@ -981,8 +981,8 @@ pool_clean_up(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	Relation	index = info->index;
 	Relation	table;
 	Relation	key;
-	EgressPoolItem   *items;
-	EgressPoolItem   *old;
+	EgressPoolItem *items;
+	EgressPoolItem *old;
 	TransactionId horizon;
 
 	if (info->analyze_only)

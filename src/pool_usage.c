@@ -44,7 +44,7 @@ typedef struct Provider
 {
 	int64		id;				/* hash key */
 	bool		enabled;
-	EgressBenchRule	bench_rule;
+	EgressBenchRule bench_rule;
 	int64		gateways;		/* how many are in menus */
 	char		status;
 } Provider;
@@ -225,7 +225,7 @@ typedef struct PoolLook
 {
 	Snapshot	snapshot;
 	TimestampTz moment;
-	EgressBenchLook	benches;
+	EgressBenchLook benches;
 	providers_hash *providers;
 	gateways_hash *gateways;
 	pools_hash *pools;
@@ -292,7 +292,7 @@ read_credential(PoolLook *look, EgressScan *row)
 	Provider   *provider = providers_lookup(look->providers, scan_id(row, Anum_egress_credential_egress_provider_id));
 	bool		found;
 	Credential *credential;
-	EgressBench		bench;
+	EgressBench bench;
 
 	if (provider == NULL)
 		return;

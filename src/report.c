@@ -47,12 +47,12 @@
 typedef struct Report
 {
 	text	   *session_id;
-	EgressLeaseLook	lease;			/* the session's */
+	EgressLeaseLook lease;		/* the session's */
 	EgressScan	gateways;		/* current row: the lease's gateway */
 	EgressScan	credentials;	/* and its credential */
 	EgressScan	providers;		/* and their provider */
 	Snapshot	snapshot;
-	EgressBenchRule	rule;
+	EgressBenchRule rule;
 } Report;
 
 PG_FUNCTION_INFO_V1(egress_report_failure);
@@ -98,7 +98,7 @@ refuse_without_lease(text *session_id)
 static void
 begin(Report *report, Oid function, text *session_id)
 {
-	EgressLeaseState	state;
+	EgressLeaseState state;
 
 	report->session_id = session_id;
 	catalog_use(function);
@@ -356,7 +356,7 @@ report_failure(Report *report, EgressBenchKind kind, TimestampTz now)
 	List	   *then;
 	bool		differ;
 	bool		written;
-	EgressBench		bench;
+	EgressBench bench;
 
 	scan_open(&rows, bench_index(kind), RowExclusiveLock);
 	differ = read_reports(&rows, id, &reports, &then);
@@ -426,7 +426,7 @@ egress_report_failure(PG_FUNCTION_ARGS)
 {
 	text	   *session_id = argument_id(fcinfo, 0, "session_id");
 	TimestampTz now;
-	EgressBenchKind	kind;
+	EgressBenchKind kind;
 	Report		report;
 
 	argument_check_not_null(fcinfo, 1, "failure");
@@ -465,7 +465,7 @@ static EgressBenchRule
 provider_rule(EgressScan *row, Snapshot snapshot)
 {
 	EgressScan	provider;
-	EgressBenchRule	rule = {0, 0};
+	EgressBenchRule rule = {0, 0};
 
 	scan_open(&provider, INDEX_PROVIDER_ID, AccessShareLock);
 	/* the provider's id is the second column of both tables */
@@ -487,9 +487,9 @@ unbench(EgressBenchKind kind, int64 id)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (scan_find_id(&row, id, snapshot))
 	{
-		EgressBenchRule	rule = provider_rule(&row, snapshot);
-		EgressBenchLook	look;
-		EgressBench		bench;
+		EgressBenchRule rule = provider_rule(&row, snapshot);
+		EgressBenchLook look;
+		EgressBench bench;
 
 		bench_begin(&look, SnapshotSelf, false);
 		benched = bench_find(&look, kind, id, &rule, GetCurrentTimestamp(), &bench);
@@ -539,8 +539,8 @@ put_benched(ReturnSetInfo *result, EgressBenchLook *look, EgressBenchKind kind, 
 		int64		id = *(int64 *) lfirst(cell);
 		Datum		values[BENCHED_COLUMNS];
 		bool		nulls[BENCHED_COLUMNS] = {false};
-		EgressBenchRule	rule;
-		EgressBench		bench;
+		EgressBenchRule rule;
+		EgressBench bench;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!scan_find_id(&row, id, look->snapshot))
@@ -565,7 +565,7 @@ egress_benched_now(PG_FUNCTION_ARGS)
 {
 	TimestampTz moment = value_query_moment(fcinfo);
 	ReturnSetInfo *result;
-	EgressBenchLook	look;
+	EgressBenchLook look;
 
 	catalog_use(fcinfo->flinfo->fn_oid);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

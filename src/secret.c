@@ -476,7 +476,7 @@ secret_label(const char *field, int64 credential_id, const char *credential_name
 static EgressSecret *
 take_in(const char *value, size_t length)
 {
-	EgressSecretHush	hush_state;
+	EgressSecretHush hush_state;
 	EgressSecret *secret;
 
 	secret_hush(&hush_state, NULL);

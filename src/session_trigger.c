@@ -81,7 +81,7 @@ void
 session_trigger_end(Oid table, const char *query)
 {
 	Portal		portal;
-	EgressRights		rights;
+	EgressRights rights;
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "egress sessions",
 													  ALLOCSET_DEFAULT_SIZES);
 
@@ -119,9 +119,9 @@ end_all_sessions(TriggerData *trigger)
 	int			column = session_column(trigger);
 
 	session_trigger_end(RelationGetRelid(table),
-				 psprintf("SELECT %s FROM %s",
-						  quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(table), column - 1)->attname)),
-						  application_rows(RelationGetRelid(table))));
+						psprintf("SELECT %s FROM %s",
+								 quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(table), column - 1)->attname)),
+								 application_rows(RelationGetRelid(table))));
 }
 
 /* egress_release_on_session_end -- see COMMENT ON FUNCTION */

@@ -436,7 +436,7 @@ state_in(SessionTable *table, text *session_id, Snapshot snapshot)
 {
 	SPIPlanPtr *plan = snapshot == NULL ? &table->lock : &table->look;
 	SessionState state = SESSION_MISSING;
-	EgressRights		rights;
+	EgressRights rights;
 	Datum		values[2] = {PointerGetDatum(session_id)};
 	int			settings;
 
@@ -519,7 +519,7 @@ static text *
 written_as(SessionTable *table, text *session_id)
 {
 	text	   *written = NULL;
-	EgressRights		rights;
+	EgressRights rights;
 	int			settings;
 	Datum		value;
 

@@ -24,7 +24,7 @@ typedef struct EgressSlotSearch
 	bool		bare;			/* only one without such a row is sought */
 	EgressScan	all;			/* all leases of the credential or user */
 	EgressScan	from;			/* those with a slot, from one upwards */
-	EgressLeaseEnds	ends;
+	EgressLeaseEnds ends;
 } EgressSlotSearch;
 
 extern void slots_open(EgressSlotSearch *search, EgressIndex index);

@@ -140,7 +140,7 @@ typedef struct Sync
 	int64		provider_id;
 	double		max_withdrawn;
 	bool		import;
-	EgressConfigFiles *files;			/* those beside all configs, or NULL */
+	EgressConfigFiles *files;	/* those beside all configs, or NULL */
 	bool		skip_bad;
 	EgressProviderType type;	/* of the provider, once it is locked */
 	char	   *name;
@@ -373,7 +373,7 @@ try_entry(Sync *sync, Gateway *gateway, EntryWork work, void *arg)
 static void
 read_list(Sync *sync, Jsonb *list)
 {
-	HASHCTL		control = {.keysize = MAX_LENGTH + 1,.entrysize = sizeof(ListedName),.hcxt = CurrentMemoryContext};
+	HASHCTL		control = {.keysize = MAX_LENGTH + 1, .entrysize = sizeof(ListedName), .hcxt = CurrentMemoryContext};
 	HTAB	   *names = hash_create("egress listed names", 1024, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
@@ -901,7 +901,7 @@ get_files(FunctionCallInfo fcinfo, bool import)
 Datum
 egress_sync_gateways(PG_FUNCTION_ARGS)
 {
-	EgressSecretHush	hush;
+	EgressSecretHush hush;
 	Sync		sync = {0};
 
 	PreventCommandIfReadOnly("egress_sync_gateways()");

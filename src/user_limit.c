@@ -143,7 +143,7 @@ user_limit_find(List *subjects, Snapshot snapshot, EgressUserLimit *limit)
 	scan_start(&limits, snapshot);
 	while (scan_next(&limits))
 	{
-		EgressUserLimit	row;
+		EgressUserLimit row;
 
 		row.subject = limited_subject(&limits, subjects);
 		if (row.subject == NULL)
@@ -286,7 +286,7 @@ static UserRoom
 look(EgressUserHold *hold, int64 *excess)
 {
 	UserRoom	room;
-	EgressUserLimit	after;
+	EgressUserLimit after;
 
 	hold->limited = read_limit(hold, &hold->limit);
 	for (;;)

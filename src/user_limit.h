@@ -30,10 +30,10 @@ typedef struct EgressUserHold
 	bool		exclusive;		/* the user had a limit when that was decided, so the lock is needed, exclusive */
 	bool		had_room;		/* it was found that the limit is not reached */
 	bool		limited;		/* after user_limit_hold_claim(): the user has a limit, */
-	EgressUserLimit	limit;			/* this one */
+	EgressUserLimit limit;		/* this one */
 	int32		slot;			/* and the slot for the lease; SLOT_NONE without a limit */
 	bool		opened;			/* the next two are: */
-	EgressSlotSearch	slots;			/* of the user's leases, */
+	EgressSlotSearch slots;		/* of the user's leases, */
 	EgressScan	leases;			/* and these */
 } EgressUserHold;
 

@@ -75,7 +75,7 @@ public_key_of(const char *base64, size_t length)
 pg_noreturn static void
 refuse_key(int sqlstate, const char *what)
 {
-	EgressSecretHush	hush;
+	EgressSecretHush hush;
 
 	secret_hush(&hush, NULL);
 	ereport(ERROR,

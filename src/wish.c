@@ -122,7 +122,7 @@ typedef struct WishCandidate
 /* A wish at work. */
 typedef struct Wish
 {
-	EgressAcquire		acquire;
+	EgressAcquire acquire;
 	WishNames  *countries;		/* or NULL, as are the next two */
 	WishNames  *cities;
 	WishNames  *providers;
@@ -694,8 +694,8 @@ collect(Wish *wish, WishProvider *provider, const WishPlace *place, const WishCa
 static bool
 try_gateway(Wish *wish, const WishCandidate *candidate, const WishPlace *place)
 {
-	EgressAcquire    *acquire = &wish->acquire;
-	EgressAcquireTry	tried;
+	EgressAcquire *acquire = &wish->acquire;
+	EgressAcquireTry tried;
 
 	CHECK_FOR_INTERRUPTS();
 	if (fitting_is_spent(candidate->provider->access, candidate->gateway_id) ||
@@ -750,7 +750,7 @@ note_benched(Wish *wish, const WishCandidate *candidates, int count, const WishP
 	for (int i = 0; i < count; i++)
 	{
 		EgressAccess *access = candidates[i].provider->access;
-		EgressBench		bench;
+		EgressBench bench;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!scan_find_id(gateways, candidates[i].gateway_id, wish->acquire.snapshot) || !is_at(gateways, place) ||
@@ -1123,7 +1123,7 @@ refuse(Wish *wish)
 static bool
 return_held(Wish *wish)
 {
-	EgressAcquire    *acquire = &wish->acquire;
+	EgressAcquire *acquire = &wish->acquire;
 	int64		gateway_id = acquire_held_gateway(acquire);
 
 	access_find_gateway(&acquire->gateways, gateway_id, acquire->snapshot);
@@ -1139,7 +1139,7 @@ Datum
 egress_acquire_gateway(PG_FUNCTION_ARGS)
 {
 	Wish		wish;
-	EgressAcquire    *acquire = &wish.acquire;
+	EgressAcquire *acquire = &wish.acquire;
 	bool		held;
 	Datum		row;
 

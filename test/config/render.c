@@ -25,7 +25,7 @@ static EgressConfigFiles beside;
 static EgressConfigFile
 read_file(const char *path)
 {
-	EgressConfigFile	file = {.name = path};
+	EgressConfigFile file = {.name = path};
 	FILE	   *handle = fopen(path, "rb");
 	char	   *content = calloc(1, 1024 * 1024);
 

@@ -84,7 +84,7 @@ free_all(const void *kept)
 void *
 palloc(Size size)
 {
-	Allocation	   *block;
+	Allocation *block;
 
 	if (!AllocSizeIsValid(size))
 		ereport(ERROR, (errmsg("invalid memory alloc request size")));
@@ -109,7 +109,7 @@ pfree(void *pointer)
 void *
 repalloc_huge(void *pointer, Size size)
 {
-	Allocation	   *old = (Allocation *) pointer - 1;
+	Allocation *old = (Allocation *) pointer - 1;
 	void	   *new = palloc(size);
 
 	memcpy(new, pointer, Min(old->size, size));
