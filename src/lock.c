@@ -24,7 +24,7 @@
  * another session, whose LOCK_SESSION it only tries, holding those before LOCK_PLACE; and, if it holds none after LOCK_USER, the
  * LOCK_CREDENTIAL of that lease, which it gives back at once. Whoever holds one waits for nothing but
  * the next of these: not for a table's lock (tables are opened before), not for a transaction of these functions (the session's
- * lock is given back before waiting for one). So each is held for microseconds and never to commit, and no wait can be a circle.
+ * lock is given back before waiting for one). So each is held for a moment and never to commit, and no wait can be a circle.
  *
  * The exception is a transaction that has locked the row of a lease, or of its end, by hand, as SELECT FOR UPDATE does: whoever ends,
  * or renews, that lease waits for it, and so does an acquire that takes its connection over, with all the locks that it

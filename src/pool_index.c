@@ -19,7 +19,7 @@
  * One lock keeps it: that of the root's page. Who reads holds it shared, and needs no other; who changes anything holds it
  * exclusive, besides the locks of the pages to be changed, which the checkpointer needs. So it is on a standby, because
  * each WAL record has the root's page first (generic_xlog.c: redo locks the pages in this order, and gives them back
- * together). It is held for a few microseconds, and nothing is asked of the heap meanwhile. Changes are rare: an end of a
+ * together). It is held for a moment, and nothing is asked of the heap meanwhile. Changes are rare: an end of a
  * lease changes nothing, unless its credential was full.
  */
 #include "pool_index.h"

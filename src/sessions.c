@@ -20,7 +20,7 @@
  * of a look at the text is enough; other types are asked, by way of their input and output.
  *
  * The tables are found by what depends on the function in pg_depend, and kept, with their plans, until any relation of the
- * database was altered: a new trigger invalidates the relation that it is on. To find them again costs some microseconds, and
+ * database was altered: a new trigger invalidates the relation that it is on. To find them again costs little, and
  * locks none of them, because most acquires do not read one.
  * They are read with the rights of their owners: no role that acquires needs a privilege on them, and what their owners can
  * have called (the condition, a function in an index) has no rights of ours.
