@@ -286,6 +286,7 @@ end_fitting(Ending *ending, ReturnSetInfo *result)
 	}
 	if (unentitled != NULL)
 		unentitled_end(unentitled);
+	ending->judged = NULL;
 	scan_close(&leases);
 	UnregisterSnapshot(snapshot);
 	MemoryContextDelete(row_context);
