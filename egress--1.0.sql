@@ -1584,12 +1584,15 @@ COMMENT ON COLUMN egress_live_lease.expires_at IS
  * which would call it for each of its columns, nor into another query. In one process, because what a query has counted
  * is kept there; without a search_path of its own, which would cost more than the call: no name is looked up.
  */
-CREATE FUNCTION egress_gateway_leases(egress_gateway_id bigint) RETURNS bigint
+CREATE FUNCTION egress_gateway_leases(egress_gateway_id bigint, OUT active_connections bigint, OUT not_renewed bigint)
+RETURNS record
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 REVOKE ALL ON FUNCTION egress_gateway_leases(bigint) FROM PUBLIC;
 COMMENT ON FUNCTION egress_gateway_leases(bigint) IS
-'Returns the number of live leases of a gateway. The view egress_gateway_usage uses it. It works on a hot standby.
+'Counts the leases of a gateway. The view egress_gateway_usage uses it. It works on a hot standby.
 egress_gateway_id: the gateway, which need not exist any more.
+active_connections: the number of its live leases.
+not_renewed: the number of these that have no ttl and are older than a day.
 SQLSTATE: 22004 egress_gateway_id is null.';
 
 CREATE FUNCTION egress_credential_leases(
@@ -1654,10 +1657,11 @@ SELECT g.egress_gateway_id,
        p.name AS provider_name,
        g.enabled,
        g.withdrawn,
-       g.active_connections,
-       p.enabled AS provider_enabled
+       (g.leases).active_connections AS active_connections,
+       p.enabled AS provider_enabled,
+       (g.leases).not_renewed AS not_renewed
 FROM (SELECT egress_gateway_id, egress_provider_id, name, country, city, enabled, withdrawn,
-             egress_gateway_leases(egress_gateway_id) AS active_connections
+             egress_gateway_leases(egress_gateway_id) AS leases
       FROM egress_gateway) g
 JOIN egress_provider p USING (egress_provider_id);
 REVOKE ALL ON egress_gateway_usage FROM PUBLIC;
@@ -1672,6 +1676,8 @@ COMMENT ON COLUMN egress_gateway_usage.enabled IS 'whether the administrator has
 COMMENT ON COLUMN egress_gateway_usage.withdrawn IS 'whether the provider no longer lists the gateway';
 COMMENT ON COLUMN egress_gateway_usage.active_connections IS 'number of live leases';
 COMMENT ON COLUMN egress_gateway_usage.provider_enabled IS 'whether the administrator has enabled the provider';
+COMMENT ON COLUMN egress_gateway_usage.not_renewed IS
+    'number of live leases without a ttl, which nobody renews, that are older than a day';
 
 CREATE VIEW egress_connection AS
 SELECT l.session_id,

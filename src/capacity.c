@@ -332,8 +332,8 @@ capacity_user(EgressCapacity *capacity, EgressCall *call, EgressUserCapacity *us
 	while (scan_next(&leases))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!lease_expired_by(&expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), capacity->snapshot,
-							  capacity->moment))
+		if (lease_ends_at(&expiries, DatumGetTextPP(scan_value(&leases, Anum_egress_lease_session_id)), capacity->snapshot) >
+			capacity->moment)
 			user_limit_sessions_add(&user->sessions, &leases);
 	}
 	scan_close(&expiries);

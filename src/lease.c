@@ -652,16 +652,16 @@ lease_is_over(EgressLeaseEnds *ends, EgressScan *lease, const Interval *cool_dow
 }
 
 /*
- * lease_expired_by -- has a session's lease expired at a moment, as of a snapshot? For those who read
+ * lease_ends_at -- when a session's lease ends by itself, as of a snapshot, or DT_NOEND. For those who read
  *
- * Before: expiries is open, by session. After: if so, its end is the current row.
+ * Before: expiries is open, by session.
  */
-bool
-lease_expired_by(EgressScan *expiries, text *session_id, Snapshot snapshot, TimestampTz moment)
+TimestampTz
+lease_ends_at(EgressScan *expiries, text *session_id, Snapshot snapshot)
 {
 	scan_key_text(expiries, session_id);
 	scan_start(expiries, snapshot);
-	return scan_next(expiries) && scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) <= moment;
+	return scan_next(expiries) ? scan_timestamp(expiries, Anum_egress_lease_expiry_expires_at) : DT_NOEND;
 }
 
 /* lease_note_ender -- note a transaction for lease_any_ended(); mostly it is the one that was noted last */

@@ -75,7 +75,7 @@ extern void lease_ends_begin(EgressLeaseEnds *ends);
 extern void lease_ends_end(EgressLeaseEnds *ends);
 extern bool lease_has_expired(EgressLeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
 extern bool lease_is_over(EgressLeaseEnds *ends, EgressScan *lease, const Interval *cool_down);
-extern bool lease_expired_by(EgressScan *expiries, text *session_id, Snapshot snapshot, TimestampTz moment);
+extern TimestampTz lease_ends_at(EgressScan *expiries, text *session_id, Snapshot snapshot);
 extern List *lease_note_ender(List *transactions, TransactionId transaction);
 extern bool lease_any_ended(List *transactions);
 extern bool lease_next_expired(EgressScan *expiries, const Interval *cool_down);

@@ -580,7 +580,7 @@ egress_pools(PG_FUNCTION_ARGS)
 	read_table(&look, TABLE_PROVIDER, read_provider);
 	read_table(&look, TABLE_GATEWAY, read_gateway);
 	read_table(&look, TABLE_CREDENTIAL, read_credential);
-	usage_pass(look.snapshot, look.moment, read_lease, &look);
+	usage_pass(look.snapshot, look.moment, NULL, read_lease, &look);
 	credentials_start_iterate(look.credentials, &i);
 	while ((credential = credentials_iterate(look.credentials, &i)) != NULL)
 		add_credential(credential);

@@ -13,6 +13,9 @@
 /* What is done with a lease, the scan's current row, that has ended at a time, or that is live: DT_NOEND. */
 typedef void (*EgressUsageLease) (void *arg, EgressScan *lease, TimestampTz ended_at);
 
-extern void usage_pass(Snapshot snapshot, TimestampTz moment, EgressUsageLease each, void *arg);
+/* What is done with the session of a lease that ends by itself, before any lease. */
+typedef void (*EgressUsageEnd) (void *arg, text *session_id);
+
+extern void usage_pass(Snapshot snapshot, TimestampTz moment, EgressUsageEnd each_end, EgressUsageLease each, void *arg);
 
 #endif							/* EGRESS_USAGE_H */

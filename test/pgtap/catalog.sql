@@ -192,7 +192,8 @@ SELECT results_eq($$SELECT columns_of('egress_gateway_usage')$$, ARRAY[
     'enabled boolean',
     'withdrawn boolean',
     'active_connections bigint',
-    'provider_enabled boolean'
+    'provider_enabled boolean',
+    'not_renewed bigint'
 ], 'columns of egress_gateway_usage');
 
 SELECT results_eq($$SELECT columns_of('egress_connection')$$, ARRAY[
@@ -626,7 +627,7 @@ ARRAY[
     'egress_fill_provider_type() -> trigger',
     'egress_fill_selection_provider() -> trigger',
     'egress_follow_group_members() -> trigger',
-    'egress_gateway_leases(egress_gateway_id bigint) -> bigint',
+    'egress_gateway_leases(egress_gateway_id bigint, OUT active_connections bigint, OUT not_renewed bigint) -> record',
     'egress_gateway_required(workspace_id text) -> boolean',
     'egress_gateway_required(workspace_id egress_id) -> boolean',
     'egress_generate_wireguard_key() -> text',

@@ -30,7 +30,7 @@ INSERT INTO egress_credential (egress_credential_id, egress_provider_id, name, s
                                limit_active_connections, active_connection_limit)
 SELECT i, 1 + i % 20, 'credential ' || i, 'user', 'user ' || i, i % 3 <> 0, i % 6 FROM generate_series(1, 2000) i;
 INSERT INTO egress_lease (session_id, egress_credential_id, egress_gateway_id, user_id, acquired_at, slot)
-SELECT 'session ' || i, 1 + i % 2000, 1 + i % 999, 'user', clock_timestamp() - i * interval '1 second', 1 + i / 2000
+SELECT 'session ' || i, 1 + i % 2000, 1 + i % 999, 'user', clock_timestamp() - i * interval '1 second' - i % 2 * interval '2 days', 1 + i / 2000
 FROM generate_series(1, 10000) i ORDER BY md5(i::text);
 INSERT INTO egress_lease_expiry
 SELECT session_id, egress_credential_id, clock_timestamp() + interval '1 day' FROM egress_lease ORDER BY md5(session_id || 'x');
@@ -70,10 +70,11 @@ SELECT cmp_ok(pages($$SELECT * FROM egress_explain_access('member', NULL)$$), '<
 -- the same as counted row by row, in different plans
 CREATE FUNCTION same() RETURNS boolean LANGUAGE sql AS $$
     SELECT NOT EXISTS (
-        SELECT egress_gateway_id, active_connections FROM egress_gateway_usage
+        SELECT egress_gateway_id, active_connections, not_renewed FROM egress_gateway_usage
         EXCEPT
-        SELECT egress_gateway_id, (SELECT count(*) FROM egress_live_lease l WHERE l.egress_gateway_id = g.egress_gateway_id)
-        FROM egress_gateway g)
+        SELECT g.egress_gateway_id, count(l),
+               count(l) FILTER (WHERE expires_at IS NULL AND acquired_at < now() - interval '1 day')
+        FROM egress_gateway g LEFT JOIN egress_live_lease l USING (egress_gateway_id) GROUP BY 1)
     AND NOT EXISTS (
         SELECT egress_credential_id, active_connections, available_connections, oldest_lease_at FROM egress_credential_usage
         EXCEPT
@@ -84,8 +85,9 @@ CREATE FUNCTION same() RETURNS boolean LANGUAGE sql AS $$
 $$;
 -- and so is each row by itself
 CREATE FUNCTION same_alone(gateway bigint, credential bigint) RETURNS boolean LANGUAGE sql AS $$
-    SELECT (SELECT active_connections FROM egress_gateway_usage WHERE egress_gateway_id = gateway)
-         = (SELECT count(*) FROM egress_live_lease WHERE egress_gateway_id = gateway)
+    SELECT (SELECT (active_connections, not_renewed) FROM egress_gateway_usage WHERE egress_gateway_id = gateway)
+         = (SELECT (count(*), count(*) FILTER (WHERE expires_at IS NULL AND acquired_at < now() - interval '1 day'))
+            FROM egress_live_lease WHERE egress_gateway_id = gateway)
        AND (SELECT (active_connections, oldest_lease_at) IS NOT DISTINCT FROM (l.active, l.oldest)
             FROM egress_credential_usage,
                  (SELECT count(*) AS active, min(acquired_at) AS oldest FROM egress_live_lease
@@ -111,7 +113,7 @@ DECLARE
     after bigint;
 BEGIN
     FOR i IN 1..2 LOOP
-        after := egress_gateway_leases(7);
+        after := (egress_gateway_leases(7)).active_connections;
         IF i = 1 THEN
             before := after;
             DELETE FROM egress_lease WHERE session_id = 'session 6';
@@ -126,6 +128,19 @@ UPDATE egress_lease_expiry SET expires_at = clock_timestamp();
 SELECT is((SELECT sum(active_connections) FROM egress_gateway_usage), 0::numeric, 'when all have expired, none is live');
 SELECT is((SELECT count(oldest_lease_at) FROM egress_credential_usage), 0::bigint, 'nor the oldest');
 SELECT ok(same(), 'as counted row by row');
+ROLLBACK;
+
+-- half of these leases are old, and so are half of the others, which have an end
+BEGIN;
+DELETE FROM egress_lease_expiry WHERE session_id LIKE 'session %3_';
+SELECT is((SELECT sum(not_renewed) FROM egress_gateway_usage), 500::numeric, 'old leases without an end are not renewed');
+SELECT ok(same(), 'at each gateway');
+SELECT is((SELECT not_renewed FROM egress_gateway_usage WHERE egress_gateway_id = 32), 1::bigint, 'of one row, too');
+SELECT ok(same_alone(32, 5), 'as counted row by row');
+UPDATE egress_lease_expiry SET expires_at = clock_timestamp();
+SELECT is((SELECT sum(not_renewed) FROM egress_gateway_usage), 500::numeric, 'an end that has passed is one');
+DELETE FROM egress_lease_expiry;
+SELECT is((SELECT sum(not_renewed) FROM egress_gateway_usage), 5000::numeric, 'when no lease has an end, all that are old');
 ROLLBACK;
 
 /* ------------------------------------------------- a sweep that commits */
