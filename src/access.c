@@ -930,9 +930,12 @@ read_selected(EgressCall *call, EgressCandidate *credential)
 			return;
 		ids[count++] = id;
 	}
-	credential->gateways = palloc(count * sizeof(int64));
-	memcpy(credential->gateways, ids, count * sizeof(int64));
 	credential->gateway_count = count;
+	if (count > 0)
+	{
+		credential->gateways = palloc(count * sizeof(int64));
+		memcpy(credential->gateways, ids, count * sizeof(int64));
+	}
 }
 
 /* selects -- does a credential select a gateway? */

@@ -104,7 +104,7 @@ open_secret(EgressAcquire *acquire, EgressCredentialSecret which)
 	return acquire->outcome == SECRET_OPENED;
 }
 
-/* open_secrets -- open the secrets of the credential that is the current row; false if one cannot be; a EgressLimitUsable */
+/* open_secrets -- open the secrets of the credential that is the current row; false if one cannot be; an EgressLimitUsable */
 static bool
 open_secrets(void *arg)
 {

@@ -88,7 +88,7 @@ typedef struct Ending
 	HTAB	   *providers;		/* of GatewayProvider, where one is given; likewise: */
 	EgressScan	gateways;		/* by id, */
 	MemoryContext context;		/* and of what is open */
-	EgressScan *judged;			/* where unentitled is given: its current lease is the one that is to end */
+	EgressScan	leases;			/* the current one fits, and is to end if it does so still */
 	Datum		values[ENDED_COLUMNS];
 	bool		nulls[ENDED_COLUMNS];
 } Ending;
@@ -196,13 +196,13 @@ fits(EgressScan *lease, Ending *ending)
 	return !ending->given[WHICH_ORPHANED] || is_orphaned(lease);
 }
 
-/* note_if_fits -- the same, and whether it is the one that was judged, and note what comes back of it; a EgressLeaseCheck */
+/* note_if_fits -- the same, and whether it is the one that was judged, and note what comes back of it; an EgressLeaseCheck */
 static bool
 note_if_fits(EgressScan *lease, void *arg)
 {
 	Ending	   *ending = arg;
 
-	if ((ending->given[WHICH_UNENTITLED] && !unentitled_is_same(ending->judged, lease)) || !fits(lease, ending))
+	if ((ending->given[WHICH_UNENTITLED] && !unentitled_is_same(&ending->leases, lease)) || !fits(lease, ending))
 		return false;
 	/* by reference into the row, which is gone when the lease has ended */
 	ending->values[ENDED_SESSION_ID] =
@@ -219,8 +219,10 @@ note_if_fits(EgressScan *lease, void *arg)
 
 /* open_leases -- open what leases are read by: what is said of them that narrows them most */
 static void
-open_leases(EgressScan *leases, Ending *ending)
+open_leases(Ending *ending)
 {
+	EgressScan *leases = &ending->leases;
+
 	if (ending->given[WHICH_SESSION_ID])
 		scan_open(leases, INDEX_LEASE_SESSION, AccessShareLock);
 	else if (ending->given[WHICH_USER_ID])
@@ -235,8 +237,10 @@ open_leases(EgressScan *leases, Ending *ending)
 
 /* start_leases -- start to read them */
 static void
-start_leases(EgressScan *leases, Ending *ending, Snapshot snapshot)
+start_leases(Ending *ending, Snapshot snapshot)
 {
+	EgressScan *leases = &ending->leases;
+
 	if (leases->index == NULL)
 	{
 		scan_start_pass(leases, snapshot, 0);
@@ -265,29 +269,27 @@ end_fitting(Ending *ending, ReturnSetInfo *result)
 {
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "egress ended leases", ALLOCSET_DEFAULT_SIZES);
 	EgressUnentitled *unentitled = NULL;
-	EgressScan	leases;
+	EgressScan *leases = &ending->leases;
 	Snapshot	snapshot;
 
-	open_leases(&leases, ending);
+	open_leases(ending);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (ending->given[WHICH_UNENTITLED])
 		unentitled = unentitled_begin(snapshot);
-	ending->judged = &leases;
-	start_leases(&leases, ending, snapshot);
-	while (scan_next(&leases))
+	start_leases(ending, snapshot);
+	while (scan_next(leases))
 	{
 		MemoryContext old_context = MemoryContextSwitchTo(row_context);
 
 		CHECK_FOR_INTERRUPTS();
-		if (fits(&leases, ending) && (unentitled == NULL || unentitled_judge(unentitled, &leases)))
-			end_one(DatumGetTextPCopy(scan_value(&leases, Anum_egress_lease_session_id)), ending, result);
+		if (fits(leases, ending) && (unentitled == NULL || unentitled_judge(unentitled, leases)))
+			end_one(DatumGetTextPCopy(scan_value(leases, Anum_egress_lease_session_id)), ending, result);
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(row_context);
 	}
 	if (unentitled != NULL)
 		unentitled_end(unentitled);
-	ending->judged = NULL;
-	scan_close(&leases);
+	scan_close(leases);
 	UnregisterSnapshot(snapshot);
 	MemoryContextDelete(row_context);
 }

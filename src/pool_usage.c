@@ -310,7 +310,7 @@ read_credential(PoolLook *look, EgressScan *row)
 									 &bench);
 }
 
-/* read_lease -- count a lease, if its connection is held; a EgressUsageLease */
+/* read_lease -- count a lease, if its connection is held; an EgressUsageLease */
 static void
 read_lease(void *arg, EgressScan *lease, TimestampTz ended_at)
 {

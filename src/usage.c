@@ -357,7 +357,7 @@ count_not_renewed(Counting *counting)
 		while (ending < endings->count && endings->list[ending].hash < hash)
 			ending++;
 		if (ending == endings->count || endings->list[ending].hash != hash)
-			usages_lookup(counting->counted, olds->list[old].gateway_id)->not_renewed++;
+			usage_of(counting->counted, olds->list[old].gateway_id)->not_renewed++;
 	}
 }
 
