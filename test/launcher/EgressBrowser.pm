@@ -177,8 +177,17 @@ sub clicks
 {
 	my ($self, $selector, @counts) = @_;
 	my $element = $self->element($selector);
-	my $at = $self->js("{ $element.scrollIntoView({ block: 'center' }); const box = $element.getBoundingClientRect();
-		({ x: box.x + box.width / 2, y: box.y + box.height / 2 }) }");
+	# like a person, who waits until the page no longer moves, as it does when the list of sessions above gets another one
+	my $at = $self->js("(async () => {
+		for (let last = '', same = 0;;) {
+			$element.scrollIntoView({ block: 'center' });
+			const box = $element.getBoundingClientRect(), now = [box.x, box.y, box.width, box.height].join();
+			same = now === last ? same + 1 : 0;
+			if (same === 3) return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
+			last = now;
+			await new Promise(done => setTimeout(done, 100));
+		}
+	})()");
 	for my $count (@counts)
 	{
 		sleep 0.2 if $count > 1;    # a person's finger, for which a server's answer does not wait
