@@ -969,7 +969,7 @@ access_fits(EgressCall *call, EgressCandidate *credential, int64 provider_id, in
 	{
 		const EgressSubject *subject = lfirst(cell);
 
-		if (subject->type == credential->subject->type && value_same_text(subject->id, credential->subject->id))
+		if (subject_is_same(subject, credential->subject))
 			return credential->all_gateways || selects(call, credential, gateway_id);
 	}
 	return false;

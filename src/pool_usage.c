@@ -38,8 +38,6 @@
 #define POOL_COLUMNS 14
 #define POOL_TYPES "istiiiiiiiiiii"
 
-#define HASH_ID(id) murmurhash32((uint32) (id) ^ (uint32) ((uint64) (id) >> 32))
-
 typedef struct Provider
 {
 	int64		id;				/* hash key */
@@ -53,7 +51,7 @@ typedef struct Provider
 #define SH_ELEMENT_TYPE Provider
 #define SH_KEY_TYPE int64
 #define SH_KEY id
-#define SH_HASH_KEY(table, key) HASH_ID(key)
+#define SH_HASH_KEY(table, key) value_hash_id(key)
 #define SH_EQUAL(table, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DEFINE
@@ -71,7 +69,7 @@ typedef struct Gateway
 #define SH_ELEMENT_TYPE Gateway
 #define SH_KEY_TYPE int64
 #define SH_KEY id
-#define SH_HASH_KEY(table, key) HASH_ID(key)
+#define SH_HASH_KEY(table, key) value_hash_id(key)
 #define SH_EQUAL(table, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DEFINE
@@ -121,22 +119,12 @@ typedef struct PoolEntry
 	char		status;
 } PoolEntry;
 
-static inline uint32
-hash_pool(const PoolKey *key)
-{
-	text	   *id = key->subject.id;
-
-	return hash_combine(hash_combine(HASH_ID(key->provider_id), (uint32) key->subject.type),
-						id == NULL ? 0 : hash_bytes((const unsigned char *) VARDATA_ANY(id), (int) VARSIZE_ANY_EXHDR(id)));
-}
-
 #define SH_PREFIX pools
 #define SH_ELEMENT_TYPE PoolEntry
 #define SH_KEY_TYPE PoolKey
 #define SH_KEY key
-#define SH_HASH_KEY(table, key) hash_pool(&(key))
-#define SH_EQUAL(table, a, b) ((a).provider_id == (b).provider_id && (a).subject.type == (b).subject.type && \
-							   value_same_text((a).subject.id, (b).subject.id))
+#define SH_HASH_KEY(table, key) hash_combine(value_hash_id((key).provider_id), subject_hash(&(key).subject))
+#define SH_EQUAL(table, a, b) ((a).provider_id == (b).provider_id && subject_is_same(&(a).subject, &(b).subject))
 #define SH_STORE_HASH
 #define SH_GET_HASH(table, entry) ((entry)->hash)
 #define SH_SCOPE static inline
@@ -164,7 +152,7 @@ typedef struct Credential
 #define SH_ELEMENT_TYPE Credential
 #define SH_KEY_TYPE int64
 #define SH_KEY id
-#define SH_HASH_KEY(table, key) HASH_ID(key)
+#define SH_HASH_KEY(table, key) value_hash_id(key)
 #define SH_EQUAL(table, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DEFINE
@@ -181,6 +169,7 @@ typedef struct PlaceKey
 typedef struct Place
 {
 	PlaceKey	key;
+	Credential *credential;
 	char		status;
 } Place;
 
@@ -188,7 +177,7 @@ typedef struct Place
 #define SH_ELEMENT_TYPE Place
 #define SH_KEY_TYPE PlaceKey
 #define SH_KEY key
-#define SH_HASH_KEY(table, key) hash_combine(HASH_ID((key).credential_id), HASH_ID((key).gateway_id))
+#define SH_HASH_KEY(table, key) hash_combine(value_hash_id((key).credential_id), value_hash_id((key).gateway_id))
 #define SH_EQUAL(table, a, b) ((a).credential_id == (b).credential_id && (a).gateway_id == (b).gateway_id)
 #define SH_SCOPE static inline
 #define SH_DEFINE
@@ -213,7 +202,7 @@ typedef struct Spot
 #define SH_ELEMENT_TYPE Spot
 #define SH_KEY_TYPE SpotKey
 #define SH_KEY key
-#define SH_HASH_KEY(table, key) hash_combine(HASH_ID((int64) (uintptr_t) (key).pool), HASH_ID((key).gateway_id))
+#define SH_HASH_KEY(table, key) hash_combine(value_hash_id((int64) (uintptr_t) (key).pool), value_hash_id((key).gateway_id))
 #define SH_EQUAL(table, a, b) ((a).pool == (b).pool && (a).gateway_id == (b).gateway_id)
 #define SH_SCOPE static inline
 #define SH_DEFINE
@@ -236,10 +225,11 @@ typedef struct PoolLook
 
 PG_FUNCTION_INFO_V1(egress_pools);
 
-/* read_provider -- note the provider in a scan's current row */
+/* read_provider -- note the provider in a scan's current row; an EgressScanRow, as the others are */
 static void
-read_provider(PoolLook *look, EgressScan *row)
+read_provider(void *arg, EgressScan *row)
 {
+	PoolLook   *look = arg;
 	bool		found;
 	Provider   *provider = providers_insert(look->providers, scan_id(row, Anum_egress_provider_egress_provider_id), &found);
 
@@ -250,8 +240,9 @@ read_provider(PoolLook *look, EgressScan *row)
 
 /* read_gateway -- note the gateway in a scan's current row, if it is in menus; providers are known, and stay where they are */
 static void
-read_gateway(PoolLook *look, EgressScan *row)
+read_gateway(void *arg, EgressScan *row)
 {
+	PoolLook   *look = arg;
 	Provider   *provider = providers_lookup(look->providers, scan_id(row, Anum_egress_gateway_egress_provider_id));
 	bool		found;
 
@@ -287,8 +278,9 @@ pool_of(PoolLook *look, Provider *provider, EgressScan *row)
 
 /* read_credential -- note the credential in a scan's current row */
 static void
-read_credential(PoolLook *look, EgressScan *row)
+read_credential(void *arg, EgressScan *row)
 {
+	PoolLook   *look = arg;
 	Provider   *provider = providers_lookup(look->providers, scan_id(row, Anum_egress_credential_egress_provider_id));
 	bool		found;
 	Credential *credential;
@@ -330,7 +322,8 @@ read_lease(void *arg, EgressScan *lease, TimestampTz ended_at)
 	{
 		PlaceKey	key = {.credential_id = credential->id, .gateway_id = scan_id(lease, Anum_egress_lease_egress_gateway_id)};
 
-		(void) places_insert(look->places, key, &found);
+		/* the credentials are all known, and stay where they are */
+		places_insert(look->places, key, &found)->credential = credential;
 	}
 }
 
@@ -407,8 +400,9 @@ is_at(PoolLook *look, const Credential *credential, int64 gateway_id)
 
 /* read_selection -- add what the credential in a scan's current row gives at the gateway in it, which it selects */
 static void
-read_selection(PoolLook *look, EgressScan *row)
+read_selection(void *arg, EgressScan *row)
 {
+	PoolLook   *look = arg;
 	int64		gateway_id = scan_id(row, Anum_egress_credential_gateway_egress_gateway_id);
 	Credential *credential = credentials_lookup(look->credentials,
 												scan_id(row, Anum_egress_credential_gateway_egress_credential_id));
@@ -434,11 +428,10 @@ take_places(PoolLook *look)
 	places_start_iterate(look->places, &i);
 	while ((place = places_iterate(look->places, &i)) != NULL)
 	{
-		Credential *credential = credentials_lookup(look->credentials, place->key.credential_id);
+		Credential *credential = place->credential;
 		Give	   *give;
 
-		/* the pass over the credentials has noted them all, but a row that was restored by hand may have none */
-		if (credential == NULL || !credential->enabled || !credential->all_gateways)
+		if (!credential->enabled || !credential->all_gateways)
 			continue;
 		give = spot_of(look, credential->pool, place->key.gateway_id);
 		if (give != NULL)
@@ -537,22 +530,6 @@ put_pool(ReturnSetInfo *result, PoolUsage *pool)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* read_table -- note each row of a table */
-static void
-read_table(PoolLook *look, EgressTable table, void (*note) (PoolLook *, EgressScan *))
-{
-	EgressScan	rows;
-
-	scan_open_pass(&rows, table, AccessShareLock);
-	scan_start_pass(&rows, look->snapshot, 0);
-	while (scan_next(&rows))
-	{
-		CHECK_FOR_INTERRUPTS();
-		note(look, &rows);
-	}
-	scan_close(&rows);
-}
-
 /* egress_pools -- see COMMENT ON FUNCTION */
 Datum
 egress_pools(PG_FUNCTION_ARGS)
@@ -577,14 +554,14 @@ egress_pools(PG_FUNCTION_ARGS)
 	look.spots = spots_create(CurrentMemoryContext, 64, NULL);
 	bench_begin(&look.benches, look.snapshot, true);
 
-	read_table(&look, TABLE_PROVIDER, read_provider);
-	read_table(&look, TABLE_GATEWAY, read_gateway);
-	read_table(&look, TABLE_CREDENTIAL, read_credential);
+	scan_all(look.snapshot, TABLE_PROVIDER, read_provider, &look);
+	scan_all(look.snapshot, TABLE_GATEWAY, read_gateway, &look);
+	scan_all(look.snapshot, TABLE_CREDENTIAL, read_credential, &look);
 	usage_pass(look.snapshot, look.moment, NULL, read_lease, &look);
 	credentials_start_iterate(look.credentials, &i);
 	while ((credential = credentials_iterate(look.credentials, &i)) != NULL)
 		add_credential(credential);
-	read_table(&look, TABLE_CREDENTIAL_GATEWAY, read_selection);
+	scan_all(look.snapshot, TABLE_CREDENTIAL_GATEWAY, read_selection, &look);
 	take_places(&look);
 	look_at_gateways(&look);
 

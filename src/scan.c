@@ -360,6 +360,22 @@ scan_previous(EgressScan *scan)
 	return index_getnext_slot(scan->desc, BackwardScanDirection, scan->slot);
 }
 
+/* scan_all -- call each() with arg for each row of a table, in one pass over it */
+void
+scan_all(Snapshot snapshot, EgressTable table, EgressScanRow each, void *arg)
+{
+	EgressScan	rows;
+
+	scan_open_pass(&rows, table, AccessShareLock);
+	scan_start_pass(&rows, snapshot, 0);
+	while (scan_next(&rows))
+	{
+		CHECK_FOR_INTERRUPTS();
+		each(arg, &rows);
+	}
+	scan_close(&rows);
+}
+
 /* scan_find_id -- find a provider, gateway or credential by its id; false when there is none */
 bool
 scan_find_id(EgressScan *scan, int64 id, Snapshot snapshot)

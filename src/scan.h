@@ -45,12 +45,16 @@ typedef struct EgressScan
 	ScanKeyData keys[SCAN_MAX_KEYS];
 } EgressScan;
 
+/* What is done with each row of a table: the scan's current one. */
+typedef void (*EgressScanRow) (void *arg, EgressScan *row);
+
 extern Relation scan_open_table(EgressTable table, LOCKMODE lockmode);
 extern Relation scan_open_pool_index(void);
 extern void scan_open(EgressScan *scan, EgressIndex index, LOCKMODE lockmode);
 extern void scan_open_entries(EgressScan *scan, EgressIndex index);
 extern void scan_open_pass(EgressScan *scan, EgressTable table, LOCKMODE lockmode);
 extern void scan_start_pass(EgressScan *scan, Snapshot snapshot, BlockNumber from);
+extern void scan_all(Snapshot snapshot, EgressTable table, EgressScanRow each, void *arg);
 extern void scan_key_id(EgressScan *scan, int64 id);
 extern void scan_key_id_at_least(EgressScan *scan, int64 id);
 extern void scan_key_bool(EgressScan *scan, bool value);

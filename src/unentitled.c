@@ -16,7 +16,6 @@
  */
 #include "unentitled.h"
 
-#include "common/hashfn.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -30,10 +29,6 @@
 #include "compat.h"
 #include "lease.h"
 #include "value.h"
-
-#define HASH_TEXT(value) \
-	hash_bytes((const unsigned char *) VARDATA_ANY(value), (int) VARSIZE_ANY_EXHDR(value))
-#define HASH_ID(id) murmurhash32((uint32) (id) ^ (uint32) ((uint64) (id) >> 32))
 
 /* The enabled mappings of a provider that have one subject. */
 typedef struct Mapped
@@ -59,18 +54,12 @@ typedef struct NamedEntry
 	char		status;
 } NamedEntry;
 
-static inline uint32
-hash_subject(const EgressSubject *subject)
-{
-	return hash_combine(subject->id == NULL ? 0 : HASH_TEXT(subject->id), (uint32) subject->type);
-}
-
 #define SH_PREFIX names
 #define SH_ELEMENT_TYPE NamedEntry
 #define SH_KEY_TYPE EgressSubject
 #define SH_KEY key
-#define SH_HASH_KEY(table, key) hash_subject(&(key))
-#define SH_EQUAL(table, a, b) ((a).type == (b).type && value_same_text((a).id, (b).id))
+#define SH_HASH_KEY(table, key) subject_hash(&(key))
+#define SH_EQUAL(table, a, b) subject_is_same(&(a), &(b))
 #define SH_STORE_HASH
 #define SH_GET_HASH(table, entry) ((entry)->hash)
 #define SH_SCOPE static inline
@@ -91,7 +80,7 @@ typedef struct Owner
 #define SH_ELEMENT_TYPE Owner
 #define SH_KEY_TYPE text *
 #define SH_KEY id
-#define SH_HASH_KEY(table, key) HASH_TEXT(key)
+#define SH_HASH_KEY(table, key) value_hash_text(key)
 #define SH_EQUAL(table, a, b) value_same_text(a, b)
 #define SH_STORE_HASH
 #define SH_GET_HASH(table, entry) ((entry)->hash)
@@ -113,7 +102,7 @@ typedef struct Gateway
 #define SH_ELEMENT_TYPE Gateway
 #define SH_KEY_TYPE int64
 #define SH_KEY id
-#define SH_HASH_KEY(table, key) HASH_ID(key)
+#define SH_HASH_KEY(table, key) value_hash_id(key)
 #define SH_EQUAL(table, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DEFINE
@@ -131,7 +120,7 @@ typedef struct Credential
 #define SH_ELEMENT_TYPE Credential
 #define SH_KEY_TYPE int64
 #define SH_KEY id
-#define SH_HASH_KEY(table, key) HASH_ID(key)
+#define SH_HASH_KEY(table, key) value_hash_id(key)
 #define SH_EQUAL(table, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DEFINE
@@ -206,10 +195,11 @@ mapped_to(Named *named, int64 provider_id)
 	return NULL;
 }
 
-/* read_mapping -- note the mapping in a scan's current row */
+/* read_mapping -- note the mapping in a scan's current row; an EgressScanRow, as the others are */
 static void
-read_mapping(EgressUnentitled *look, EgressScan *row)
+read_mapping(void *arg, EgressScan *row)
 {
+	EgressUnentitled *look = arg;
 	int64		provider_id = scan_id(row, Anum_egress_provider_mapping_egress_provider_id);
 	Named	   *named;
 	Mapped	   *mapped;
@@ -229,8 +219,9 @@ read_mapping(EgressUnentitled *look, EgressScan *row)
 
 /* read_credential -- note the credential in a scan's current row */
 static void
-read_credential(EgressUnentitled *look, EgressScan *row)
+read_credential(void *arg, EgressScan *row)
 {
+	EgressUnentitled *look = arg;
 	Named	   *named = named_subject(look, row, Anum_egress_credential_subject_type, Anum_egress_credential_subject_id);
 	EgressCandidate candidate = {0};
 	bool		found;
@@ -245,8 +236,9 @@ read_credential(EgressUnentitled *look, EgressScan *row)
 
 /* read_gateway -- note the gateway in a scan's current row */
 static void
-read_gateway(EgressUnentitled *look, EgressScan *row)
+read_gateway(void *arg, EgressScan *row)
 {
+	EgressUnentitled *look = arg;
 	bool		found;
 	Gateway    *gateway = gateways_insert(look->gateways, scan_id(row, Anum_egress_gateway_egress_gateway_id), &found);
 
@@ -281,8 +273,9 @@ find_named(EgressUnentitled *look, EgressSubjectType type, text *id)
 
 /* read_member -- note the membership in a scan's current row, if a mapping or credential has the group; those are known */
 static void
-read_member(EgressUnentitled *look, EgressScan *row)
+read_member(void *arg, EgressScan *row)
 {
+	EgressUnentitled *look = arg;
 	Named	   *group = find_named(look, SUBJECT_GROUP, scan_text(row, Anum_egress_group_member_group_id));
 	Owner	   *member;
 
@@ -299,26 +292,12 @@ read_member(EgressUnentitled *look, EgressScan *row)
 
 /* read_workspace -- note the workspace in a scan's current row, if its override is on */
 static void
-read_workspace(EgressUnentitled *look, EgressScan *row)
+read_workspace(void *arg, EgressScan *row)
 {
+	EgressUnentitled *look = arg;
+
 	if (scan_bool(row, Anum_egress_workspace_override_egress_gateways))
 		(void) owner(look->overriding, row, Anum_egress_workspace_workspace_id);
-}
-
-/* read_table -- note each row of a table */
-static void
-read_table(EgressUnentitled *look, EgressTable table, void (*note) (EgressUnentitled *, EgressScan *))
-{
-	EgressScan	rows;
-
-	scan_open_pass(&rows, table, AccessShareLock);
-	scan_start_pass(&rows, look->call.snapshot, 0);
-	while (scan_next(&rows))
-	{
-		CHECK_FOR_INTERRUPTS();
-		note(look, &rows);
-	}
-	scan_close(&rows);
 }
 
 /* get_ready -- read what the rules ask about; in look->context */
@@ -330,11 +309,11 @@ get_ready(EgressUnentitled *look)
 	look->overriding = owners_create(look->context, 64, NULL);
 	look->gateways = gateways_create(look->context, 64, NULL);
 	look->credentials = credentials_create(look->context, 64, NULL);
-	read_table(look, TABLE_MAPPING, read_mapping);
-	read_table(look, TABLE_CREDENTIAL, read_credential);
-	read_table(look, TABLE_GATEWAY, read_gateway);
-	read_table(look, TABLE_GROUP_MEMBER, read_member);
-	read_table(look, TABLE_WORKSPACE, read_workspace);
+	scan_all(look->call.snapshot, TABLE_MAPPING, read_mapping, look);
+	scan_all(look->call.snapshot, TABLE_CREDENTIAL, read_credential, look);
+	scan_all(look->call.snapshot, TABLE_GATEWAY, read_gateway, look);
+	scan_all(look->call.snapshot, TABLE_GROUP_MEMBER, read_member, look);
+	scan_all(look->call.snapshot, TABLE_WORKSPACE, read_workspace, look);
 	look->call.subjects = list_make1(name(look, (EgressSubject) {.type = SUBJECT_EVERYONE}));
 	look->ready = true;
 }

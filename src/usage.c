@@ -30,6 +30,7 @@
 #include "argument.h"
 #include "compat.h"
 #include "lease.h"
+#include "value.h"
 
 /*
  * The look-ups of a query may find one lease for so many pages of the tables before a pass is made. A lease that is looked up
@@ -57,7 +58,7 @@ typedef struct Usage
 #define SH_ELEMENT_TYPE Usage
 #define SH_KEY_TYPE int64
 #define SH_KEY id
-#define SH_HASH_KEY(table, key) murmurhash32((uint32) (key) ^ (uint32) ((uint64) (key) >> 32))
+#define SH_HASH_KEY(table, key) value_hash_id(key)
 #define SH_EQUAL(table, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DEFINE
@@ -77,10 +78,8 @@ typedef struct Expired
 #define SH_ELEMENT_TYPE Expired
 #define SH_KEY_TYPE text *
 #define SH_KEY session_id
-#define SH_HASH_KEY(table, key) \
-	hash_bytes((const unsigned char *) VARDATA_ANY(key), (int) VARSIZE_ANY_EXHDR(key))
-#define SH_EQUAL(table, a, b) \
-	(VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) && memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0)
+#define SH_HASH_KEY(table, key) value_hash_text(key)
+#define SH_EQUAL(table, a, b) value_same_text(a, b)
 #define SH_STORE_HASH
 #define SH_GET_HASH(table, entry) ((entry)->hash)
 #define SH_SCOPE static inline
